@@ -1,0 +1,236 @@
+package truelayer
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+)
+
+const (
+	maxCallbackQuery = 8 << 10
+	maxCode          = 1 << 10
+	// lostSession is for how long after a login a navigation without its
+	// session is answered with a page instead of another trip to the bank.
+	lostSession = time.Minute
+)
+
+// authorizationResponse is what the auth server sends back through the
+// browser (RFC 6749 section 4.1.2): a code, or an error.
+type authorizationResponse struct {
+	code, state, err, description string
+}
+
+// readAuthorizationResponse parses a callback's query. A parameter given twice
+// is refused (RFC 6749 section 3.1): two readers would pick different ones.
+func readAuthorizationResponse(query string) (authorizationResponse, bool) {
+	if len(query) > maxCallbackQuery {
+		return authorizationResponse{}, false
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return authorizationResponse{}, false
+	}
+	for _, name := range []string{"code", "state", "error", "error_description", "iss"} {
+		if len(values[name]) > 1 {
+			return authorizationResponse{}, false
+		}
+	}
+	a := authorizationResponse{
+		code:        values.Get("code"),
+		state:       values.Get("state"),
+		err:         values.Get("error"),
+		description: values.Get("error_description"),
+	}
+	valid := (a.code == "") != (a.err == "") && len(a.code) <= maxCode && len(a.state) <= maxCode
+	for i := range len(a.code) {
+		valid = valid && a.code[i] > 0x20 && a.code[i] <= 0x7e
+	}
+	return a, valid
+}
+
+// serveCallback is the redirect URI. All that can be checked here is checked
+// before anything is sent to the auth server.
+func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
+	noStore(w)
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		return h.fail(w, r, failure{reason: methodNotAllowed})
+	}
+	response, ok := readAuthorizationResponse(arrived(r).URL.RawQuery)
+	if !ok {
+		return h.fail(w, r, failure{reason: callbackMalformed})
+	}
+	l := h.findLogin(r, response.state)
+	if response.err != "" {
+		return h.declined(w, r, response, l)
+	}
+	switch {
+	case l == nil:
+		return h.orphan(w, r, loginLost, "/")
+	case l.done:
+		seeOther(w, h.returnTarget(l.returnTo))
+		return nil
+	case h.now().Sub(l.started) > loginLifetime:
+		return h.orphan(w, r, loginExpired, l.returnTo)
+	}
+	result, err := h.auth.fly(r.Context(), h.claimID(l.state), func(ctx context.Context) (any, error) {
+		return h.exchange(ctx, l, response.code)
+	})
+	if r.Context().Err() != nil {
+		return nil // the browser is gone; the flight goes on without it
+	}
+	var f failure
+	switch {
+	case errors.As(err, &f) && f.reason == loginUsed:
+		return h.orphan(w, r, loginUsed, l.returnTo)
+	case errors.As(err, &f):
+		f.returnTo = l.returnTo
+		return h.fail(w, r, f)
+	case err != nil:
+		return h.fail(w, r, failure{reason: authServerUnavailable, cause: err, returnTo: l.returnTo})
+	}
+	return h.arrive(w, r, l, result.(landing))
+}
+
+// landing is the result of a successful exchange.
+type landing struct {
+	secret *cookieSecret
+	ends   time.Time
+}
+
+// exchange takes the login's code to the token endpoint and begins a session.
+// Claiming the login first makes sure that no other node or process sends the
+// code as well, and that the store can be written before the code is burnt.
+func (h *Handler) exchange(ctx context.Context, l *login, code string) (landing, error) {
+	expires := l.started.Add(loginLifetime + time.Minute)
+	err := h.store.Create(ctx, h.claimID(l.state), claimRecord(h.client.ID, l.started, expires), expires.Sub(h.now()))
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return landing{}, failure{reason: loginUsed}
+	case err != nil:
+		return landing{}, storeFailure(err)
+	}
+	token, err := h.client.Exchange(ctx, code, l.redirectURI, authserver.NewSecret(l.verifier))
+	if err != nil {
+		return landing{}, exchangeFailure(err)
+	}
+	if err := h.checkScopes(token.Scopes); err != nil {
+		return landing{}, failure{reason: scopeRefused, cause: err}
+	}
+	if h.verifier != nil {
+		err := h.verifier.Verify(ctx, token.Access)
+		if errors.Is(err, authserver.ErrKeysUnavailable) {
+			return landing{}, failure{reason: tokenUnverified, cause: err}
+		}
+		if err != nil {
+			return landing{}, failure{reason: tokenRefused, cause: err}
+		}
+	}
+	secret, err := h.create(ctx, token)
+	if err != nil {
+		return landing{}, storeFailure(err)
+	}
+	return landing{secret: &secret, ends: token.Expires}, nil
+}
+
+// checkScopes compares the granted scopes with the ones asked for. Banks
+// differ in what they can grant, so a part is accepted and shown to the
+// application in a placeholder; none at all is no connection. offline_access
+// is not data.
+func (h *Handler) checkScopes(granted []string) error {
+	if granted == nil || slices.Equal(granted, h.Scopes) {
+		return nil
+	}
+	h.logger.Info("the granted scopes differ from the ones asked for",
+		zap.Strings("granted", granted), zap.Strings("asked", h.Scopes))
+	for _, scope := range h.Scopes {
+		if scope != "offline_access" && slices.Contains(granted, scope) {
+			return nil
+		}
+	}
+	return errors.New("none of the scopes asked for was granted; check which scopes TrueLayer has enabled for the client id")
+}
+
+// arrive hands the browser its session and sends it to where it was going,
+// with the code gone from the address.
+func (h *Handler) arrive(w http.ResponseWriter, r *http.Request, l *login, session landing) error {
+	h.discard(r, *session.secret)
+	done := &login{
+		done:     true,
+		started:  l.started,
+		fresh:    earlier(h.now().Add(lostSession), session.ends),
+		state:    l.state,
+		returnTo: l.returnTo,
+	}
+	name := h.cookies.loginCookieName(l.state)
+	h.cookies.set(w, name, h.loginKeys.seal(name, done), loginLifetime)
+	h.cookies.set(w, h.cookies.session, cookieEncoding.EncodeToString(session.secret[:]), 0)
+	seeOther(w, h.returnTarget(l.returnTo))
+	return nil
+}
+
+// declined answers a callback that carries an error. The login it belongs to,
+// if it does, is over; without one nothing is consumed.
+func (h *Handler) declined(w http.ResponseWriter, r *http.Request, response authorizationResponse, l *login) error {
+	f := failure{reason: providerError, provider: response.err + " " + response.description}
+	if response.err == "access_denied" {
+		f = failure{reason: accessDenied, provider: response.description}
+	}
+	if l != nil && !l.done {
+		h.cookies.set(w, h.cookies.loginCookieName(l.state), "", -1)
+		f.returnTo = l.returnTo
+	}
+	f.provider = strings.TrimSpace(f.provider)
+	return h.fail(w, r, f)
+}
+
+// orphan answers a callback that brings nothing that can be used. Who is
+// signed in just goes on; anybody else is told why and asked.
+func (h *Handler) orphan(w http.ResponseWriter, r *http.Request, reason reason, returnTo string) error {
+	s, err := h.find(r)
+	if err != nil {
+		return h.fail(w, r, failure{reason: storeUnavailable, cause: err, returnTo: returnTo})
+	}
+	if s != nil {
+		seeOther(w, h.returnTarget(returnTo))
+		return nil
+	}
+	return h.fail(w, r, failure{reason: reason, returnTo: returnTo})
+}
+
+// claimID is the id of the record that says: this login's code is taken.
+func (h *Handler) claimID(state string) string {
+	id := h.label.derive("claim", []byte(state)[:min(len(state), 43)])
+	return string(id[:])
+}
+
+func storeFailure(err error) failure {
+	if errors.Is(err, ErrFull) {
+		return failure{reason: sessionsFull, cause: err}
+	}
+	return failure{reason: storeUnavailable, cause: err}
+}
+
+func exchangeFailure(err error) failure {
+	var refused *authserver.Error
+	if errors.As(err, &refused) && refused.Rejected() {
+		return failure{reason: codeRefused, cause: err}
+	}
+	return failure{reason: authServerUnavailable, cause: err}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

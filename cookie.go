@@ -1,0 +1,134 @@
+package truelayer
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// hostPrefix makes a browser accept a cookie only from this very host, with
+// Secure and for all paths, so that no sibling subdomain can plant one
+// (RFC 6265bis section 4.1.3.2).
+const hostPrefix = "__Host-"
+
+// cookieNames are the names of a handler's cookies.
+type cookieNames struct {
+	session string
+	login   string // prefix; one login cookie for each login in flight
+	secure  bool
+}
+
+func newCookieNames(configured string, l label, secure bool) cookieNames {
+	name := configured
+	if name == "" {
+		name = "truelayer-" + hex.EncodeToString(l[:4])
+	}
+	if secure {
+		name = hostPrefix + name
+	}
+	return cookieNames{session: name, login: name + "-login-", secure: secure}
+}
+
+// own tells the handler's cookies from the application's.
+func (c *cookieNames) own(name string) bool {
+	return name == c.session || strings.HasPrefix(name, c.login)
+}
+
+// set sets one of the handler's cookies. A maxAge of zero leaves it to the
+// browser's session, a negative one deletes it.
+func (c *cookieNames) set(w http.ResponseWriter, name, value string, maxAge time.Duration) {
+	seconds := int(maxAge / time.Second)
+	if maxAge < 0 {
+		seconds = -1
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name:     name,
+		Value:    value,
+		Path:     "/",
+		MaxAge:   seconds,
+		Secure:   c.secure,
+		HttpOnly: true,
+		// the return from the bank is a cross-site navigation, so not Strict
+		SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// cookiePairs yields the name and value of every cookie in Cookie header
+// lines, as they stand there. net/http's parser allocates and drops values
+// that it thinks wrong, which are the application's business.
+func cookiePairs(lines []string) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for _, line := range lines {
+			for line != "" {
+				var pair string
+				pair, line, _ = strings.Cut(line, ";")
+				name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+				if !yield(name, value) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// stripCookies takes the handler's cookies out of the request's header and
+// leaves every other byte of it. It reports whether there were any.
+func (c *cookieNames) stripCookies(header http.Header) bool {
+	lines := header["Cookie"]
+	found := false
+	for name := range cookiePairs(lines) {
+		if c.own(name) {
+			found = true
+			break
+		}
+	}
+	if !found {
+		return false
+	}
+	kept := make([]string, 0, len(lines)) // not in place: see taken
+	for _, line := range lines {
+		if line = c.stripLine(line); line != "" {
+			kept = append(kept, line)
+		}
+	}
+	if len(kept) == 0 {
+		delete(header, "Cookie")
+	} else {
+		header["Cookie"] = kept
+	}
+	return true
+}
+
+func (c *cookieNames) stripLine(line string) string {
+	var kept []string
+	stripped := false
+	for pair := range strings.SplitSeq(line, ";") {
+		name, _, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+		if c.own(name) {
+			stripped = true
+			continue
+		}
+		kept = append(kept, pair)
+	}
+	if !stripped {
+		return line
+	}
+	return strings.TrimLeft(strings.Join(kept, ";"), " \t")
+}
+
+// cookieEncoding is base64url, strict: a value has one spelling.
+var cookieEncoding = base64.RawURLEncoding.Strict()
+
+// decodeCookieSecret reads a session cookie's value.
+func decodeCookieSecret(value string) (secret cookieSecret, ok bool) {
+	if len(value) != cookieEncoding.EncodedLen(len(secret)) {
+		return secret, false
+	}
+	var text [64]byte
+	n := copy(text[:], value)
+	decoded, err := cookieEncoding.Decode(secret[:], text[:n])
+	return secret, err == nil && decoded == len(secret)
+}

@@ -1,0 +1,185 @@
+package truelayer
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler. A request is one of: the
+// callback, the login URL, one that is not protected, one that is.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	// the paths are compared with the request as it arrived, so that a rewrite
+	// or handle_path before us changes nothing
+	switch arrived(r).URL.Path {
+	case h.paths.callback:
+		return h.serveCallback(w, r)
+	case h.paths.login:
+		return h.serveLogin(w, r)
+	}
+	protected, err := h.protects(r)
+	if err != nil {
+		return err
+	}
+	if !protected {
+		h.takeOff(r, false)
+		return next.ServeHTTP(w, r)
+	}
+	return h.guard(w, r, next)
+}
+
+// guard lets a request through if its visitor has a session, with the access
+// token on it, and answers it otherwise.
+func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	h.takeOff(r, true)
+	s, err := h.find(r)
+	if err != nil {
+		return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
+	}
+	if s == nil {
+		return h.admit(w, r)
+	}
+	// with a cookie in place of the Authorization field no cache would know
+	// that the answer is one person's (RFC 9111 section 3.5)
+	w.Header().Add("Vary", "Cookie")
+	w.Header().Add("Cache-Control", "private")
+
+	// in place: a cloned request would lose what Caddy has bound to this one
+	field := h.tokenHeader.Field
+	r.Header[field] = []string{h.tokenHeader.value(s.accessToken)}
+	if t := takenFrom(r); t != nil { // there is one: the session's cookie was taken off
+		t.attached = append(t.attached, field)
+	}
+	h.setPlaceholders(r, s)
+	if err := next.ServeHTTP(w, r); err != nil {
+		// error routes get the same request, and they may proxy it anywhere
+		delete(r.Header, field)
+		return err
+	}
+	return nil
+}
+
+// admit answers a protected request without a session. Only a person who opens
+// a page is sent to the bank.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request) error {
+	returnTo := h.returnTarget(requestTarget(r))
+	if classify(r) != navigation {
+		return h.refuse(w, r, returnTo)
+	}
+	if l := h.justLoggedIn(r); l != nil {
+		return h.fail(w, r, failure{reason: sessionLost, returnTo: returnTo})
+	}
+	return h.startLogin(w, r, returnTo)
+}
+
+// protects asks the matcher about the request as it is and, if an earlier
+// handler rewrote it, also as it arrived: either match protects.
+func (h *Handler) protects(r *http.Request) (bool, error) {
+	match, err := h.match.AnyMatchWithError(r)
+	if err != nil || match {
+		return match, err
+	}
+	orig := arrived(r)
+	if r.Method == orig.Method && *r.URL == *orig.URL {
+		return false, nil
+	}
+	method, target, uri := r.Method, r.URL, r.RequestURI
+	defer func() { r.Method, r.URL, r.RequestURI = method, target, uri }()
+	before := *orig.URL
+	r.Method, r.URL, r.RequestURI = orig.Method, &before, orig.RequestURI
+	return h.match.AnyMatchWithError(r)
+}
+
+// taken is what the blocks of this directive have done to a request, for the
+// blocks that come after them in the same site.
+type taken struct {
+	// cookies are the Cookie lines as they arrived.
+	cookies []string
+	// attached are the fields in which blocks have put their tokens.
+	attached []string
+}
+
+// String keeps cookies out of whatever prints the request's variables.
+func (*taken) String() string { return "[redacted]" }
+
+const takenVar = "truelayer"
+
+// takenFrom returns what was taken off the request, nil if nothing was.
+func takenFrom(r *http.Request) *taken {
+	t, _ := caddyhttp.GetVar(r.Context(), takenVar).(*taken)
+	return t
+}
+
+// takeOff takes the handler's cookies off the request, and the client's token
+// header where it must not reach the application: everywhere if it is a field
+// of the operator's choice, on protected requests if it is Authorization.
+func (h *Handler) takeOff(r *http.Request, protected bool) {
+	t, lines := takenFrom(r), r.Header["Cookie"]
+	if h.cookies.stripCookies(r.Header) && t == nil {
+		t = &taken{cookies: lines}
+		caddyhttp.SetVar(r.Context(), takenVar, t)
+	}
+	field := h.tokenHeader.Field
+	if protected || (field != "Authorization" && (t == nil || !slices.Contains(t.attached, field))) {
+		delete(r.Header, field)
+	}
+}
+
+// cookieLines are the request's Cookie lines as they arrived.
+func cookieLines(r *http.Request) []string {
+	if t := takenFrom(r); t != nil {
+		return t.cookies
+	}
+	return r.Header["Cookie"]
+}
+
+// arrived is the request as it was before any handler rewrote it: its method,
+// URL and request target only.
+func arrived(r *http.Request) http.Request {
+	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return orig
+	}
+	return *r
+}
+
+// requestTarget is path and query of the request as it arrived.
+func requestTarget(r *http.Request) string {
+	orig := arrived(r)
+	target := orig.URL.EscapedPath()
+	if orig.URL.RawQuery != "" {
+		target += "?" + orig.URL.RawQuery
+	}
+	return target
+}
+
+// setPlaceholders offers what the application may know of the connection. The
+// values are made when a placeholder is used.
+func (h *Handler) setPlaceholders(r *http.Request, s *session) {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	repl.Map(func(key string) (any, bool) {
+		switch key {
+		case "http.auth.user.id":
+			return s.connection, true
+		case "http.truelayer.provider":
+			return s.provider, true
+		case "http.truelayer.scopes":
+			return s.scopes, true
+		case "http.truelayer.expires_in":
+			return max(0, int(s.tokenExpires.Sub(h.now()).Seconds())), true
+		}
+		return nil, false
+	})
+}
+
+// value is the field's value for a token.
+func (t *TokenHeader) value(token string) string {
+	if t.Scheme == "" {
+		return token
+	}
+	return t.Scheme + " " + token
+}

@@ -1,0 +1,133 @@
+package authserver
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Client is an OAuth 2.0 client that is registered at a Server.
+type Client struct {
+	Server *Server
+	ID     string
+	Secret Secret
+	// Now is the clock that a token's expiry is counted with.
+	Now func() time.Time
+}
+
+// AuthorizationRequest is what an auth link asks for (RFC 6749 section 4.1.1
+// and TrueLayer's "Generate an auth link").
+type AuthorizationRequest struct {
+	RedirectURI string
+	Scopes      []string
+	Providers   []string
+	// ProviderID selects one provider and skips the choice of a bank.
+	ProviderID string
+	State      string
+	// Verifier is the PKCE code verifier; the zero Secret leaves PKCE out.
+	Verifier Secret
+	// Params are further parameters; they must not name any of the above.
+	Params map[string]string
+}
+
+// AuthLink returns the URL that a visitor is sent to. Multi-values are joined
+// by spaces. TrueLayer accepts every link once.
+func (c *Client) AuthLink(a AuthorizationRequest) string {
+	q := url.Values{
+		"response_type": {"code"},
+		"client_id":     {c.ID},
+		"redirect_uri":  {a.RedirectURI},
+		"scope":         {strings.Join(a.Scopes, " ")},
+		"state":         {a.State},
+	}
+	if len(a.Providers) > 0 {
+		q.Set("providers", strings.Join(a.Providers, " "))
+	}
+	if a.ProviderID != "" {
+		q.Set("provider_id", a.ProviderID)
+	}
+	if verifier := a.Verifier.Reveal(); verifier != "" {
+		// RFC 7636 section 4.2; S256 is the only method that TrueLayer takes
+		challenge := sha256.Sum256([]byte(verifier))
+		q.Set("code_challenge", base64.RawURLEncoding.EncodeToString(challenge[:]))
+		q.Set("code_challenge_method", "S256")
+	}
+	for name, value := range a.Params {
+		q.Set(name, value)
+	}
+	return c.Server.base + "/?" + q.Encode()
+}
+
+// Exchange sends the authorization code to the token endpoint, once (RFC 6749
+// section 4.1.3). The client authenticates in the body: that is the only form
+// TrueLayer documents. redirectURI is the one in the link that brought the
+// code; verifier may be the zero Secret. Every error is an *Error.
+func (c *Client) Exchange(ctx context.Context, code, redirectURI string, verifier Secret) (Token, error) {
+	form := url.Values{
+		"grant_type":    {"authorization_code"},
+		"client_id":     {c.ID},
+		"client_secret": {c.Secret.Reveal()},
+		"redirect_uri":  {redirectURI},
+		"code":          {code},
+	}
+	if v := verifier.Reveal(); v != "" {
+		form.Set("code_verifier", v)
+	}
+	// counted from before the request, so that a slow answer never makes a
+	// token look younger than it is
+	sent := c.Now()
+	status, header, body, err := c.Server.post(ctx, "/connect/token", form)
+	if err != nil {
+		return Token{}, &Error{Status: status, cause: err}
+	}
+	if status != 200 {
+		return Token{}, readError(status, header, body)
+	}
+	token, err := readToken(body, sent)
+	if err != nil {
+		return Token{}, &Error{Status: status, CorrelationID: correlationID(header), cause: err}
+	}
+	return token, nil
+}
+
+// Error says why a token request brought no token. It holds nothing of the
+// answer's body but the error code, so it may be logged.
+type Error struct {
+	// Status is the answer's HTTP status, 0 when there was none.
+	Status int
+	// Code is the answer's error code (RFC 6749 section 5.2), "" when the
+	// answer had none that could be read.
+	Code string
+	// CorrelationID is TrueLayer's id of the call, for its support; may be "".
+	CorrelationID string
+
+	cause error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("token endpoint: ")
+	switch {
+	case e.Code != "":
+		b.WriteString("refused with " + e.Code)
+	case e.cause != nil:
+		b.WriteString(e.cause.Error())
+	default:
+		b.WriteString("unexpected answer")
+	}
+	return b.String()
+}
+
+// Unwrap returns the failure underneath, if any.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Rejected reports whether the auth server understood the request and refused
+// it, as opposed to not being reached or failing itself.
+func (e *Error) Rejected() bool { return e.Code != "" && e.Status >= 400 && e.Status < 500 }
+
+var errNotJSON = errors.New("the answer is not the JSON object that RFC 6749 section 5 describes")

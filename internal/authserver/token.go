@@ -1,0 +1,172 @@
+package authserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	maxAccessToken  = 16 << 10
+	maxRefreshToken = 4 << 10
+	maxScope        = 2 << 10
+	// maxExpiresIn is far beyond any real lifetime; it keeps arithmetic safe.
+	maxExpiresIn = 366 * 24 * 60 * 60
+)
+
+// Token is a successful answer of the token endpoint (RFC 6749 section 5.1).
+type Token struct {
+	Access Secret
+	// Refresh is the zero Secret when the answer had none.
+	Refresh Secret
+	Expires time.Time
+	// Scopes are the granted ones; nil when the answer names none, which
+	// means: as asked.
+	Scopes []string
+	// Claims are what the access token says of itself, unverified.
+	Claims Claims
+}
+
+// readToken reads a token answer strictly: what it accepts is what RFC 6749
+// section 5.1 and TrueLayer's description of the endpoint allow, so that an
+// answer of another shape is never taken for a success. Unknown members are
+// ignored, as section 5.1 demands. No error repeats any of the answer.
+func readToken(body []byte, sent time.Time) (Token, error) {
+	members, err := readObject(body)
+	if err != nil {
+		return Token{}, err
+	}
+	access, err := readString(members, "access_token", maxAccessToken)
+	if err != nil {
+		return Token{}, err
+	}
+	if access == "" {
+		return Token{}, errors.New("the answer has no access_token")
+	}
+	tokenType, err := readString(members, "token_type", 32)
+	if err != nil {
+		return Token{}, err
+	}
+	if !strings.EqualFold(tokenType, "bearer") {
+		return Token{}, errors.New("the answer's token_type is not bearer")
+	}
+	seconds, err := strconv.Atoi(string(members["expires_in"]))
+	if err != nil || seconds <= 0 || seconds > maxExpiresIn {
+		return Token{}, errors.New("the answer's expires_in is not a sane positive integer")
+	}
+	refresh, err := readString(members, "refresh_token", maxRefreshToken)
+	if err != nil {
+		return Token{}, err
+	}
+	scope, err := readString(members, "scope", maxScope)
+	if err != nil {
+		return Token{}, err
+	}
+	token := Token{
+		Access:  NewSecret(access),
+		Expires: sent.Add(time.Duration(seconds) * time.Second),
+		Scopes:  strings.Fields(scope),
+		Claims:  readClaims(access),
+	}
+	if refresh != "" {
+		token.Refresh = NewSecret(refresh)
+	}
+	if len(token.Scopes) == 0 {
+		token.Scopes = nil
+	}
+	return token, nil
+}
+
+// readObject splits a JSON object into its members. encoding/json alone would
+// take the last of two members of a name and match names in any case.
+func readObject(body []byte) (map[string]json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil, errNotJSON
+	}
+	members := make(map[string]json.RawMessage)
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil, errNotJSON
+		}
+		name, _ := key.(string)
+		if _, twice := members[name]; twice {
+			return nil, errors.New("the answer has a member twice")
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, errNotJSON
+		}
+		members[name] = value
+	}
+	if _, err := dec.Token(); err != nil { // the closing brace
+		return nil, errNotJSON
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errNotJSON
+	}
+	return members, nil
+}
+
+// readString returns a member that is a string of visible ASCII characters and
+// spaces (the VSCHAR of RFC 6749 appendix A; it is what a header field can
+// carry), or "" when it is absent or null.
+func readString(members map[string]json.RawMessage, name string, limit int) (string, error) {
+	raw, ok := members[name]
+	if !ok || string(raw) == "null" {
+		return "", nil
+	}
+	var value string
+	if err := json.Unmarshal(raw, &value); err != nil {
+		return "", fmt.Errorf("the answer's %s is not a string", name)
+	}
+	if len(value) > limit {
+		return "", fmt.Errorf("the answer's %s is longer than %d characters", name, limit)
+	}
+	for i := range len(value) {
+		if c := value[i]; c < 0x20 || c > 0x7e || (c == ' ' && name != "scope") {
+			return "", fmt.Errorf("the answer's %s has a character that RFC 6749 does not allow", name)
+		}
+	}
+	return value, nil
+}
+
+// readError reads an error answer (RFC 6749 section 5.2). TrueLayer stands
+// behind a content delivery network, so the body may as well be HTML.
+func readError(status int, header http.Header, body []byte) *Error {
+	e := &Error{Status: status, CorrelationID: correlationID(header)}
+	members, err := readObject(body)
+	if err == nil {
+		e.Code, err = readString(members, "error", 64)
+	}
+	if err != nil || !isToken(e.Code) {
+		e.Code = ""
+		e.cause = fmt.Errorf("answered %d without a readable error code", status)
+	}
+	return e
+}
+
+func correlationID(header http.Header) string {
+	if id := header.Get("X-TL-Correlation-Id"); len(id) <= 64 && isToken(id) {
+		return id
+	}
+	return ""
+}
+
+// isToken reports whether s is short plain text that is safe in a log.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !(c == '-' || c == '_' || c == '.' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z') {
+			return false
+		}
+	}
+	return s != ""
+}

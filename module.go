@@ -1,0 +1,309 @@
+// Package truelayer is a Caddy module that puts a bank login in front of any
+// web application: it connects visitors to their bank through TrueLayer, keeps
+// the tokens on the server, and attaches the access token to what is proxied.
+package truelayer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler gives the application behind it a bank login. A visitor without a
+// bank connection is sent to TrueLayer's auth link; when the bank sends them
+// back to the redirect URI, the one-time code is exchanged for an access token.
+// The tokens stay on the server; the browser holds one opaque cookie. Every
+// protected request goes on with `Authorization: Bearer <access token>`, and a
+// client's own field of that name never reaches the application.
+//
+// A page that a person opens is answered with a redirect to the bank, anything
+// else without a connection with 401 and an `application/problem+json` body
+// that names the login URL. A session ends with its access token.
+//
+// Below the redirect URI's path lies the login URL,
+// `<redirect path>/login?return=<path>`, which starts a login and then goes to
+// the path.
+//
+// The handler sets these placeholders on protected requests; no token is ever
+// one of them:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.auth.user.id}` | A stable id of the bank connection, not a secret.
+// `{http.truelayer.provider}` | The bank, for example `ob-monzo`, as far as TrueLayer names it.
+// `{http.truelayer.scopes}` | The granted scopes, separated by spaces.
+// `{http.truelayer.expires_in}` | Seconds until the access token expires.
+//
+// On an answer of its own that is an error it sets `{http.truelayer.error}` to
+// a reason code such as `access_denied`, for `handle_errors`.
+type Handler struct {
+	// The application's client id from TrueLayer's Console. Required. Accepts
+	// global placeholders such as `{env.TRUELAYER_CLIENT_ID}`, expanded when
+	// the configuration is loaded.
+	ClientID string `json:"client_id,omitempty"`
+
+	// The client secret. Required. Accepts global placeholders, expanded when
+	// the configuration is loaded; write `{env.TRUELAYER_CLIENT_SECRET}` or
+	// `{file./path}`, since a literal secret (and `{$VAR}`) can be read in the
+	// configuration that Caddy's admin endpoint shows.
+	//
+	// A pointer, so that no formatter prints it from wherever it is held.
+	ClientSecret *string `json:"client_secret,omitempty"`
+
+	// The absolute URL that TrueLayer sends visitors back to, exactly as it is
+	// registered in the Console. Required; literal, without placeholders,
+	// query or fragment. Its path belongs to this module: it is the callback,
+	// and the other endpoints lie below it. Plain http only for a loopback
+	// host. Its scheme decides whether cookies are Secure, so it is right
+	// behind a TLS terminator too.
+	RedirectURI string `json:"redirect_uri,omitempty"`
+
+	// `live` or `sandbox`: which of TrueLayer's auth servers is used.
+	// Default: `live`.
+	Environment string `json:"environment,omitempty"`
+
+	// The base URL of the auth server, in place of the environment's. Plain
+	// http only for a loopback host. Default: the environment's.
+	AuthServer string `json:"auth_server,omitempty"`
+
+	// The scopes to ask for. Default: `verification`.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// The providers, or groups of them, that visitors choose from. Default:
+	// `uk-ob-all uk-oauth-all`; with `environment sandbox`, `uk-cs-mock`.
+	Providers []string `json:"providers,omitempty"`
+
+	// One provider, such as `ob-monzo`: visitors skip the choice of a bank. It
+	// has to be covered by `providers` too. Default: none.
+	ProviderID string `json:"provider_id,omitempty"`
+
+	// Further parameters of the auth link, by name. The ones that the module
+	// sets, and `response_mode`, are refused. Default: none.
+	AuthParam map[string]string `json:"auth_param,omitempty"`
+
+	// Leave PKCE (RFC 7636) out of the auth link and the exchange. TrueLayer
+	// documents PKCE for other calls than this link; turn it off only if the
+	// link is refused because of it.
+	DisablePKCE bool `json:"disable_pkce,omitempty"`
+
+	// The header field that carries the access token upstream. Default:
+	// `Authorization` with the scheme `Bearer`.
+	TokenHeader *TokenHeader `json:"token_header,omitempty"`
+
+	// The URL of a JSON Web Key Set. When set, the signature, issuer, expiry
+	// and client of every new access token are checked with it (RFC 9068), and
+	// nobody gets a session while they cannot be checked. The keys are fetched
+	// at the first login. Plain http only for a loopback host. Default: none,
+	// tokens are opaque.
+	VerifyAccessToken string `json:"verify_access_token,omitempty"`
+
+	// The name of the session cookie; the names of login cookies begin with
+	// it. With an https redirect URI `__Host-` is put before it. Default:
+	// `truelayer-` and 8 hex digits that depend on client id, auth server,
+	// scopes and provider, so that blocks do not disturb each other.
+	CookieName string `json:"cookie_name,omitempty"`
+
+	// How long a session lasts without being used. Default: 8h.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// How long a session lasts at most. Default: 24h.
+	MaxLifetime caddy.Duration `json:"max_lifetime,omitempty"`
+
+	// Where sessions are kept. Default: `memory`.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.truelayer.token_stores inline_key=type"`
+
+	// Return errors to Caddy, for `handle_errors` to draw, instead of writing
+	// the module's own pages. The 401 for machines stays as it is.
+	DisableErrorPages bool `json:"disable_error_pages,omitempty"`
+
+	// Which requests are protected. Default: all. If an earlier handler
+	// rewrote the request, it is protected when either form matches.
+	MatcherSetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	match       caddyhttp.MatcherSets
+	store       TokenStore
+	auth        *authServer
+	client      *authserver.Client
+	verifier    *authserver.Verifier
+	link        authserver.AuthorizationRequest
+	label       label
+	origin      string // scheme and host of the redirect URI
+	paths       endpointPaths
+	cookies     cookieNames
+	loginKeys   loginSealer
+	tokenHeader TokenHeader
+	logger      *zap.Logger
+	now         func() time.Time
+}
+
+// TokenHeader says how the access token is written into a request.
+type TokenHeader struct {
+	// The header field's name, letters, digits and hyphens.
+	Field string `json:"field,omitempty"`
+
+	// The authentication scheme before the token. Default: none, the field is
+	// the bare token.
+	Scheme string `json:"scheme,omitempty"`
+}
+
+// endpointPaths are the paths that belong to the module.
+type endpointPaths struct{ callback, login string }
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.truelayer",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision checks the configuration and sets the handler up. It makes no call
+// to the network.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	if h.now == nil {
+		h.now = time.Now
+	}
+	h.setDefaults()
+	redirect, err := h.checkOptions()
+	if err != nil {
+		return err
+	}
+	clientID, secret, err := h.expandCredentials()
+	if err != nil {
+		return err
+	}
+	h.warnOfEnvironment(clientID)
+
+	matchers, err := ctx.LoadModule(h, "MatcherSetsRaw")
+	if err != nil {
+		return fmt.Errorf("loading the matcher: %w", err)
+	}
+	if matchers != nil {
+		if err := h.match.FromInterface(matchers); err != nil {
+			return fmt.Errorf("loading the matcher: %w", err)
+		}
+	}
+	guest, err := ctx.LoadModule(h, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("loading the store: %w", err)
+	}
+	store, ok := guest.(TokenStore)
+	if !ok {
+		return fmt.Errorf("store: %T is not a TokenStore", guest)
+	}
+	h.store = store
+	h.setNames(redirect, clientID, secret)
+	return h.connect(clientID, secret)
+}
+
+// setNames derives all that depends only on configuration: the label, paths,
+// cookie names, and keys.
+func (h *Handler) setNames(redirect *url.URL, clientID string, secret authserver.Secret) {
+	h.label = newLabel(h.AuthServer, clientID, strings.Join(h.Scopes, " "), h.ProviderID)
+	h.origin = redirect.Scheme + "://" + redirect.Host
+	h.paths = endpointPaths{callback: redirect.Path, login: path.Join(redirect.Path, "login")}
+	h.cookies = newCookieNames(h.CookieName, h.label, redirect.Scheme == "https")
+	h.loginKeys = newLoginSealer(secret, h.label)
+	h.tokenHeader = TokenHeader{http.CanonicalHeaderKey(h.TokenHeader.Field), h.TokenHeader.Scheme}
+	h.link = authserver.AuthorizationRequest{
+		RedirectURI: h.RedirectURI,
+		Scopes:      h.Scopes,
+		Providers:   h.Providers,
+		ProviderID:  h.ProviderID,
+		Params:      h.AuthParam,
+	}
+}
+
+// connect takes the handler's share of the auth server. It is the last step
+// of Provision: Cleanup, which Caddy calls after a failed Provision as well,
+// gives the share back only if it was taken.
+func (h *Handler) connect(clientID string, secret authserver.Secret) error {
+	auth, err := loadAuthServer(h.AuthServer)
+	if err != nil {
+		return err
+	}
+	h.auth = auth
+	h.client = &authserver.Client{Server: auth.Server, ID: clientID, Secret: secret, Now: h.now}
+	if h.VerifyAccessToken != "" {
+		h.verifier = authserver.NewVerifier(h.VerifyAccessToken, h.AuthServer, clientID, h.now)
+	}
+	return nil
+}
+
+// expandCredentials expands the client's id and secret. Its errors repeat
+// neither.
+func (h *Handler) expandCredentials() (id string, secret authserver.Secret, err error) {
+	if id, err = expand("client_id", h.ClientID); err != nil {
+		return "", authserver.Secret{}, err
+	}
+	if h.ClientSecret == nil {
+		return "", authserver.Secret{}, errors.New("client_secret is missing: set it to the secret from TrueLayer's Console, best as {env.TRUELAYER_CLIENT_SECRET}")
+	}
+	text, err := expand("client_secret", *h.ClientSecret)
+	return id, authserver.NewSecret(text), err
+}
+
+// warnOfEnvironment names the most common mix-up: such a client is refused on
+// a page of TrueLayer's own and the visitor never comes back.
+func (h *Handler) warnOfEnvironment(clientID string) {
+	sandboxClient := strings.HasPrefix(clientID, "sandbox-")
+	switch h.AuthServer {
+	case environments["live"].authServer:
+		if sandboxClient {
+			h.logger.Warn("client_id begins with sandbox- but the environment is live; set environment sandbox or use a live client")
+		}
+	case environments["sandbox"].authServer:
+		if !sandboxClient {
+			h.logger.Warn("client_id does not begin with sandbox- but the environment is sandbox; set environment live or use a sandbox client")
+		}
+	}
+}
+
+// Cleanup gives back what Provision took. Requests may outlive it: they go on
+// with the connections and the store that they have.
+func (h *Handler) Cleanup() error {
+	if h.verifier != nil {
+		h.verifier.CloseIdleConnections()
+	}
+	if h.auth == nil {
+		return nil
+	}
+	h.auth = nil
+	return unloadAuthServer(h.AuthServer)
+}
+
+// MarshalLogObject implements zapcore.ObjectMarshaler. The server option
+// `trace` logs handlers; without this their secrets would be in the log.
+func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	enc.AddString("client_id", h.ClientID)
+	enc.AddString("redirect_uri", h.RedirectURI)
+	enc.AddString("auth_server", h.AuthServer)
+	enc.AddString("scopes", strings.Join(h.Scopes, " "))
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ zapcore.ObjectMarshaler     = (*Handler)(nil)
+)

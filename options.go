@@ -1,0 +1,257 @@
+package truelayer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// environments are TrueLayer's, with the providers that its current examples
+// use for each.
+var environments = map[string]struct {
+	authServer string
+	providers  []string
+}{
+	"live":    {"https://auth.truelayer.com", []string{"uk-ob-all", "uk-oauth-all"}},
+	"sandbox": {"https://auth.truelayer-sandbox.com", []string{"uk-cs-mock"}},
+}
+
+// reservedParams are the parameters of the auth link that auth_param may not
+// set: ours, the ones that would move the answer to another place
+// (response_mode), and the ones that would replace all others (RFC 9101).
+var reservedParams = []string{
+	"response_type", "client_id", "redirect_uri", "scope", "providers", "provider_id", "state",
+	"code_challenge", "code_challenge_method", "response_mode", "request", "request_uri",
+}
+
+// setDefaults fills in what the configuration left out.
+func (h *Handler) setDefaults() {
+	if h.Environment == "" {
+		h.Environment = "live"
+	}
+	environment := environments[h.Environment]
+	if h.AuthServer == "" {
+		h.AuthServer = environment.authServer
+	}
+	h.AuthServer = strings.TrimSuffix(h.AuthServer, "/")
+	if len(h.Scopes) == 0 {
+		h.Scopes = []string{"verification"}
+	}
+	if len(h.Providers) == 0 {
+		h.Providers = environment.providers
+	}
+	if h.TokenHeader == nil {
+		h.TokenHeader = &TokenHeader{Field: "Authorization", Scheme: "Bearer"}
+	}
+	if h.IdleTimeout == 0 {
+		h.IdleTimeout = caddy.Duration(8 * time.Hour)
+	}
+	if h.MaxLifetime == 0 {
+		h.MaxLifetime = caddy.Duration(24 * time.Hour)
+	}
+	if h.StoreRaw == nil {
+		h.StoreRaw = json.RawMessage(`{"type": "memory"}`)
+	}
+}
+
+// checkOptions checks every option whose value is literal and returns the
+// redirect URI. The Caddyfile parser makes the same checks one by one, where
+// it knows the line.
+func (h *Handler) checkOptions() (*url.URL, error) {
+	redirect, err := checkRedirectURI(h.RedirectURI)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEnvironment(h.Environment); err != nil {
+		return nil, err
+	}
+	checks := []error{
+		checkServerURL("auth_server", h.AuthServer),
+		checkWords("scopes", h.Scopes),
+		checkWords("providers", h.Providers),
+		h.TokenHeader.check(),
+		checkPositive("idle_timeout", h.IdleTimeout),
+		checkPositive("max_lifetime", h.MaxLifetime),
+	}
+	if h.ProviderID != "" {
+		checks = append(checks, checkWords("provider_id", []string{h.ProviderID}))
+	}
+	if h.VerifyAccessToken != "" {
+		checks = append(checks, checkServerURL("verify_access_token", h.VerifyAccessToken))
+	}
+	if h.CookieName != "" {
+		checks = append(checks, checkCookieName(h.CookieName))
+	}
+	for name := range h.AuthParam {
+		checks = append(checks, checkAuthParam(name))
+	}
+	return redirect, errors.Join(checks...)
+}
+
+func checkRedirectURI(s string) (*url.URL, error) {
+	const form = "write it as it is registered in TrueLayer's Console, for example https://app.example.com/truelayer"
+	if s == "" {
+		return nil, errors.New("redirect_uri is missing: " + form)
+	}
+	if strings.ContainsAny(s, "{}") {
+		return nil, fmt.Errorf("redirect_uri %q has a placeholder: it must be literal; for several host names use one site block each", s)
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return nil, fmt.Errorf("redirect_uri %q is not an absolute http(s) URL: %s", s, form)
+	}
+	switch {
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return nil, fmt.Errorf("redirect_uri %q is plain http: use https (http is accepted for a loopback host only)", s)
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return nil, fmt.Errorf("redirect_uri %q has a user, a query or a fragment: %s", s, form)
+	case strings.Trim(u.Path, "/") == "":
+		return nil, fmt.Errorf("redirect_uri %q has no path of its own: the module takes that path over, so it cannot be the site's start; %s", s, form)
+	case u.RawPath != "" || strings.ContainsAny(u.Path, `\;`) || strings.Contains(u.Path, "//") || strings.Contains(u.Path, "/."):
+		return nil, fmt.Errorf("redirect_uri %q has a path with escapes, empty or dotted segments: use a plain one", s)
+	case len(s) > 400:
+		return nil, fmt.Errorf("redirect_uri %q is longer than 400 characters: shorten its path", s)
+	}
+	return u, nil
+}
+
+func checkServerURL(option, s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || strings.ContainsAny(s, "{}") {
+		return fmt.Errorf("%s %q is not an absolute http(s) URL", option, s)
+	}
+	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return fmt.Errorf("%s %q is plain http: use https (http is accepted for a loopback host only)", option, s)
+	}
+	if u.User != nil || u.Fragment != "" || (option == "auth_server" && (u.RawQuery != "" || u.ForceQuery)) {
+		return fmt.Errorf("%s %q has a user, a query or a fragment: remove it", option, s)
+	}
+	return nil
+}
+
+// isLoopback tells the hosts whose traffic stays on the machine (RFC 6761
+// section 6.3 for the names).
+func isLoopback(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func checkEnvironment(s string) error {
+	if _, ok := environments[s]; !ok {
+		return fmt.Errorf("environment %q is unknown: use live or sandbox", s)
+	}
+	return nil
+}
+
+// checkWords checks values that the auth link joins by spaces. There is no
+// list of known scopes or providers: TrueLayer adds to them.
+func checkWords(option string, words []string) error {
+	for i, word := range words {
+		for j := range len(word) {
+			// the scope-token of RFC 6749 section 3.3
+			if c := word[j]; c <= 0x20 || c > 0x7e || c == '"' || c == '\\' || c == '{' || c == '}' {
+				return fmt.Errorf("%s: %q is not a valid value: separate values by spaces, without quotes or placeholders", option, word)
+			}
+		}
+		if word == "" {
+			return fmt.Errorf("%s has an empty value: remove it", option)
+		}
+		if slices.Contains(words[:i], word) {
+			return fmt.Errorf("%s: %q is given twice: keep one", option, word)
+		}
+	}
+	return nil
+}
+
+func checkAuthParam(name string) error {
+	if name == "" || strings.ContainsAny(name, "{}&= ") {
+		return fmt.Errorf("auth_param %q is not a parameter name", name)
+	}
+	if slices.Contains(reservedParams, strings.ToLower(name)) {
+		return fmt.Errorf("auth_param %s is set by the module: use the option of that purpose, or remove it", name)
+	}
+	return nil
+}
+
+// connectionFields are what a proxy, not an application, reads; and Cookie,
+// which carries the session.
+var connectionFields = []string{
+	"Connection", "Content-Length", "Cookie", "Expect", "Host", "Keep-Alive", "Proxy-Authorization",
+	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+func (t *TokenHeader) check() error {
+	if !isFieldName(t.Field) {
+		return fmt.Errorf("token_header %q is not a header field of letters, digits and hyphens", t.Field)
+	}
+	for _, field := range connectionFields {
+		if strings.EqualFold(t.Field, field) {
+			return fmt.Errorf("token_header %s cannot carry a token: choose Authorization or a field of the application's own", t.Field)
+		}
+	}
+	if t.Scheme != "" && !isFieldName(t.Scheme) {
+		return fmt.Errorf("token_header scheme %q is not a word such as Bearer", t.Scheme)
+	}
+	return nil
+}
+
+// isFieldName is stricter than RFC 9110 section 5.1: names with an underscore
+// or a dot are folded together with others by some applications.
+func isFieldName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func checkCookieName(s string) error {
+	if strings.HasPrefix(s, "__") {
+		return fmt.Errorf("cookie_name %q: leave the prefix out, the module adds __Host- itself for an https redirect_uri", s)
+	}
+	for i := range len(s) {
+		if c := s[i]; c <= 0x20 || c > 0x7e || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
+			return fmt.Errorf("cookie_name %q has a character that a cookie's name cannot have", s)
+		}
+	}
+	if len(s) > 64 {
+		return fmt.Errorf("cookie_name %q is longer than 64 characters", s)
+	}
+	return nil
+}
+
+func checkPositive(option string, d caddy.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("%s must be longer than nothing, for example 8h", option)
+	}
+	return nil
+}
+
+// expand replaces global placeholders. Its errors repeat nothing of the value.
+func expand(option, value string) (string, error) {
+	if value == "" {
+		return "", fmt.Errorf("%s is missing: set it to the value from TrueLayer's Console", option)
+	}
+	expanded, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err != nil || expanded == "" {
+		return "", fmt.Errorf("%s: a placeholder in it is unknown or empty: check that the environment variable or file exists for the user that runs Caddy", option)
+	}
+	for i := range len(expanded) {
+		if expanded[i] <= 0x20 || expanded[i] > 0x7e {
+			return "", fmt.Errorf("%s has a space, a line break or another character that cannot be part of it", option)
+		}
+	}
+	return expanded, nil
+}

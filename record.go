@@ -1,0 +1,258 @@
+package truelayer
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A record is what a store keeps. A session's record is
+//
+//	version, kind            1 byte each
+//	clear header             length and fields, see appendHeader
+//	nonce                    12 bytes, fresh for every seal
+//	body                     AES-256-GCM, see session.appendBody
+//
+// with everything before the nonce, and the record's id, as additional data.
+// Id and key are both hashes of the secret in the visitor's cookie, which is
+// not stored anywhere: who reads a store, the operator included, can neither
+// use a token nor find the cookie. The clear header is for listing and
+// sweeping; what decides anything stands in the body.
+//
+// A claim's record (see callback.go) ends after the header: it has nothing to
+// hide, it only has to exist.
+const (
+	recordVersion = 1
+	kindSession   = 's'
+	kindClaim     = 'c'
+
+	nonceSize = 12
+	// maxRecord is what a store has to be able to keep.
+	maxRecord = 64 << 10
+)
+
+// label ties ids and keys to a handler's auth server, client, scopes and
+// provider, so that blocks with other ones cannot open each other's records.
+type label [sha256.Size]byte
+
+func newLabel(parts ...string) label {
+	var b []byte
+	for _, part := range parts {
+		b = appendText(b, part)
+	}
+	return sha256.Sum256(b)
+}
+
+// cookieSecret is the content of a session cookie.
+type cookieSecret [32]byte
+
+func newCookieSecret() (secret cookieSecret) {
+	_, _ = rand.Read(secret[:]) // never fails, see crypto/rand
+	return secret
+}
+
+// derive hashes label, purpose and secret. Label and secret have fixed
+// lengths, so no two purposes can meet.
+func (l *label) derive(purpose string, secret []byte) [sha256.Size]byte {
+	var b [96]byte
+	n := copy(b[:], l[:])
+	n += copy(b[n:], purpose)
+	n += copy(b[n:], secret)
+	return sha256.Sum256(b[:n])
+}
+
+// sessionID is the id of the session whose cookie has the secret.
+func (l *label) sessionID(secret *cookieSecret) string {
+	id := l.derive("id", secret[:])
+	return string(id[:])
+}
+
+// aead returns the cipher for the record of the session with the secret.
+func (l *label) aead(secret *cookieSecret) cipher.AEAD {
+	key := l.derive("key", secret[:])
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		panic(err) // the key has the right length
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err) // the block cipher is AES
+	}
+	return aead
+}
+
+// session is a bank connection of a visitor, opened. It is not changed in
+// place; a changed copy is sealed anew.
+type session struct {
+	created      time.Time
+	lastSeen     time.Time
+	tokenExpires time.Time
+
+	connection string // TrueLayer's id of the connection, or a random one
+	provider   string // "" if TrueLayer did not name it
+	scopes     string // granted, separated by spaces
+
+	accessToken  string
+	refreshToken string // "" if there is none
+}
+
+// Format implements fmt.Formatter: no verb prints a session's tokens.
+func (*session) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("session [redacted]")) }
+
+var errBadRecord = errors.New("the record cannot be opened: it was damaged, or moved from another id or version")
+
+// seal returns the session's record for the id that belongs to the secret.
+func (s *session) seal(l *label, secret *cookieSecret, clientID string, expires time.Time) ([]byte, error) {
+	record := []byte{recordVersion, kindSession}
+	record = appendHeader(record, clientID, s.provider, s.created, s.lastSeen, expires)
+	additional := append(record[:len(record):len(record)], l.sessionID(secret)...)
+	body := s.appendBody(nil)
+	var nonce [nonceSize]byte
+	_, _ = rand.Read(nonce[:])
+	record = append(record, nonce[:]...)
+	record = l.aead(secret).Seal(record, nonce[:], body, additional)
+	if len(record) > maxRecord {
+		return nil, fmt.Errorf("the session's record would have %d bytes, more than the %d that stores keep", len(record), maxRecord)
+	}
+	return record, nil
+}
+
+// scratch are buffers for additional data and plaintext, so that a request
+// allocates one string for all of a session's texts and nothing else.
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+// openSession opens a record that was found under id.
+func openSession(record []byte, l *label, secret *cookieSecret, id string) (*session, error) {
+	header, sealed, err := splitRecord(record, kindSession)
+	if err != nil {
+		return nil, err
+	}
+	if len(sealed) < nonceSize {
+		return nil, errBadRecord
+	}
+	buf := scratch.Get().(*[]byte)
+	additional := append((*buf)[:0], header...)
+	additional = append(additional, id...)
+	body, err := l.aead(secret).Open(additional[len(additional):], sealed[:nonceSize], sealed[nonceSize:], additional)
+	var s *session
+	if err == nil {
+		s, err = readBody(body)
+	}
+	clear(body) // it held tokens
+	*buf = additional[:0]
+	scratch.Put(buf)
+	if err != nil {
+		return nil, errBadRecord
+	}
+	return s, nil
+}
+
+// splitRecord checks version and kind and cuts the record after its header.
+func splitRecord(record []byte, kind byte) (header, rest []byte, err error) {
+	if len(record) < 4 || record[0] != recordVersion || record[1] != kind {
+		return nil, nil, errBadRecord
+	}
+	end := 4 + int(binary.BigEndian.Uint16(record[2:]))
+	if end > len(record) {
+		return nil, nil, errBadRecord
+	}
+	return record[:end], record[end:], nil
+}
+
+// appendHeader appends the clear header: its length in two bytes, then created,
+// last seen and expires in Unix seconds, client id, and provider.
+func appendHeader(b []byte, clientID, provider string, created, lastSeen, expires time.Time) []byte {
+	start := len(b)
+	b = append(b, 0, 0)
+	b = appendTime(b, created)
+	b = appendTime(b, lastSeen)
+	b = appendTime(b, expires)
+	b = appendText(b, clientID)
+	b = appendText(b, provider)
+	binary.BigEndian.PutUint16(b[start:], uint16(len(b)-start-2)) //nolint:gosec // client id and provider are bounded where they are read
+	return b
+}
+
+// claimRecord is the record that says: this login's code has been taken.
+func claimRecord(clientID string, created, expires time.Time) []byte {
+	return appendHeader([]byte{recordVersion, kindClaim}, clientID, "", created, created, expires)
+}
+
+func (s *session) appendBody(b []byte) []byte {
+	b = appendTime(b, s.created)
+	b = appendTime(b, s.lastSeen)
+	b = appendTime(b, s.tokenExpires)
+	for _, text := range []string{s.connection, s.provider, s.scopes, s.accessToken, s.refreshToken} {
+		b = appendText(b, text)
+	}
+	return b
+}
+
+// readBody reads what appendBody wrote. All texts are cut from one string.
+func readBody(body []byte) (*session, error) {
+	r := reader{rest: string(body)}
+	s := &session{
+		created:      r.time(),
+		lastSeen:     r.time(),
+		tokenExpires: r.time(),
+		connection:   r.text(),
+		provider:     r.text(),
+		scopes:       r.text(),
+		accessToken:  r.text(),
+		refreshToken: r.text(),
+	}
+	if r.failed || r.rest != "" {
+		return nil, errBadRecord
+	}
+	return s, nil
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(t.Unix())) //nolint:gosec // the bits are what counts
+}
+
+// appendText appends a text of at most 65535 bytes behind its length.
+func appendText(b []byte, s string) []byte {
+	s = s[:min(len(s), 1<<16-1)]
+	b = binary.BigEndian.AppendUint16(b, uint16(len(s))) //nolint:gosec // cut the line before
+	return append(b, s...)
+}
+
+// reader reads the layout of appendTime and appendText. After the first thing
+// that is not there it has failed and answers with zero values.
+type reader struct {
+	rest   string
+	failed bool
+}
+
+func (r *reader) take(n int) string {
+	if r.failed || n > len(r.rest) {
+		r.failed = true
+		return ""
+	}
+	taken := r.rest[:n]
+	r.rest = r.rest[n:]
+	return taken
+}
+
+func (r *reader) time() time.Time {
+	var v uint64
+	for _, b := range []byte(r.take(8)) {
+		v = v<<8 | uint64(b)
+	}
+	return time.Unix(int64(v), 0) //nolint:gosec // the bits are what counts
+}
+
+func (r *reader) text() string {
+	var n int
+	for _, b := range []byte(r.take(2)) {
+		n = n<<8 | int(b)
+	}
+	return r.take(n)
+}

@@ -1,0 +1,325 @@
+package truelayer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// seeOther redirects with 303, which makes any method a GET and is not cached.
+// It writes no body: a link that carries a state has no place in one.
+func seeOther(w http.ResponseWriter, location string) {
+	noStore(w)
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// noStore marks an answer of ours: no cache keeps it, and no page that it
+// leads to learns its address, which on the callback holds the code.
+func noStore(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+}
+
+// audience is who waits for the answer to a request.
+type audience int
+
+const (
+	machine    audience = iota // a script, an image, a program
+	navigation                 // a person who opens a page
+	frame                      // a page inside a page
+	form                       // a person who sent a form
+)
+
+// classify tells the audience by the Fetch Metadata headers, which scripts
+// cannot forge, and for clients without them by Accept. It decides the form of
+// an answer, never whether a request is let through.
+func classify(r *http.Request) audience {
+	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	person := mode == "navigate"
+	if mode == "" {
+		person = acceptsHTML(r)
+	}
+	switch {
+	case !person || r.Header.Get("Upgrade") != "":
+		return machine
+	case mode != "" && dest != "document" && dest != "":
+		return frame
+	case r.Method == http.MethodPost:
+		return form
+	case r.Method != http.MethodGet, r.Header.Get("Sec-Purpose") != "", r.Header.Get("Purpose") != "":
+		return machine // a prefetch must not mint an auth link
+	}
+	return navigation
+}
+
+func acceptsHTML(r *http.Request) bool {
+	for _, line := range r.Header.Values("Accept") {
+		if strings.Contains(strings.ToLower(line), "text/html") {
+			return true
+		}
+	}
+	return false
+}
+
+// failure is an answer of ours that is an error.
+type failure struct {
+	reason reason
+	// cause goes into the log and nowhere else.
+	cause error
+	// provider is what the provider said of it; it is only shown escaped.
+	provider string
+	// returnTo is where the login URL on the page leads back to; "" is the start.
+	returnTo string
+}
+
+// Error implements error.
+func (f failure) Error() string {
+	if f.cause == nil {
+		return string(f.reason)
+	}
+	return string(f.reason) + ": " + f.cause.Error()
+}
+
+// Unwrap implements the interface that errors.Is uses.
+func (f failure) Unwrap() error { return f.cause }
+
+// fail writes a failure as a page or as problem+json, or returns it to Caddy
+// if the site draws its errors itself.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error {
+	p := problems[f.reason]
+	if f.returnTo == "" {
+		f.returnTo = "/"
+	}
+	if c := h.logger.Check(p.level, p.title); c != nil {
+		fields := []zap.Field{zap.String("reason", string(f.reason)), zap.Int("status", p.status)}
+		if f.cause != nil {
+			fields = append(fields, zap.Error(f.cause))
+		}
+		c.Write(fields...)
+	}
+	noStore(w)
+	if p.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(p.retryAfter))
+	}
+	if p.status == http.StatusUnauthorized {
+		h.challenge(w)
+	}
+	setPlaceholder(r, "http.truelayer.error", string(f.reason))
+	who := classify(r)
+	if h.DisableErrorPages && (who != machine || f.reason != loginRequired) {
+		return caddyhttp.Error(p.status, errors.New(p.title))
+	}
+	if who == machine {
+		return h.writeProblem(w, p, f)
+	}
+	return h.writePage(w, p, f, who == frame)
+}
+
+// refuse answers a protected request that has no session and is not a
+// navigation.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, returnTo string) error {
+	return h.fail(w, r, failure{reason: loginRequired, returnTo: returnTo})
+}
+
+// challenge is the field that RFC 9110 section 15.5.2 wants of a 401. Browsers
+// ignore a scheme that they do not know, so no dialog comes up.
+func (h *Handler) challenge(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", fmt.Sprintf("Cookie realm=%q, cookie-name=%q", "bank connection", h.cookies.session))
+}
+
+// writeProblem writes problem details (RFC 9457).
+func (h *Handler) writeProblem(w http.ResponseWriter, p problem, f failure) error {
+	body, err := json.Marshal(struct {
+		Type     string `json:"type"`
+		Title    string `json:"title"`
+		Status   int    `json:"status"`
+		Detail   string `json:"detail"`
+		Reason   reason `json:"reason"`
+		Provider string `json:"provider_error,omitempty"`
+		LoginURL string `json:"login_url"`
+	}{"about:blank", http.StatusText(p.status), p.status, p.text, f.reason, cut(f.provider), h.loginURL(f.returnTo)})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(p.status)
+	_, _ = w.Write(body)
+	return nil
+}
+
+var (
+	//go:embed pages/page.html
+	pageText string
+	//go:embed pages/page.css
+	pageStyle string
+
+	page = template.Must(template.New("page").Parse(pageText))
+
+	// the page's only style is allowed by its digest, nothing else at all
+	pagePolicy = func() string {
+		digest := sha256.Sum256([]byte(pageStyle))
+		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; base-uri 'none'"
+	}()
+)
+
+// writePage writes the page for a person. Inside a frame it can be shown, with
+// a link that opens at the top, since banks refuse to be framed; anywhere else
+// it refuses to be framed itself.
+func (h *Handler) writePage(w http.ResponseWriter, p problem, f failure, framed bool) error {
+	var body bytes.Buffer
+	err := page.Execute(&body, map[string]any{
+		"Style":    template.CSS(pageStyle), //nolint:gosec // our own file
+		"Title":    p.title,
+		"Text":     p.text,
+		"Provider": cut(f.provider),
+		"Action":   p.action,
+		"LoginURL": h.loginURL(f.returnTo),
+		"Home":     h.origin + "/",
+		"Reason":   f.reason,
+	})
+	if err != nil {
+		return err
+	}
+	policy := pagePolicy
+	if !framed {
+		policy += "; frame-ancestors 'none'"
+	}
+	w.Header().Set("Content-Security-Policy", policy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(p.status)
+	_, _ = w.Write(body.Bytes())
+	return nil
+}
+
+// cut bounds a text that came from outside.
+func cut(s string) string {
+	const most = 200
+	s = strings.ToValidUTF8(s, "")
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return s
+}
+
+func setPlaceholder(r *http.Request, name, value string) {
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set(name, value)
+	}
+}
+
+// reason is the code of a failure: in logs, in problem+json, on the page, and
+// in {http.truelayer.error}.
+type reason string
+
+const (
+	loginRequired         reason = "login_required"
+	accessDenied          reason = "access_denied"
+	providerError         reason = "provider_error"
+	callbackMalformed     reason = "callback_malformed"
+	loginLost             reason = "login_lost"
+	loginExpired          reason = "login_expired"
+	loginUsed             reason = "login_used"
+	sessionLost           reason = "session_lost"
+	codeRefused           reason = "code_refused"
+	scopeRefused          reason = "scope_refused"
+	tokenRefused          reason = "token_refused"
+	tokenUnverified       reason = "token_unverified"
+	authServerUnavailable reason = "auth_server_unavailable"
+	storeUnavailable      reason = "store_unavailable"
+	sessionsFull          reason = "sessions_full"
+	methodNotAllowed      reason = "method_not_allowed"
+)
+
+// problem is how a reason is told to people and machines.
+type problem struct {
+	status     int
+	level      zapcore.Level
+	title      string
+	text       string
+	action     string // the button to the login URL
+	retryAfter int    // seconds
+}
+
+var problems = map[reason]problem{
+	loginRequired: {
+		http.StatusUnauthorized, zap.DebugLevel, "Connect your bank to continue",
+		"This part of the site needs a connection to your bank.", "Connect your bank", 0,
+	},
+	accessDenied: {
+		http.StatusForbidden, zap.InfoLevel, "Your bank was not connected",
+		"The connection was cancelled or declined, so nothing was shared. You can try again whenever you like.", "Try again", 0,
+	},
+	providerError: {
+		http.StatusBadGateway, zap.WarnLevel, "Your bank could not be connected",
+		"The bank connection ended with an error. Nothing was shared. It often helps to try again in a few minutes.", "Try again", 0,
+	},
+	callbackMalformed: {
+		http.StatusBadRequest, zap.InfoLevel, "Nothing to do here",
+		"This address is where your bank sends you back to. It cannot be opened by itself.", "Connect your bank", 0,
+	},
+	loginLost: {
+		http.StatusBadRequest, zap.InfoLevel, "We lost track of this connection",
+		"The cookie that belongs to it did not come back. That happens when the connection was started in another browser or under another address of this site, or when cookies are blocked. Nothing was shared.", "Start again", 0,
+	},
+	loginExpired: {
+		http.StatusBadRequest, zap.InfoLevel, "This took too long",
+		"More than half an hour went by since you left for your bank, so this attempt is no longer valid. Nothing was shared.", "Start again", 0,
+	},
+	loginUsed: {
+		http.StatusBadRequest, zap.InfoLevel, "This connection was already used",
+		"Each confirmation from a bank works once, and this one has been used. If you are not signed in, please start again.", "Start again", 0,
+	},
+	sessionLost: {
+		http.StatusUnauthorized, zap.WarnLevel, "Your session did not last",
+		"Your bank was connected a moment ago, but this visit came without it. Your browser may be blocking cookies for this site.", "Connect again", 0,
+	},
+	codeRefused: {
+		http.StatusBadGateway, zap.WarnLevel, "Your bank could not be connected",
+		"The confirmation from your bank was not accepted. It may have been too old. Please start again.", "Start again", 0,
+	},
+	scopeRefused: {
+		http.StatusBadGateway, zap.ErrorLevel, "Your bank could not be connected",
+		"The connection does not cover what this site needs. Trying again may not help; please tell the people who run this site.", "Try again", 0,
+	},
+	tokenRefused: {
+		http.StatusBadGateway, zap.ErrorLevel, "Your bank could not be connected",
+		"The answer of the bank connection could not be trusted, so it was not used. Please tell the people who run this site.", "Try again", 0,
+	},
+	tokenUnverified: {
+		http.StatusServiceUnavailable, zap.ErrorLevel, "Your bank cannot be connected right now",
+		"The answer of the bank connection could not be checked. Please try again in a few minutes.", "Start again", 60,
+	},
+	authServerUnavailable: {
+		http.StatusBadGateway, zap.ErrorLevel, "Your bank could not be connected",
+		"The service that connects banks did not answer as it should. Please try again in a few minutes.", "Start again", 0,
+	},
+	storeUnavailable: {
+		http.StatusServiceUnavailable, zap.ErrorLevel, "We cannot look up your session right now",
+		"Something on our side is not answering. You are still signed in if you were before. Please reload this page in a moment.", "", 5,
+	},
+	sessionsFull: {
+		http.StatusServiceUnavailable, zap.ErrorLevel, "Too many people are signed in right now",
+		"There is no room for another session at this moment. Please try again later.", "Try again", 60,
+	},
+	methodNotAllowed: {
+		http.StatusMethodNotAllowed, zap.DebugLevel, "This address works differently",
+		"It can only be opened as a page.", "Connect your bank", 0,
+	},
+}

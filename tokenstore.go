@@ -1,0 +1,50 @@
+package truelayer
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// TokenStore keeps sessions as opaque, sealed records. Implementations are
+// modules in the namespace `http.truelayer.token_stores`.
+//
+// A store moves bytes and knows nothing of OAuth. It is safe for concurrent
+// use, bounds every call in time, and still answers after its Cleanup, since
+// requests outlive a reload. An id is a string of at most 64 bytes of any
+// value: a store whose medium cannot hold such bytes encodes it. A record has
+// at most 64 KiB. A store neither changes a record nor keeps only part of it,
+// and its callers change neither what they give nor what they get.
+//
+// An error that is none of those named below means that the store failed:
+// visitors then get an answer with status 503 and nobody is taken for signed
+// out.
+type TokenStore interface {
+	// Get returns the record under id. The error is fs.ErrNotExist if there is
+	// none or if it has expired, which is the same. A Get that follows an
+	// ErrConflict for the same id must read past every cache.
+	Get(ctx context.Context, id string) ([]byte, error)
+
+	// Create keeps a record under an id that is free, for ttl, which is more
+	// than nothing. The error is fs.ErrExist if the id is taken, and ErrFull
+	// if the store is at the limit that it was configured with.
+	Create(ctx context.Context, id string, record []byte, ttl time.Duration) error
+
+	// Replace puts a record in the place of old, and starts its ttl anew. It
+	// is a compare-and-swap: of several writers that hold the same old record
+	// exactly one succeeds. The error is fs.ErrNotExist if there is no record
+	// or if it has expired, so that a session that was ended never comes back,
+	// and ErrConflict if the record is not old.
+	Replace(ctx context.Context, id string, old, record []byte, ttl time.Duration) error
+
+	// Delete forgets the record under id. If there is none that is no error.
+	Delete(ctx context.Context, id string) error
+}
+
+var (
+	// ErrConflict is a Replace's answer when another writer was first.
+	ErrConflict = errors.New("the record was changed by another writer")
+
+	// ErrFull is a Create's answer when the store is at its configured limit.
+	ErrFull = errors.New("the store has reached its configured limit of sessions")
+)
