@@ -26,6 +26,7 @@ func init() {
 // says which requests are protected. On the route it would keep the callback
 // from ever reaching the handler.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // the directive's name; ExtractMatcherSet goes back before it
 	matcher, err := h.ExtractMatcherSet()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"time"
+)
+
+// application stands for a program that was never changed for bank logins.
+// All it does is read the Authorization field of the requests that it gets and
+// call the Verification API with it.
+type application struct {
+	api    string
+	client *http.Client
+}
+
+func newApplication(api string) http.Handler {
+	a := &application{api: api, client: &http.Client{Timeout: 30 * time.Second}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", a.home)
+	mux.HandleFunc("GET /account", a.account)
+	mux.HandleFunc("POST /account", a.verify)
+	return mux
+}
+
+//go:embed application.html
+var applicationText string
+
+var applicationPage = template.Must(template.New("application").Parse(applicationText))
+
+// view is what the page shows.
+type view struct {
+	Account bool
+	Name    string
+	Token   string
+	Result  *verification
+	Problem string
+}
+
+// verification is the part of the Verification API's answer that is shown.
+type verification struct {
+	Verified bool   `json:"verified"`
+	Score    int    `json:"match_score"`
+	Title    string `json:"title"`
+	Detail   string `json:"detail"`
+	Report   []struct {
+		Verifiable  bool   `json:"verifiable"`
+		DisplayName string `json:"display_name"`
+		SortCode    string `json:"sort_code"`
+		Number      string `json:"account_number"`
+		IBAN        string `json:"iban"`
+		Failure     string `json:"failure_description"`
+	} `json:"report"`
+}
+
+func (a *application) home(w http.ResponseWriter, _ *http.Request) {
+	show(w, view{})
+}
+
+func (a *application) account(w http.ResponseWriter, r *http.Request) {
+	show(w, view{Account: true, Token: excerpt(r.Header.Get("Authorization"))})
+}
+
+func (a *application) verify(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+	v := view{Account: true, Name: r.PostFormValue("name"), Token: excerpt(r.Header.Get("Authorization"))}
+	result, err := a.callVerify(r, v.Name)
+	if err != nil {
+		v.Problem = err.Error()
+	}
+	v.Result = result
+	show(w, v)
+}
+
+// callVerify passes the Authorization field on as it came.
+func (a *application) callVerify(r *http.Request, name string) (*verification, error) {
+	body, err := json.Marshal(map[string]string{"name": name})
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, a.api+"/verification/v1/verify", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", r.Header.Get("Authorization"))
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return nil, err
+	}
+	var result verification
+	if err := json.Unmarshal(answer, &result); err != nil {
+		return nil, fmt.Errorf("the Verification API answered %s", resp.Status)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the Verification API answered %s: %s", resp.Status, result.Detail)
+	}
+	return &result, nil
+}
+
+// excerpt shows enough of a token to see that it is there.
+func excerpt(authorization string) string {
+	const most = len("Bearer ") + 12
+	if len(authorization) <= most {
+		return authorization
+	}
+	return authorization[:most] + "…"
+}
+
+func show(w http.ResponseWriter, v view) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_ = applicationPage.Execute(w, v)
+}
