@@ -3,6 +3,7 @@ package truelayer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -220,10 +221,17 @@ func storeFailure(err error) failure {
 	return failure{reason: storeUnavailable, cause: err}
 }
 
+// exchangeFailure tells what the visitor can mend from what the operator has
+// to, by the parsed error code (RFC 6749 section 5.2 and TrueLayer's own).
 func exchangeFailure(err error) failure {
-	var refused *authserver.Error
-	if errors.As(err, &refused) && refused.Rejected() {
-		return failure{reason: codeRefused, cause: err}
+	var answer *authserver.Error
+	if errors.As(err, &answer) {
+		switch answer.Code {
+		case "invalid_grant", "invalid_authorization_code":
+			return failure{reason: codeRefused, cause: err}
+		case "invalid_client", "unauthorized_client":
+			return failure{reason: clientRefused, cause: fmt.Errorf("%w; check client_id, client_secret and environment", err)}
+		}
 	}
 	return failure{reason: authServerUnavailable, cause: err}
 }

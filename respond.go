@@ -238,6 +238,7 @@ const (
 	loginUsed             reason = "login_used"
 	sessionLost           reason = "session_lost"
 	codeRefused           reason = "code_refused"
+	clientRefused         reason = "client_refused"
 	scopeRefused          reason = "scope_refused"
 	tokenRefused          reason = "token_refused"
 	tokenUnverified       reason = "token_unverified"
@@ -293,6 +294,10 @@ var problems = map[reason]problem{
 	codeRefused: {
 		http.StatusBadGateway, zap.WarnLevel, "Your bank could not be connected",
 		"The confirmation from your bank was not accepted. It may have been too old. Please start again.", "Start again", 0,
+	},
+	clientRefused: {
+		http.StatusBadGateway, zap.ErrorLevel, "Your bank could not be connected",
+		"This site is not set up correctly for bank connections. Trying again will not help; please tell the people who run it.", "Try again", 0,
 	},
 	scopeRefused: {
 		http.StatusBadGateway, zap.ErrorLevel, "Your bank could not be connected",

@@ -126,8 +126,4 @@ func (e *Error) Error() string {
 // Unwrap returns the failure underneath, if any.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Rejected reports whether the auth server understood the request and refused
-// it, as opposed to not being reached or failing itself.
-func (e *Error) Rejected() bool { return e.Code != "" && e.Status >= 400 && e.Status < 500 }
-
 var errNotJSON = errors.New("the answer is not the JSON object that RFC 6749 section 5 describes")

@@ -1,0 +1,262 @@
+package integration
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
+)
+
+func TestDeclined(t *testing.T) {
+	w := start(t, plain, nil)
+	b := w.browser()
+	sent := b.navigate(w.Site + "/page?a=1")
+	callback, err := simulator.Approve(t.Context(), nil, sent.location(), simulator.Cancel())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := b.navigate(callback)
+	equal(t, "status", a.StatusCode, http.StatusForbidden)
+	if !strings.Contains(a.body, "Your bank was not connected") ||
+		!strings.Contains(a.body, `href="`+w.Site+"/truelayer/login?return="+url.QueryEscape("/page?a=1")+`"`) ||
+		!strings.Contains(a.body, `href="`+w.Site+`/"`) {
+		t.Error(a.body)
+	}
+	equal(t, "reason", b.fetch(callback).problem(t)["reason"], any("access_denied"))
+	equal(t, "exchanges", w.sim.Calls("token"), 0)
+}
+
+func TestProviderErrors(t *testing.T) {
+	w := start(t, plain, nil)
+	a := w.browser().navigate(w.Site + "/truelayer?error=server_error&error_description=%3Cscript%3Ealert(1)%3C/script%3E")
+	equal(t, "status", a.StatusCode, http.StatusBadGateway)
+	if strings.Contains(a.body, "<script>") || !strings.Contains(a.body, "&lt;script&gt;") {
+		t.Errorf("not escaped: %s", a.body)
+	}
+	csp := a.Header.Get("Content-Security-Policy")
+	if !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") {
+		t.Errorf("Content-Security-Policy is %q", csp)
+	}
+}
+
+// TestCallbackRefuses: nothing is exchanged, and the login that is under way
+// in the same browser still works.
+func TestCallbackRefuses(t *testing.T) {
+	w := start(t, plain, nil)
+	b := w.browser()
+	callback := w.approve(b, w.Site+"/page")
+	values := query(t, callback)
+	code, state := values.Get("code"), values.Get("state")
+	for name, test := range map[string]struct {
+		query string
+		want  int
+	}{
+		"empty":                {"", 400},
+		"no code":              {"state=" + state, 400},
+		"two codes":            {"code=x&code=" + code + "&state=" + state, 400},
+		"two states":           {"code=" + code + "&state=" + state + "&state=" + state, 400},
+		"two errors":           {"error=a&error=b&state=" + state, 400},
+		"code and error":       {"code=" + code + "&error=access_denied&state=" + state, 400},
+		"no state":             {"code=" + code, 400},
+		"another state":        {"code=" + code + "&state=" + strings.Repeat("A", 43), 400},
+		"semicolons":           {"code=" + code + ";state=" + state, 400},
+		"broken escape":        {"code=%zz&state=" + state, 400},
+		"control character":    {"code=%0d%0a&state=" + state, 400},
+		"huge":                 {"code=" + strings.Repeat("c", 9000) + "&state=" + state, 400},
+		"error without state":  {"error=access_denied", 403},
+		"error, foreign state": {"error=access_denied&state=x", 403},
+	} {
+		a := b.navigate(w.Site + "/truelayer?" + test.query)
+		equal(t, name, a.StatusCode, test.want)
+		equal(t, name+": cookies", len(a.Header.Values("Set-Cookie")), 0)
+	}
+	for _, method := range []string{"POST", "HEAD", "PUT", "OPTIONS"} {
+		equal(t, method, b.do(method, callback).StatusCode, http.StatusMethodNotAllowed)
+	}
+	equal(t, "another browser", w.browser().navigate(callback).StatusCode, http.StatusBadRequest)
+	equal(t, "exchanges", w.sim.Calls("token"), 0)
+	equal(t, "the login under way", b.navigate(callback).location(), "/page")
+}
+
+func TestCallbackAgain(t *testing.T) {
+	w := start(t, plain, nil)
+	b := w.browser()
+	callback := w.approve(b, w.Site+"/page")
+	equal(t, "first", b.navigate(callback).location(), "/page")
+	equal(t, "again, done", b.navigate(callback).location(), "/page")
+	lost := strings.Replace(callback, "state=", "state=x", 1)
+	equal(t, "lost, but signed in", b.navigate(lost).location(), "/")
+	equal(t, "exchanges", w.sim.Calls("token"), 1)
+}
+
+// TestCallbackReplayed: whoever got hold of the login cookie and the callback
+// gets nothing by sending them again later.
+func TestCallbackReplayed(t *testing.T) {
+	w := start(t, plain, nil)
+	b := w.browser()
+	sent := b.navigate(w.Site + "/page")
+	cookie, _, _ := strings.Cut(sent.Header.Get("Set-Cookie"), ";")
+	callback, err := w.sim.Grant(sent.location())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.navigate(callback)
+	if err := w.load(strings.Replace(plain, "{{.Options}}", "disable_pkce", 1)); err != nil { // another configuration,
+		t.Fatal(err)
+	}
+	equal(t, "the session after a reload", b.navigate(w.Site+"/page").StatusCode, 200)
+	equal(t, "exchanges", w.sim.Calls("token"), 1)
+	replayed := w.browser().do("GET", callback, append([]string{"Cookie", cookie}, asNavigation...)...)
+	equal(t, "exchanges after the replay", w.sim.Calls("token"), 1)
+	if replayed.StatusCode != http.StatusSeeOther && replayed.StatusCode != http.StatusBadRequest {
+		t.Errorf("status %d", replayed.StatusCode)
+	}
+}
+
+// TestReloadDuringExchange: the browser gives up on the callback and sends it
+// again, while the exchange runs and after it ended.
+func TestReloadDuringExchange(t *testing.T) {
+	w := start(t, plain, nil)
+	b := w.browser()
+	callback := w.approve(b, w.Site+"/page")
+	hold := make(chan struct{})
+	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
+
+	ctx, giveUp := context.WithCancel(t.Context())
+	gone := make(chan error)
+	go func() {
+		_, err := b.try(ctx, "GET", callback, asNavigation...)
+		gone <- err
+	}()
+	waitUntil(t, "the exchange to begin", func() bool { return w.sim.Calls("token") == 1 })
+	giveUp()
+	if err := <-gone; err == nil {
+		t.Fatal("the browser did not give up")
+	}
+	again := make(chan *answer)
+	go func() {
+		a, err := b.try(t.Context(), "GET", callback, asNavigation...)
+		if err != nil {
+			t.Error(err)
+		}
+		again <- a
+	}()
+	close(hold)
+	equal(t, "reload", (<-again).location(), "/page")
+	equal(t, "the page", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
+	equal(t, "exchanges", w.sim.Calls("token"), 1)
+}
+
+// TestLostAnswer: the exchange ended, but its answer never reached the browser.
+func TestLostAnswer(t *testing.T) {
+	w := start(t, plain, nil)
+	b := w.browser()
+	callback := w.approve(b, w.Site+"/page")
+	ctx, giveUp := context.WithCancel(t.Context())
+	hold := make(chan struct{})
+	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
+	gone := make(chan error)
+	go func() {
+		_, err := b.try(ctx, "GET", callback, asNavigation...)
+		gone <- err
+	}()
+	waitUntil(t, "the exchange to begin", func() bool { return w.sim.Calls("token") == 1 })
+	giveUp()
+	<-gone
+	close(hold)
+	waitUntil(t, "the session to be kept", func() bool { return b.navigate(callback).location() == "/page" })
+	equal(t, "the page", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
+	equal(t, "exchanges", w.sim.Calls("token"), 1)
+}
+
+func TestSameCallbackAtOnce(t *testing.T) {
+	w := start(t, plain, nil)
+	b := w.browser()
+	callback := w.approve(b, w.Site+"/page")
+	hold := make(chan struct{})
+	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
+	const n = 20
+	var wg sync.WaitGroup
+	locations := make(chan string, n)
+	for range n {
+		wg.Go(func() {
+			if a, err := b.try(t.Context(), "GET", callback, asNavigation...); err == nil {
+				locations <- a.location()
+			}
+		})
+	}
+	waitUntil(t, "the exchange to begin", func() bool { return w.sim.Calls("token") == 1 })
+	close(hold)
+	wg.Wait()
+	close(locations)
+	for location := range locations {
+		equal(t, "location", location, "/page")
+	}
+	equal(t, "exchanges", w.sim.Calls("token"), 1)
+	equal(t, "the page", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
+}
+
+func TestTwoTabs(t *testing.T) {
+	for _, order := range [][2]int{{0, 1}, {1, 0}} {
+		w := start(t, plain, nil)
+		b := w.browser()
+		pages := [2]string{"/one", "/two"}
+		callbacks := [2]string{w.approve(b, w.Site+"/one"), w.approve(b, w.Site+"/two")}
+		for _, tab := range order {
+			equal(t, "tab", b.navigate(callbacks[tab]).location(), pages[tab])
+			equal(t, "page", b.navigate(w.Site+pages[tab]).StatusCode, http.StatusOK)
+		}
+	}
+}
+
+// TestNewSessionAtLogin: a cookie that the browser brought is never adopted,
+// and the earlier session is gone.
+func TestNewSessionAtLogin(t *testing.T) {
+	w := start(t, plain, nil)
+	b := w.signedIn()
+	site, _ := url.Parse(w.Site)
+	session := func() string {
+		for _, c := range b.client.Jar.Cookies(site) {
+			if !strings.Contains(c.Name, "-login-") {
+				return c.Name + "=" + c.Value
+			}
+		}
+		return ""
+	}
+	first := session()
+	other := w.browser() // a login that was begun without the session
+	callback := w.approve(other, w.Site+"/")
+	for _, c := range other.client.Jar.Cookies(site) {
+		b.client.Jar.SetCookies(site, []*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/"}})
+	}
+	equal(t, "second login", b.navigate(callback).location(), "/")
+	if second := session(); second == first || second == "" {
+		t.Error("the session cookie did not change")
+	}
+	stale := w.browser().do("GET", w.Site+"/", "Cookie", first)
+	equal(t, "the first session", stale.StatusCode, http.StatusUnauthorized)
+}
+
+// TestSessionCookieBlocked: two redirects and a page, not a loop.
+func TestSessionCookieBlocked(t *testing.T) {
+	w := start(t, plain, nil)
+	b := w.browser()
+	back := w.login(b, w.Site+"/page")
+	var kept []string
+	for _, c := range back.Cookies() {
+		if strings.Contains(c.Name, "-login-") {
+			kept = append(kept, c.Name+"="+c.Value)
+		}
+	}
+	a := w.browser().do("GET", w.Site+"/page", append([]string{"Cookie", strings.Join(kept, "; ")}, asNavigation...)...)
+	equal(t, "status", a.StatusCode, http.StatusUnauthorized)
+	if !strings.Contains(a.body, "session_lost") {
+		t.Error(a.body)
+	}
+	asked := w.browser().do("GET", w.Site+"/truelayer/login", append([]string{"Cookie", strings.Join(kept, "; ")}, asNavigation...)...)
+	equal(t, "when asked for", asked.StatusCode, http.StatusSeeOther)
+}

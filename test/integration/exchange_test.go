@@ -1,0 +1,186 @@
+package integration
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
+)
+
+// TestTokenEndpointMisbehaves: whatever the token endpoint does, the visitor
+// gets a calm page, no session, and nothing of it.
+func TestTokenEndpointMisbehaves(t *testing.T) {
+	w := start(t, plain, nil)
+	good := `"access_token":"canary-token","token_type":"Bearer","expires_in":3600`
+	answer := func(body string) simulator.Fault {
+		return simulator.Fault{Status: 200, ContentType: "application/json", Body: body}
+	}
+	for name, test := range map[string]struct {
+		fault  simulator.Fault
+		reason string
+	}{
+		"invalid_grant":           {simulator.Fault{Status: 400, ContentType: "application/json", Body: `{"error":"invalid_grant"}`}, "code_refused"},
+		"the operator's secret":   {simulator.Fault{Status: 401, ContentType: "application/json", Body: `{"error":"unauthorized_client"}`}, "client_refused"},
+		"error with a long story": {simulator.Fault{Status: 400, ContentType: "application/json", Body: `{"error":"canary <script>"}`}, "auth_server_unavailable"},
+		"500":                     {simulator.Fault{Status: 500}, "auth_server_unavailable"},
+		"429":                     {simulator.Fault{Status: 429}, "auth_server_unavailable"},
+		"HTML":                    {simulator.Fault{Status: 502, ContentType: "text/html", Body: "<h1>canary</h1>"}, "auth_server_unavailable"},
+		"HTML with 200":           {simulator.Fault{Status: 200, ContentType: "text/html", Body: "<h1>canary</h1>"}, "auth_server_unavailable"},
+		"redirect":                {simulator.Fault{Status: 302, Header: http.Header{"Location": {w.App}}}, "auth_server_unavailable"},
+		"dropped before":          {simulator.Fault{DropBefore: true}, "auth_server_unavailable"},
+		"dropped after":           {simulator.Fault{DropAfter: true}, "auth_server_unavailable"},
+		"truncated":               {simulator.Fault{Truncate: true}, "auth_server_unavailable"},
+		"huge":                    {simulator.Fault{Huge: true}, "auth_server_unavailable"},
+		"array":                   {answer(`[]`), "auth_server_unavailable"},
+		"two objects":             {answer(`{` + good + `}{}`), "auth_server_unavailable"},
+		"duplicate key":           {answer(`{` + good + `,"access_token":"canary"}`), "auth_server_unavailable"},
+		"no token":                {answer(`{"token_type":"Bearer","expires_in":3600}`), "auth_server_unavailable"},
+		"token of another case":   {answer(`{"Access_Token":"canary","token_type":"Bearer","expires_in":3600}`), "auth_server_unavailable"},
+		"token is a number":       {answer(`{"access_token":7,"token_type":"Bearer","expires_in":3600}`), "auth_server_unavailable"},
+		"token with a line break": {answer(`{"access_token":"canary\r\nX: y","token_type":"Bearer","expires_in":3600}`), "auth_server_unavailable"},
+		"token with a space":      {answer(`{"access_token":"canary x","token_type":"Bearer","expires_in":3600}`), "auth_server_unavailable"},
+		"other token type":        {answer(`{"access_token":"canary","token_type":"DPoP","expires_in":3600}`), "auth_server_unavailable"},
+		"no token type":           {answer(`{"access_token":"canary","expires_in":3600}`), "auth_server_unavailable"},
+		"no expiry":               {answer(`{"access_token":"canary","token_type":"Bearer"}`), "auth_server_unavailable"},
+		"string expiry":           {answer(`{"access_token":"canary","token_type":"Bearer","expires_in":"3600"}`), "auth_server_unavailable"},
+		"fractional expiry":       {answer(`{"access_token":"canary","token_type":"Bearer","expires_in":3600.5}`), "auth_server_unavailable"},
+		"negative expiry":         {answer(`{"access_token":"canary","token_type":"Bearer","expires_in":-1}`), "auth_server_unavailable"},
+		"endless expiry":          {answer(`{"access_token":"canary","token_type":"Bearer","expires_in":99999999999999999999}`), "auth_server_unavailable"},
+		"no scope that was asked": {answer(`{` + good + `,"scope":"payments"}`), "scope_refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := w.browser()
+			callback := w.approve(b, w.Site+"/page")
+			before := w.sim.Calls("token")
+			test.fault.Times = 1
+			w.sim.Fail(simulator.Token, test.fault)
+			a := b.navigate(callback)
+			equal(t, "status", a.StatusCode, http.StatusBadGateway)
+			if !strings.Contains(a.body, test.reason) || !strings.Contains(a.body, "/truelayer/login?return=%2Fpage") {
+				t.Errorf("want reason %s: %s", test.reason, a.body)
+			}
+			equal(t, "cookies", len(a.Header.Values("Set-Cookie")), 0)
+			again := b.navigate(callback)
+			equal(t, "status of a reload", again.StatusCode, http.StatusBadRequest)
+			equal(t, "token requests", w.sim.Calls("token")-before, 1)
+			if strings.Contains(a.body+again.body, "canary") {
+				t.Error("the visitor was shown the answer")
+			}
+		})
+	}
+	if log := w.log.text(t); strings.Contains(log, "canary") {
+		t.Error("the log repeats the answer")
+	}
+	if n, _ := w.app.requests(); n > 0 {
+		t.Error("the token endpoint's redirect was followed")
+	}
+}
+
+// TestTokenAnswersThatAreFine are the ones that look unusual and are not.
+func TestTokenAnswersThatAreFine(t *testing.T) {
+	w := start(t, plain, func(w *world) { w.Options = "scopes info accounts offline_access" })
+	for name, body := range map[string]string{
+		"type in another case": `{"access_token":"opaque","token_type":"bearer","expires_in":60}`,
+		"unknown members":      `{"access_token":"opaque","token_type":"Bearer","expires_in":60,"id_token":"x","new":{"a":1}}`,
+		"null refresh token":   `{"access_token":"opaque","token_type":"Bearer","expires_in":60,"refresh_token":null,"scope":null}`,
+		"a part of the scopes": `{"access_token":"opaque","token_type":"Bearer","expires_in":60,"scope":"info"}`,
+		"more than asked":      `{"access_token":"opaque","token_type":"Bearer","expires_in":60,"scope":"info accounts balance"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := w.browser()
+			callback := w.approve(b, w.Site+"/page")
+			w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Status: 200, ContentType: "application/json", Body: body})
+			equal(t, "callback", b.navigate(callback).location(), "/page")
+			b.navigate(w.Site + "/page")
+			_, got := w.app.requests()
+			equal(t, "Authorization", got.Header.Get("Authorization"), "Bearer opaque")
+		})
+	}
+}
+
+func TestVerifyAccessToken(t *testing.T) {
+	w := start(t, plain, func(w *world) {
+		w.Options = "verify_access_token " + w.AuthServer + "/.well-known/openid-configuration/jwks"
+	})
+	b := w.browser()
+	equal(t, "login", w.login(b, w.Site+"/page").location(), "/page")
+	w.signedIn()
+	equal(t, "key sets fetched", w.sim.Calls(simulator.JWKS), 1)
+
+	w.sim.RotateKeys()
+	w.signedIn()
+	equal(t, "key sets fetched after a rotation", w.sim.Calls(simulator.JWKS), 2)
+
+	refused := func(name, reason string, status int) {
+		t.Helper()
+		b := w.browser()
+		a := b.navigate(w.approve(b, w.Site+"/page"))
+		equal(t, name+": status", a.StatusCode, status)
+		if !strings.Contains(a.body, reason) || len(a.Header.Values("Set-Cookie")) > 0 {
+			t.Errorf("%s: want reason %s: %s", name, reason, a.body)
+		}
+	}
+	w.sim.RotateKeys()
+	for name, fault := range map[string]simulator.Fault{
+		"away":         {Status: 503},
+		"hanging up":   {DropBefore: true},
+		"endless":      {Huge: true},
+		"cut off":      {Truncate: true},
+		"another page": {Status: 200, ContentType: "text/html", Body: "<p>hello"},
+	} {
+		w.sim.Fail(simulator.JWKS, fault)
+		refused("the key set is "+name, "token_unverified", 503)
+		w.sim.ClearFaults()
+	}
+	w.sim.Set(func(s *simulator.Settings) { s.CheapSignatures = true })
+	refused("the signature is wrong", "token_refused", 502)
+	w.sim.Set(func(s *simulator.Settings) { s.CheapSignatures = false })
+	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Status: 200, ContentType: "application/json", Body: `{"access_token":"opaque","token_type":"bearer","expires_in":60}`})
+	refused("the token is opaque", "token_refused", 502)
+	w.signedIn()
+}
+
+// TestNothingSecretIsWritten runs logins, good and bad, with everything that
+// Caddy can log turned on, and looks for what must not be there.
+func TestNothingSecretIsWritten(t *testing.T) {
+	w := start(t, plain, func(w *world) {
+		w.Global = "debug\n\tservers {\n\t\ttrace\n\t}"
+		w.Before = `log {
+		output file ` + w.Data + `/access.log
+		format filter {
+			request>uri query {
+				replace code REDACTED
+				replace state REDACTED
+			}
+			resp_headers>Location query {
+				replace state REDACTED
+			}
+		}
+	}`
+	})
+	b := w.signedIn()
+	b.navigate(w.Site + "/page")
+	b.fetch(w.Site + "/page")
+	b.navigate(w.Site + "/truelayer?code=forged&state=forged")
+	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Status: 400})
+	other := w.browser()
+	other.navigate(w.approve(other, w.Site+"/"))
+	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Truncate: true})
+	other.navigate(w.approve(other, w.Site+"/"))
+
+	written := w.log.text(t) + (&logFile{path: w.Data + "/access.log"}).text(t)
+	if !strings.Contains(written, "http.handlers.truelayer") || !strings.Contains(written, "handled request") {
+		t.Fatal("the log is not what this test looks for")
+	}
+	secrets := append(w.sim.Secrets(), clientSecret)
+	for _, line := range strings.Split(b.cookies(w.Site)+"; "+other.cookies(w.Site), "; ") {
+		_, value, _ := strings.Cut(line, "=")
+		secrets = append(secrets, value)
+	}
+	for _, secret := range secrets {
+		if len(secret) > 8 && strings.Contains(written, secret) {
+			t.Errorf("written: %.20s…", secret)
+		}
+	}
+}
