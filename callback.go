@@ -120,7 +120,7 @@ func (h *Handler) exchange(ctx context.Context, l *login, code string) (landing,
 	case err != nil:
 		return landing{}, storeFailure(err)
 	}
-	token, err := h.client.Exchange(ctx, code, l.redirectURI, authserver.NewSecret(l.verifier))
+	token, err := h.client.Exchange(ctx, code, l.redirectURI, l.verifier)
 	if err != nil {
 		return landing{}, exchangeFailure(err)
 	}

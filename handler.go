@@ -48,7 +48,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 
 	// in place: a cloned request would lose what Caddy has bound to this one
 	field := h.tokenHeader.Field
-	r.Header[field] = []string{h.tokenHeader.value(s.accessToken)}
+	r.Header[field] = []string{h.tokenHeader.value(s.accessToken.Reveal())}
 	if t := takenFrom(r); t != nil { // there is one: the session's cookie was taken off
 		t.attached = append(t.attached, field)
 	}

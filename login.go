@@ -42,16 +42,13 @@ type login struct {
 	fresh time.Time
 	// state is the OAuth 2.0 state parameter, base64url.
 	state string
-	// verifier is the PKCE code verifier; "" if PKCE is off, or done.
-	verifier string
+	// verifier is the PKCE code verifier; zero if PKCE is off, or done.
+	verifier authserver.Secret
 	// redirectURI is the one in the auth link; the exchange must repeat it.
 	redirectURI string
 	// returnTo is where the visitor was going.
 	returnTo string
 }
-
-// Format keeps the verifier out of whatever prints a login.
-func (*login) String() string { return "login [redacted]" }
 
 // randomText returns 32 random bytes in base64url, which is what RFC 7636
 // section 4.1 recommends for a code verifier.
@@ -77,7 +74,7 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, returnTo st
 		returnTo:    returnTo,
 	}
 	if !h.DisablePKCE {
-		l.verifier = randomText()
+		l.verifier = authserver.NewSecret(randomText())
 	}
 	name := h.cookies.loginCookieName(l.state)
 	value := h.loginKeys.seal(name, l)
@@ -90,7 +87,7 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, returnTo st
 
 	link := h.link
 	link.State = l.state
-	link.Verifier = authserver.NewSecret(l.verifier)
+	link.Verifier = l.verifier
 	seeOther(w, h.client.AuthLink(link))
 	return nil
 }
@@ -254,7 +251,7 @@ func (k loginSealer) seal(name string, l *login) string {
 	plain := []byte{kind}
 	plain = appendTime(plain, l.started)
 	plain = appendTime(plain, l.fresh)
-	for _, text := range []string{l.state, l.verifier, l.redirectURI, l.returnTo} {
+	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo} {
 		plain = appendText(plain, text)
 	}
 	sealed := k.aead(b[:loginSaltSize]).Seal(b[:], b[loginSaltSize:], plain, []byte(name))
@@ -282,7 +279,7 @@ func (k loginSealer) open(name, value string) (*login, error) {
 		started:     r.time(),
 		fresh:       r.time(),
 		state:       r.text(),
-		verifier:    r.text(),
+		verifier:    r.secret(),
 		redirectURI: r.text(),
 		returnTo:    r.text(),
 	}

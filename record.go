@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
 // A record is what a store keeps. A session's record is
@@ -98,12 +100,9 @@ type session struct {
 	provider   string // "" if TrueLayer did not name it
 	scopes     string // granted, separated by spaces
 
-	accessToken  string
-	refreshToken string // "" if there is none
+	accessToken  authserver.Secret
+	refreshToken authserver.Secret // the zero Secret if there is none
 }
-
-// Format implements fmt.Formatter: no verb prints a session's tokens.
-func (*session) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("session [redacted]")) }
 
 var errBadRecord = errors.New("the record cannot be opened: it was damaged, or moved from another id or version")
 
@@ -188,7 +187,7 @@ func (s *session) appendBody(b []byte) []byte {
 	b = appendTime(b, s.created)
 	b = appendTime(b, s.lastSeen)
 	b = appendTime(b, s.tokenExpires)
-	for _, text := range []string{s.connection, s.provider, s.scopes, s.accessToken, s.refreshToken} {
+	for _, text := range []string{s.connection, s.provider, s.scopes, s.accessToken.Reveal(), s.refreshToken.Reveal()} {
 		b = appendText(b, text)
 	}
 	return b
@@ -204,8 +203,8 @@ func readBody(body []byte) (*session, error) {
 		connection:   r.text(),
 		provider:     r.text(),
 		scopes:       r.text(),
-		accessToken:  r.text(),
-		refreshToken: r.text(),
+		accessToken:  r.secret(),
+		refreshToken: r.secret(),
 	}
 	if r.failed || r.rest != "" {
 		return nil, errBadRecord
@@ -255,4 +254,12 @@ func (r *reader) text() string {
 		n = n<<8 | int(b)
 	}
 	return r.take(n)
+}
+
+// secret reads a text that nothing prints.
+func (r *reader) secret() authserver.Secret {
+	if text := r.text(); text != "" {
+		return authserver.NewSecret(text)
+	}
+	return authserver.Secret{}
 }

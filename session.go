@@ -118,8 +118,8 @@ func (h *Handler) create(ctx context.Context, token authserver.Token) (cookieSec
 		connection:   token.Claims.Subject,
 		provider:     token.Claims.Provider,
 		scopes:       strings.Join(scopes, " "),
-		accessToken:  token.Access.Reveal(),
-		refreshToken: token.Refresh.Reveal(),
+		accessToken:  token.Access,
+		refreshToken: token.Refresh,
 	}
 	if s.connection == "" {
 		s.connection = rand.Text()

@@ -120,6 +120,9 @@ func (e *Error) Error() string {
 	default:
 		b.WriteString("unexpected answer")
 	}
+	if e.CorrelationID != "" {
+		b.WriteString(" (TrueLayer's correlation id is " + e.CorrelationID + ")")
+	}
 	return b.String()
 }
 

@@ -1,0 +1,246 @@
+package truelayer
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+const required = `
+	client_id     client
+	client_secret {env.SECRET}
+	redirect_uri  https://app.example.com/truelayer
+`
+
+// adapt adapts a Caddyfile with one block and returns the handler's JSON.
+func adapt(t *testing.T, site string) (string, error) {
+	t.Helper()
+	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(site), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		return "", err
+	}
+	for _, w := range warnings {
+		if !strings.Contains(w.Message, "not formatted") {
+			t.Errorf("warning: %s", w)
+		}
+	}
+	var c struct {
+		Apps struct {
+			HTTP struct {
+				Servers map[string]struct {
+					Routes []struct {
+						Handle []struct {
+							Routes []struct {
+								Match  json.RawMessage
+								Handle []json.RawMessage
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(config, &c); err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range c.Apps.HTTP.Servers {
+		for _, route := range server.Routes[0].Handle[0].Routes {
+			for _, handler := range route.Handle {
+				if strings.Contains(string(handler), `"handler":"truelayer"`) {
+					if route.Match != nil {
+						t.Error("the matcher stayed on the route")
+					}
+					return string(handler), nil
+				}
+			}
+		}
+	}
+	t.Fatalf("no handler in %s", config)
+	return "", nil
+}
+
+// TestAdapt: each file in testdata/adapt is options, a line of dashes, and the
+// JSON that they add to the required ones.
+func TestAdapt(t *testing.T) {
+	files, err := filepath.Glob("testdata/adapt/*.caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tested := make(map[string]bool)
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			site, want, found := strings.Cut(string(text), "----------\n")
+			if !found {
+				t.Fatal("no line of dashes")
+			}
+			got, err := adapt(t, site)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var indented, wanted bytes.Buffer
+			if err := json.Indent(&indented, []byte(got), "", "\t"); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Indent(&wanted, []byte(strings.TrimSpace(want)), "", "\t"); err != nil {
+				t.Fatal(err)
+			}
+			if indented.String() != wanted.String() {
+				t.Errorf("got:\n%s", indented.String())
+			}
+			for option := range options {
+				if strings.Contains(site, "\t"+option) {
+					tested[option] = true
+				}
+			}
+		})
+	}
+	for option := range options {
+		if !tested[option] {
+			t.Errorf("no file in testdata/adapt uses %s", option)
+		}
+	}
+}
+
+func TestCaddyfileErrors(t *testing.T) {
+	block := func(options string) string {
+		return "app.example.com {\n\ttruelayer {" + required + options + "\n\t}\n}\n"
+	}
+	for name, test := range map[string]struct{ site, want string }{
+		"no block":                  {"app.example.com {\n\ttruelayer\n}\n", "client_id is missing"},
+		"an argument":               {"app.example.com {\n\ttruelayer /a b {\n}\n}\n", "nothing else on its line"},
+		"no client_id":              {"app.example.com {\n\ttruelayer {\nclient_secret s\nredirect_uri https://a.example/t\n}\n}\n", "client_id is missing"},
+		"no client_secret":          {"app.example.com {\n\ttruelayer {\nclient_id s\nredirect_uri https://a.example/t\n}\n}\n", "client_secret is missing"},
+		"no redirect_uri":           {"app.example.com {\n\ttruelayer {\nclient_id s\nclient_secret s\n}\n}\n", "redirect_uri is missing"},
+		"unknown option":            {block("client_uid x"), `unknown option "client_uid": truelayer has auth_param, auth_server`},
+		"twice":                     {block("client_id x"), "client_id is given twice"},
+		"secret twice":              {block("client_secret hunter2"), "client_secret is given twice"},
+		"no argument":               {block("environment"), "environment takes one argument"},
+		"too many arguments":        {block("environment live sandbox"), "environment takes one argument"},
+		"unknown environment":       {block("environment test"), `environment "test" is unknown: use live or sandbox`},
+		"auth_server relative":      {block("auth_server /auth"), "not an absolute http(s) URL"},
+		"auth_server plain http":    {block("auth_server http://auth.example"), "plain http: use https"},
+		"auth_server query":         {block("auth_server https://auth.example?a=b"), "remove it"},
+		"no scopes":                 {block("scopes"), "scopes takes one argument or more"},
+		"scope twice":               {block("scopes info info"), `"info" is given twice`},
+		"scope with a quote":        {block("scopes `a\"b`"), "not a valid value"},
+		"scopes in one argument":    {block(`scopes "info accounts"`), "not a valid value"},
+		"provider_id placeholder":   {block("provider_id {env.X}"), "not a valid value"},
+		"auth_param without value":  {block("auth_param nonce"), "a name and a value"},
+		"auth_param of ours":        {block("auth_param state x"), "auth_param state is set by the module"},
+		"auth_param response_mode":  {block("auth_param response_mode form_post"), "auth_param response_mode is set by the module"},
+		"auth_param in capitals":    {block("auth_param Redirect_URI x"), "is set by the module"},
+		"auth_param twice":          {block("auth_param nonce x\nauth_param nonce y"), "auth_param nonce is given twice"},
+		"disable_pkce with a value": {block("disable_pkce true"), "takes no argument"},
+		"token_header missing":      {block("token_header"), "token_header takes a field"},
+		"token_header Cookie":       {block("token_header cookie"), "cannot carry a token"},
+		"token_header underscore":   {block("token_header X_Token"), "letters, digits and hyphens"},
+		"token_header scheme":       {block(`token_header X-Token "a b"`), "not a word"},
+		"verify_access_token":       {block("verify_access_token http://keys.example"), "plain http: use https"},
+		"cookie_name prefix":        {block("cookie_name __Host-x"), "leave the prefix out"},
+		"cookie_name character":     {block("cookie_name a;b"), "cannot have"},
+		"idle_timeout text":         {block("idle_timeout soon"), "not a duration"},
+		"idle_timeout zero":         {block("idle_timeout 0s"), "must be longer than nothing"},
+		"max_lifetime negative":     {block("max_lifetime -1h"), "must be longer than nothing"},
+		"store without a name":      {block("store"), "takes the name of a store"},
+		"unknown store":             {block("store clay"), "module not registered: http.truelayer.token_stores.clay"},
+		"store option":              {block("store memory {\nsize 1\n}"), `unknown option "size"`},
+		"max_sessions text":         {block("store memory {\nmax_sessions many\n}"), "not a number of 1 or more"},
+		"max_sessions zero":         {block("store memory {\nmax_sessions 0\n}"), "not a number of 1 or more"},
+		"max_sessions twice":        {block("store memory {\nmax_sessions 1\nmax_sessions 2\n}"), "given twice"},
+		"same redirect_uri": {
+			"app.example.com {\n\ttruelayer /a {" + required + "}\n\ttruelayer /b {" + required + "scopes info\n}\n}\n",
+			"redirect_uri https://app.example.com/truelayer is used by an earlier truelayer block with other settings",
+		},
+		"same cookie_name": {
+			"app.example.com {\n\ttruelayer /a {" + required + "cookie_name c\n}\n\ttruelayer /b {" + strings.Replace(required, "/truelayer", "/other", 1) + "cookie_name c\nscopes info\n}\n}\n",
+			"cookie_name c on app.example.com is used by an earlier truelayer block",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := adapt(t, test.site)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("got error %v, want %q", err, test.want)
+			}
+			if !strings.Contains(err.Error(), "Caddyfile:") {
+				t.Errorf("no file and line: %v", err)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error repeats a secret: %v", err)
+			}
+		})
+	}
+	secret := "app.example.com {\n\ttruelayer {\n\t\tclient_secret hunter2 hunter2\n\t}\n}\n"
+	if _, err := adapt(t, secret); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the error repeats a secret: %v", err)
+	}
+}
+
+func TestRedirectURI(t *testing.T) {
+	for uri, want := range map[string]string{
+		"https://app.example.com/truelayer":             "",
+		"https://app.example.com:8443/a/b":              "",
+		"https://app.example.com/truelayer/":            "",
+		"http://localhost:8080/truelayer":               "",
+		"http://127.0.0.1/truelayer":                    "",
+		"http://[::1]:8080/truelayer":                   "",
+		"http://app.localhost/truelayer":                "",
+		"":                                              "is missing",
+		"/truelayer":                                    "not an absolute",
+		"app.example.com/truelayer":                     "not an absolute",
+		"ftp://app.example.com/truelayer":               "not an absolute",
+		"https:///truelayer":                            "not an absolute",
+		"http://app.example.com/truelayer":              "plain http",
+		"http://localhost.example/truelayer":            "plain http",
+		"https://{host}/truelayer":                      "placeholder",
+		"https://app.example.com":                       "no path of its own",
+		"https://app.example.com/":                      "no path of its own",
+		"https://app.example.com/t?a=b":                 "a query",
+		"https://app.example.com/t#f":                   "a fragment",
+		"https://user@app.example.com/t":                "a user",
+		"https://app.example.com/a%2Fb":                 "a plain one",
+		"https://app.example.com/a/../b":                "a plain one",
+		"https://app.example.com//b":                    "a plain one",
+		"https://a.example/" + strings.Repeat("a", 400): "longer than",
+	} {
+		_, err := checkRedirectURI(uri)
+		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: got error %v, want %q", uri, err, want)
+		}
+	}
+}
+
+func FuzzCaddyfile(f *testing.F) {
+	f.Add("truelayer {" + required + "}")
+	f.Add("truelayer {" + required + "scopes a b\nproviders c\nauth_param d e\ntoken_header F g\nstore memory {\nmax_sessions 5\n}\n}")
+	f.Add("truelayer")
+	f.Add("truelayer {\nclient_secret")
+	f.Fuzz(func(t *testing.T, text string) {
+		var h Handler
+		if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(text)); err != nil {
+			return
+		}
+		config, err := json.Marshal(&h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again Handler
+		if err := json.Unmarshal(config, &again); err != nil {
+			t.Fatalf("%s: %v", config, err)
+		}
+		if got := fmt.Sprintf("%v", again.RedirectURI); got != h.RedirectURI {
+			t.Errorf("redirect_uri became %q", got)
+		}
+	})
+}

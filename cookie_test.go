@@ -1,0 +1,61 @@
+package truelayer
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestStripCookies(t *testing.T) {
+	names := newCookieNames("s", label{}, false)
+	for _, test := range []struct{ lines, want []string }{
+		{nil, nil},
+		{[]string{"s=1"}, nil},
+		{[]string{"a=1"}, []string{"a=1"}},
+		{[]string{"a=1; s=2; b=3"}, []string{"a=1; b=3"}},
+		{[]string{"s=2; a=1"}, []string{"a=1"}},
+		{[]string{"a=1; s=2"}, []string{"a=1"}},
+		{[]string{"a=1;s=2;b=3"}, []string{"a=1;b=3"}},
+		{[]string{"s-login-abc=2; s-other=3; S=4"}, []string{"s-other=3; S=4"}},
+		{[]string{"s=1", "a=1", "s=2; b=2"}, []string{"a=1", "b=2"}},
+		{[]string{`a="q; s=2`}, []string{`a="q`}},
+		{[]string{"a=s; =; ;x"}, []string{"a=s; =; ;x"}},
+		{[]string{" s = 1 ;a=1"}, []string{" s = 1 ;a=1"}},
+	} {
+		header := http.Header{"Cookie": slices.Clone(test.lines)}
+		if test.lines == nil {
+			header = http.Header{}
+		}
+		before := header["Cookie"]
+		names.stripCookies(header)
+		if got := header["Cookie"]; !slices.Equal(got, test.want) {
+			t.Errorf("%q: got %q, want %q", test.lines, got, test.want)
+		}
+		if !slices.Equal(before, test.lines) {
+			t.Errorf("%q: the lines themselves were changed", test.lines)
+		}
+	}
+}
+
+func FuzzCookies(f *testing.F) {
+	for _, seed := range []string{"", "s=1", "a=1; s=2;s-login-x=3", ";;=;s", "s=" + strings.Repeat("A", 43)} {
+		f.Add(seed)
+	}
+	names := newCookieNames("s", label{}, false)
+	f.Fuzz(func(t *testing.T, line string) {
+		for name, value := range cookiePairs([]string{line}) {
+			if secret, ok := decodeCookieSecret(value); ok && cookieEncoding.EncodeToString(secret[:]) != value {
+				t.Errorf("%q has two spellings", value)
+			}
+			_ = name
+		}
+		header := http.Header{"Cookie": {line}}
+		names.stripCookies(header)
+		for name := range cookiePairs(header["Cookie"]) {
+			if names.own(name) {
+				t.Errorf("%q: %q is left of %q", line, name, header["Cookie"])
+			}
+		}
+	})
+}

@@ -1,0 +1,121 @@
+package simulator
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// bank is a provider. Except for Mock, which the service's sandbox has too,
+// their names are invented.
+type bank struct {
+	ID      string // as in provider_id
+	Name    string
+	Country string
+	Tone    string // the colour of its pages
+}
+
+var banks = []bank{
+	{"mock", "Mock", "uk", "#1f4e8c"},
+	{"ob-harbour", "Harbour Bank", "uk", "#0b6b62"},
+	{"ob-kestrel", "Kestrel", "uk", "#8a2b52"},
+	{"oauth-northfield", "Northfield Building Society", "uk", "#3d5a1e"},
+	{"ob-shannon", "Shannon Trust", "ie", "#115e3b"},
+	{"stet-rivage", "Banque Rivage", "fr", "#2c3f94"},
+	{"xs2a-lindenbank", "Lindenbank", "de", "#7a3b12"},
+	{"xs2a-banco-olmo", "Banco Olmo", "es", "#8b1e1e"},
+}
+
+// mock is the bank that is always on offer.
+var mock = banks[0]
+
+// maxNamedBanks bounds how many banks an auth link can bring into being.
+const maxNamedBanks = 50
+
+var providerID = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+){0,9}$`)
+
+// offered are the banks that a providers parameter lets the user choose from:
+// Mock, then the groups' banks, then every single one that is named. A bank
+// the simulator has never heard of is made up from its id, so that a
+// configuration for the real service can be tried as it is.
+func offered(providers []string) []bank {
+	if len(providers) == 0 {
+		return banks
+	}
+	list := []bank{mock}
+	add := func(b bank) {
+		if !slices.ContainsFunc(list, func(known bank) bool { return known.ID == b.ID }) {
+			list = append(list, b)
+		}
+	}
+	for _, id := range providers {
+		if country, kind, isGroup := group(id); isGroup {
+			for _, b := range banks {
+				if b.Country == country && strings.HasPrefix(b.ID, kind+"-") {
+					add(b)
+				}
+			}
+		} else if b, ok := named(id); ok && len(list) < maxNamedBanks {
+			add(b)
+		}
+	}
+	return list
+}
+
+// group takes uk-ob-all apart.
+func group(id string) (country, kind string, ok bool) {
+	parts := strings.Split(id, "-")
+	if len(parts) != 3 || parts[2] != "all" {
+		return "", "", false
+	}
+	return parts[0], parts[1], true
+}
+
+// named is the bank of an id that carries its country, such as uk-ob-monzo.
+func named(id string) (bank, bool) {
+	if id == "uk-cs-mock" {
+		return mock, true
+	}
+	country, bare, _ := strings.Cut(id, "-")
+	if !providerID.MatchString(id) || len(country) != 2 || bare == "" {
+		return bank{}, false
+	}
+	b := byProviderID(bare)
+	b.Country = country
+	return b, true
+}
+
+// byProviderID is the bank of a bare id that matches providerID, made up if
+// need be.
+func byProviderID(id string) bank {
+	for _, b := range banks {
+		if b.ID == id {
+			return b
+		}
+	}
+	_, name, found := strings.Cut(id, "-")
+	if !found {
+		name = id
+	}
+	words := strings.Split(name, "-")
+	for i, word := range words {
+		words[i] = strings.ToUpper(word[:1]) + word[1:]
+	}
+	return bank{id, strings.Join(words, " "), "uk", "#4a4f63"}
+}
+
+// covers reports whether a providers parameter admits a bare provider_id.
+func covers(providers []string, id string) bool {
+	if len(providers) == 0 || id == mock.ID {
+		return true
+	}
+	for _, p := range providers {
+		if _, kind, isGroup := group(p); isGroup && strings.HasPrefix(id, kind+"-") {
+			return true
+		}
+		if _, bare, _ := strings.Cut(p, "-"); bare == id || p == id {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,212 @@
+package simulator
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// dialog is a user's way from the auth link to the code. Whoever knows its id
+// may go on with it, as with the service; there is no cookie. The simulator's
+// mu guards it.
+type dialog struct {
+	id        string
+	link      *authLink
+	bank      *bank
+	consented bool
+	person    *person
+	over      bool
+}
+
+// The steps, which are also the last element of the pages' paths.
+const (
+	stepBank     = "bank"
+	stepConsent  = "consent"
+	stepLogin    = "login"
+	stepAccounts = "accounts"
+	stepCancel   = "cancel"
+)
+
+var (
+	errTimedOut = errors.New("it has timed out; go back to the application and start again")
+	errUsedLink = errors.New("its auth link was used before; go back to the application and start again, each login needs a link of its own")
+)
+
+// at is the step a dialog has come to.
+func (d *dialog) at() string {
+	switch {
+	case d.bank == nil:
+		return stepBank
+	case !d.consented:
+		return stepConsent
+	case d.person == nil:
+		return stepLogin
+	}
+	return stepAccounts
+}
+
+// reached reports whether a step can be shown: the present one or, for those
+// who use the back button, one before.
+func (d *dialog) reached(step string) bool {
+	order := []string{stepBank, stepConsent, stepLogin, stepAccounts}
+	for _, s := range order {
+		if s == step {
+			return step != stepBank || d.link.bank == nil
+		}
+		if s == d.at() {
+			break
+		}
+	}
+	return false
+}
+
+// open finds the dialog of a request and copies it, so that pages are written
+// without holding mu.
+func (s *Simulator) open(r *http.Request) (dialog, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d, ok := s.dialogs.get(r.URL.Query().Get("session_id"), s.clock())
+	if !ok {
+		return dialog{}, errTimedOut
+	}
+	if d.over {
+		return dialog{}, errUsedLink
+	}
+	return *d, nil
+}
+
+// serveStep shows a step's page.
+func (s *Simulator) serveStep(w http.ResponseWriter, r *http.Request) {
+	d, err := s.open(r)
+	if err != nil {
+		errorPage(w, http.StatusBadRequest, "This login has stopped: "+err.Error()+".")
+		return
+	}
+	step := r.PathValue("step")
+	if !d.reached(step) {
+		toStep(w, r, d.at(), d.id)
+		return
+	}
+	s.stepPage(w, &d, step, "")
+}
+
+// takeStep takes a step's form.
+func (s *Simulator) takeStep(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	d, err := s.open(r)
+	if err == nil {
+		err = r.ParseForm()
+	}
+	if err != nil {
+		errorPage(w, http.StatusBadRequest, "This login has stopped: "+err.Error()+".")
+		return
+	}
+	step := r.PathValue("step")
+	if step == stepCancel {
+		s.cancel(w, &d)
+		return
+	}
+	if !d.reached(step) {
+		toStep(w, r, d.at(), d.id)
+		return
+	}
+	switch step {
+	case stepBank:
+		s.takeBank(w, r, &d)
+	case stepConsent:
+		d.consented = true
+		s.advance(w, r, &d)
+	case stepLogin:
+		p, refusal := signIn(r.PostForm.Get("username"), r.PostForm.Get("password"))
+		if refusal != "" {
+			s.stepPage(w, &d, stepLogin, refusal)
+			return
+		}
+		d.person = &p
+		s.advance(w, r, &d)
+	case stepAccounts:
+		s.takeAccounts(w, r, &d)
+	}
+}
+
+func (s *Simulator) takeBank(w http.ResponseWriter, r *http.Request, d *dialog) {
+	for _, b := range offered(d.link.providers) {
+		if b.ID == r.PostForm.Get("provider_id") {
+			d.bank, d.consented, d.person = &b, false, nil
+			s.advance(w, r, d)
+			return
+		}
+	}
+	s.stepPage(w, d, stepBank, "Please choose a bank from the list.")
+}
+
+func (s *Simulator) takeAccounts(w http.ResponseWriter, r *http.Request, d *dialog) {
+	accounts := chosen(accountsOf(*d.person, *d.bank), r.PostForm["account"])
+	if len(accounts) == 0 {
+		s.stepPage(w, d, stepAccounts, "Please choose at least one account.")
+		return
+	}
+	fields, err := s.complete(d, accounts)
+	if err != nil {
+		errorPage(w, http.StatusBadRequest, "This login has stopped: "+err.Error()+".")
+		return
+	}
+	d.link.answer(w, fields)
+}
+
+// cancel sends the user back without a code. The link may be used again.
+func (s *Simulator) cancel(w http.ResponseWriter, d *dialog) {
+	s.mu.Lock()
+	s.dialogs.drop(d.id)
+	s.mu.Unlock()
+	fields := url.Values{"error": {"access_denied"}, "error_description": {"the user cancelled"}}
+	if d.link.hasState {
+		fields.Set("state", d.link.state)
+	}
+	d.link.answer(w, fields)
+}
+
+// advance keeps what a step changed and goes to the next.
+func (s *Simulator) advance(w http.ResponseWriter, r *http.Request, d *dialog) {
+	s.mu.Lock()
+	if kept, ok := s.dialogs.get(d.id, s.clock()); ok && !kept.over {
+		*kept = *d
+	}
+	s.mu.Unlock()
+	toStep(w, r, d.at(), d.id)
+}
+
+// complete ends a dialog with a code and the connection it will open.
+func (s *Simulator) complete(d *dialog, accounts []account) (url.Values, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.clock()
+	if _, used := s.completed.get(d.link.digest, now); used {
+		return nil, errUsedLink
+	}
+	s.completed.put(d.link.digest, struct{}{}, now, now.Add(completedLifetime))
+	if kept, ok := s.dialogs.get(d.id, now); ok {
+		kept.over = true
+	}
+	c := &connection{
+		seed: [32]byte(randomBytes(32)), sessionID: d.id, client: d.link.client, scopes: d.link.scopes,
+		bank: *d.bank, person: *d.person, accounts: accounts,
+		began: now, ends: now.Add(s.settings.ConsentLifetime),
+	}
+	// It outlives its consent for a while: its tokens then get 403, not 401.
+	s.connections.put(c.subject(), c, now, c.ends.Add(completedLifetime))
+	code := newHex(32)
+	s.codes.put(code, &authorization{c, d.link.redirectURI, d.link.challenge}, now, now.Add(codeLifetime))
+	s.record.secret(code)
+	fields := url.Values{"code": {code}, "scope": {strings.Join(d.link.scopes, " ")}}
+	if d.link.hasState {
+		fields.Set("state", d.link.state)
+	}
+	return fields, nil
+}
+
+func toStep(w http.ResponseWriter, r *http.Request, step, id string) {
+	guardPage(w, "")
+	http.Redirect(w, r, "/dialog/"+step+"?"+url.Values{"session_id": {id}}.Encode(), http.StatusSeeOther)
+}

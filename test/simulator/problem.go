@@ -1,0 +1,142 @@
+package simulator
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// oauthError is how the auth server and the Data API say no.
+type oauthError struct {
+	status      int
+	Error       string            `json:"error"`
+	Description string            `json:"error_description,omitempty"`
+	Details     map[string]string `json:"error_details,omitempty"`
+}
+
+func (e *oauthError) write(w http.ResponseWriter) {
+	writeJSON(w, e.status, e)
+}
+
+var (
+	errInvalidGrant       = &oauthError{status: http.StatusBadRequest, Error: "invalid_grant"}
+	errInvalidClient      = &oauthError{status: http.StatusBadRequest, Error: "invalid_client"}
+	errUnauthorizedClient = &oauthError{
+		status: http.StatusUnauthorized, Error: "unauthorized_client",
+		Description: "client_id and client_secret do not belong together: check both",
+	}
+	errInternal = &oauthError{
+		status: http.StatusInternalServerError, Error: "internal_server_error",
+		Description: "the service failed: try again later",
+	}
+	errUnauthorized = &oauthError{
+		status: http.StatusUnauthorized, Error: "unauthorized",
+		Description: "send a valid access token", Details: map[string]string{"reason": "Invalid token"},
+	}
+)
+
+func invalidRequest(reason string) *oauthError {
+	return &oauthError{
+		status: http.StatusBadRequest, Error: "invalid_request",
+		Description: "the request is incomplete or malformed", Details: map[string]string{"reason": reason},
+	}
+}
+
+// byStatus is the error the service would send with a status, for faults that
+// name nothing else. The Data API's list is the longer one.
+var byStatus = map[int]oauthError{
+	http.StatusBadRequest:          {Error: "invalid_request"},
+	http.StatusUnauthorized:        {Error: "unauthorized"},
+	http.StatusForbidden:           {Error: "access_denied"},
+	http.StatusNotFound:            {Error: "not_found"},
+	http.StatusTooManyRequests:     {Error: "provider_too_many_requests", Description: "the bank wants fewer requests: try again later"},
+	http.StatusInternalServerError: {Error: "internal_server_error", Description: errInternal.Description},
+	http.StatusNotImplemented:      {Error: "endpoint_not_supported", Description: "the bank does not offer this"},
+	http.StatusServiceUnavailable:  {Error: "temporarily_unavailable", Description: "the bank does not answer: try again later"},
+	http.StatusGatewayTimeout:      {Error: "provider_timeout", Description: "the bank took too long: try again later"},
+}
+
+// failAs writes the body that an endpoint sends with a status.
+func failAs(endpoint string, w http.ResponseWriter, r *http.Request, status int) {
+	if endpoint == Authorize {
+		errorPage(w, status, "The service cannot start a login just now. Please try again later.")
+		return
+	}
+	if endpoint == Verify {
+		verifyFailure(status).write(w)
+		return
+	}
+	e, known := byStatus[status]
+	if !known {
+		e = oauthError{Error: "internal_server_error"}
+	}
+	switch {
+	case endpoint == Data:
+	case status >= http.StatusInternalServerError:
+		e = *errInternal
+	case status == http.StatusTooManyRequests:
+		e = *invalidRequest("too many requests: try again later")
+	}
+	e.status = status
+	e.write(w)
+}
+
+// problem is how the Verification API says no.
+type problem struct {
+	Errors   map[string][]string `json:"errors,omitempty"`
+	Type     string              `json:"type"`
+	Title    string              `json:"title"`
+	Status   int                 `json:"status"`
+	Detail   string              `json:"detail,omitempty"`
+	Instance string              `json:"instance"`
+	TraceID  string              `json:"traceId"`
+}
+
+func newProblem(status int, title, detail string) *problem {
+	return &problem{
+		Type:     "https://docs.truelayer.com/docs/error-codes",
+		Title:    title,
+		Status:   status,
+		Detail:   detail,
+		Instance: "/v1/verification",
+		TraceID:  newUUID(),
+	}
+}
+
+func (p *problem) write(w http.ResponseWriter) {
+	write(w, p.Status, "application/problem+json; charset=utf-8", p)
+}
+
+// verifyFailure is the Verification API's problem for a status. The titles are
+// the service's, an application may compare them.
+func verifyFailure(status int) *problem {
+	switch status {
+	case http.StatusUnauthorized:
+		return newProblem(status, "Unauthorized", "send a valid access token")
+	case http.StatusForbidden:
+		return newProblem(status, "Forbidden", "the access token does not open this")
+	case http.StatusTooManyRequests:
+		return newProblem(status, "Too Many Requests", "send fewer requests")
+	case http.StatusServiceUnavailable:
+		return newProblem(status, "Service Unavailable Error", "try again later")
+	}
+	return newProblem(status, http.StatusText(status), "try again later")
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	write(w, status, "application/json; charset=utf-8", v)
+}
+
+// write sends a JSON answer that no cache may keep: nearly all of them hold
+// tokens or somebody's accounts.
+func write(w http.ResponseWriter, status int, contentType string, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

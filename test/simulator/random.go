@@ -1,0 +1,41 @@
+package simulator
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+)
+
+// newHex returns n random bytes as upper-case hex, the form of the service's
+// codes, refresh tokens and token ids.
+func newHex(n int) string {
+	return fmt.Sprintf("%X", randomBytes(n))
+}
+
+func lowerHex(b []byte) string {
+	return hex.EncodeToString(b)
+}
+
+func newSessionID() string {
+	return "auth-" + base64.RawURLEncoding.EncodeToString(randomBytes(32))
+}
+
+func newUUID() string {
+	return uuidFrom([16]byte(randomBytes(16)))
+}
+
+// uuidFrom makes a version 4 UUID of 16 bytes that are as good as random.
+func uuidFrom(b [16]byte) string {
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// randomBytes does not fail: crypto/rand ends the program rather than return
+// an error.
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
+}
