@@ -382,6 +382,19 @@ func TestCleanupWaitsForExchanges(t *testing.T) {
 	}
 }
 
+// TestRequestsOutliveCleanup: a reload does not wait for requests.
+func TestRequestsOutliveCleanup(t *testing.T) {
+	b := newBench(t, nil)
+	v := visitor{}
+	callback := v.depart(t, b, "/page")
+	if err := b.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	if back, _ := v.ask(t, b.Handler, callback); back.Header.Get("Location") != "/page" || !v.lasts(t, b) {
+		t.Errorf("%d %v", back.StatusCode, back.Header)
+	}
+}
+
 func TestNothingPrintsSecrets(t *testing.T) {
 	b := newBench(t, nil)
 	s := &session{accessToken: authserver.NewSecret("hunter2-access"), refreshToken: authserver.NewSecret("hunter2-refresh")}

@@ -140,6 +140,7 @@ type Handler struct {
 	match       caddyhttp.MatcherSets
 	store       TokenStore
 	auth        *authServer
+	connected   bool // a share of auth that Cleanup has to give back
 	client      *authserver.Client
 	verifier    *authserver.Verifier
 	link        authserver.AuthorizationRequest
@@ -240,7 +241,7 @@ func (h *Handler) connect(clientID string, secret authserver.Secret) error {
 	if err != nil {
 		return err
 	}
-	h.auth = auth
+	h.auth, h.connected = auth, true
 	h.client = &authserver.Client{Server: auth.Server, ID: clientID, Secret: secret, Now: h.now}
 	if h.VerifyAccessToken != "" {
 		h.verifier = authserver.NewVerifier(h.VerifyAccessToken, h.AuthServer, clientID, h.now)
@@ -283,10 +284,10 @@ func (h *Handler) Cleanup() error {
 	if h.verifier != nil {
 		h.verifier.CloseIdleConnections()
 	}
-	if h.auth == nil {
+	if !h.connected {
 		return nil
 	}
-	h.auth = nil
+	h.connected = false
 	return unloadAuthServer(h.AuthServer)
 }
 
