@@ -244,7 +244,7 @@ func duration(d *caddyfile.Dispenser, value *caddy.Duration) error {
 // same cookie name on one host each overwrites the other's sessions. Blocks
 // that differ in their matcher only are one configuration and fine.
 func checkSiblings(h httpcaddyfile.Helper, handler *Handler) error {
-	settings, err := json.Marshal(handler) // before the matcher is put in
+	settings, err := json.Marshal(handler) //nolint:gosec // compared and forgotten, never written; the matcher is not in it yet
 	if err != nil {
 		return err
 	}

@@ -224,8 +224,7 @@ func storeFailure(err error) failure {
 // exchangeFailure tells what the visitor can mend from what the operator has
 // to, by the parsed error code (RFC 6749 section 5.2 and TrueLayer's own).
 func exchangeFailure(err error) failure {
-	var answer *authserver.Error
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*authserver.Error](err); ok {
 		switch answer.Code {
 		case "invalid_grant", "invalid_authorization_code":
 			return failure{reason: codeRefused, cause: err}

@@ -44,7 +44,7 @@ func (c *cookieNames) set(w http.ResponseWriter, name, value string, maxAge time
 	if maxAge < 0 {
 		seconds = -1
 	}
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure is off for loopback hosts on plain http only
 		Name:     name,
 		Value:    value,
 		Path:     "/",

@@ -3,6 +3,7 @@ package truelayer
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,11 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/patrickmn/go-cache"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/patrickmn/go-cache"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
@@ -102,7 +103,7 @@ func tryProvision(t *testing.T, change func(*Handler)) (*Handler, error) {
 type visitor map[string]string
 
 // ask sends a navigation and returns the answer and what next was given.
-func (v visitor) ask(t *testing.T, h *Handler, target string) (*http.Response, *http.Request) {
+func (v visitor) ask(t *testing.T, h *Handler, target string) (*httptest.ResponseRecorder, *http.Request) {
 	t.Helper()
 	if !strings.HasPrefix(target, "https://") {
 		target = testOrigin + target
@@ -123,23 +124,35 @@ func (v visitor) ask(t *testing.T, h *Handler, target string) (*http.Response, *
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range w.Result().Cookies() {
+	for _, c := range cookiesOf(t, w) {
 		if c.MaxAge < 0 {
 			delete(v, c.Name)
 		} else {
 			v[c.Name] = c.Value
 		}
 	}
-	return w.Result(), got
+	return w, got
+}
+
+func cookiesOf(t *testing.T, w *httptest.ResponseRecorder) (cookies []*http.Cookie) {
+	t.Helper()
+	for _, line := range w.Header()["Set-Cookie"] {
+		c, err := http.ParseSetCookie(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cookies = append(cookies, c)
+	}
+	return cookies
 }
 
 // depart opens a page and returns the callback that the bank would send.
 func (v visitor) depart(t *testing.T, b *bench, target string) string {
 	t.Helper()
 	sent, _ := v.ask(t, b.Handler, target)
-	callback, err := b.sim.Grant(sent.Header.Get("Location"))
+	callback, err := b.sim.Grant(sent.Header().Get("Location"))
 	if err != nil {
-		t.Fatalf("%s: %d %v: %v", target, sent.StatusCode, sent.Header, err)
+		t.Fatalf("%s: %d %v: %v", target, sent.Code, sent.Header(), err)
 	}
 	return callback
 }
@@ -148,8 +161,8 @@ func signedIn(t *testing.T, b *bench) visitor {
 	t.Helper()
 	v := visitor{}
 	back, _ := v.ask(t, b.Handler, v.depart(t, b, "/page"))
-	if back.Header.Get("Location") != "/page" {
-		t.Fatalf("login: %d %v", back.StatusCode, back.Header)
+	if back.Header().Get("Location") != "/page" {
+		t.Fatalf("login: %d %v", back.Code, back.Header())
 	}
 	return v
 }
@@ -165,12 +178,12 @@ func TestCookieAttributes(t *testing.T) {
 	b := newBench(t, nil)
 	v := visitor{}
 	sent, _ := v.ask(t, b.Handler, "/page")
-	callback, err := b.sim.Grant(sent.Header.Get("Location"))
+	callback, err := b.sim.Grant(sent.Header().Get("Location"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	back, _ := v.ask(t, b.Handler, callback)
-	cookies := append(sent.Cookies(), back.Cookies()...)
+	cookies := append(cookiesOf(t, sent), cookiesOf(t, back)...)
 	if len(cookies) != 3 {
 		t.Fatalf("cookies: %v", cookies)
 	}
@@ -247,8 +260,8 @@ func TestLateCallback(t *testing.T) {
 	callback := v.depart(t, b, "/page")
 	b.clock.advance(31 * time.Minute)
 	late, _ := v.ask(t, b.Handler, callback)
-	if late.StatusCode != http.StatusBadRequest || b.sim.Calls("token") != 0 {
-		t.Errorf("status %d, %d exchanges", late.StatusCode, b.sim.Calls("token"))
+	if late.Code != http.StatusBadRequest || b.sim.Calls("token") != 0 {
+		t.Errorf("status %d, %d exchanges", late.Code, b.sim.Calls("token"))
 	}
 }
 
@@ -276,8 +289,8 @@ func TestLostSessionPage(t *testing.T) {
 				lose(b, v)
 			}
 			got, _ := v.ask(t, b.Handler, "/page")
-			if got.StatusCode != test.want {
-				t.Errorf("status %d, want %d", got.StatusCode, test.want)
+			if got.Code != test.want {
+				t.Errorf("status %d, want %d", got.Code, test.want)
 			}
 		})
 	}
@@ -300,8 +313,8 @@ func TestTwoNodes(t *testing.T) {
 	v := visitor{}
 	callback := v.depart(t, b, "/page") // begun on one,
 	back, _ := v.ask(t, other, callback)
-	if back.Header.Get("Location") != "/page" { // ended on the other,
-		t.Fatalf("%d %v", back.StatusCode, back.Header)
+	if back.Header().Get("Location") != "/page" { // ended on the other,
+		t.Fatalf("%d %v", back.Code, back.Header())
 	}
 	if !v.lasts(t, b) { // used on the first
 		t.Error("the session is not known to the other node")
@@ -323,11 +336,9 @@ func TestSameCallbackOnTwoNodes(t *testing.T) {
 	callback := v.depart(t, b, "/page")
 	hold := make(chan struct{})
 	b.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
-	first := make(chan *http.Response)
+	first := make(chan *httptest.ResponseRecorder)
 	twin := visitor{}
-	for name, value := range v {
-		twin[name] = value
-	}
+	maps.Copy(twin, v)
 	go func() {
 		back, _ := v.ask(t, b.Handler, callback)
 		first <- back
@@ -335,18 +346,16 @@ func TestSameCallbackOnTwoNodes(t *testing.T) {
 	waitForExchange(b)
 	second, _ := twin.ask(t, other, callback)
 	close(hold)
-	if back := <-first; back.Header.Get("Location") != "/page" {
-		t.Errorf("first: %d %v", back.StatusCode, back.Header)
+	if back := <-first; back.Header().Get("Location") != "/page" {
+		t.Errorf("first: %d %v", back.Code, back.Header())
 	}
-	if second.StatusCode != http.StatusBadRequest {
-		t.Errorf("second: %d %v", second.StatusCode, second.Header)
+	if second.Code != http.StatusBadRequest {
+		t.Errorf("second: %d %v", second.Code, second.Header())
 	}
-	for name, value := range v { // one browser: it has the first answer's cookies now
-		twin[name] = value
-	}
+	maps.Copy(twin, v) // one browser: it has the first answer's cookies now
 	again, _ := twin.ask(t, other, callback)
-	if again.Header.Get("Location") != "/page" {
-		t.Errorf("again: %d %v", again.StatusCode, again.Header)
+	if again.Header().Get("Location") != "/page" {
+		t.Errorf("again: %d %v", again.Code, again.Header())
 	}
 	if n := b.sim.Calls("token"); n != 1 {
 		t.Errorf("%d exchanges", n)
@@ -361,7 +370,7 @@ func TestCleanupWaitsForExchanges(t *testing.T) {
 	callback := v.depart(t, b, "/page")
 	hold := make(chan struct{})
 	b.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
-	back := make(chan *http.Response)
+	back := make(chan *httptest.ResponseRecorder)
 	go func() {
 		got, _ := v.ask(t, b.Handler, callback)
 		back <- got
@@ -377,8 +386,8 @@ func TestCleanupWaitsForExchanges(t *testing.T) {
 	if auth.landed.ItemCount() != 1 {
 		t.Error("did not wait for the exchange")
 	}
-	if got := <-back; got.Header.Get("Location") != "/page" {
-		t.Errorf("%d %v", got.StatusCode, got.Header)
+	if got := <-back; got.Header().Get("Location") != "/page" {
+		t.Errorf("%d %v", got.Code, got.Header())
 	}
 }
 
@@ -390,8 +399,8 @@ func TestRequestsOutliveCleanup(t *testing.T) {
 	if err := b.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
-	if back, _ := v.ask(t, b.Handler, callback); back.Header.Get("Location") != "/page" || !v.lasts(t, b) {
-		t.Errorf("%d %v", back.StatusCode, back.Header)
+	if back, _ := v.ask(t, b.Handler, callback); back.Header().Get("Location") != "/page" || !v.lasts(t, b) {
+		t.Errorf("%d %v", back.Code, back.Header())
 	}
 }
 
@@ -407,7 +416,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		t any
 	}{b.Handler, Handler{ClientSecret: b.ClientSecret}, s, l, authserver.Token{Access: authserver.NewSecret("hunter2-token")}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		for _, value := range []any{b.Handler, *b.Handler, holder, &holder, s, l, b.client, *b.client, b.loginKeys, holder.t} { //nolint:govet // copied to be printed
+		for _, value := range []any{b.Handler, *b.Handler, holder, &holder, s, l, b.client, *b.client, b.loginKeys, holder.t} {
 			if got := fmt.Sprintf(verb, value); strings.Contains(got, "hunter2") {
 				t.Errorf("%s of %T prints a secret: %s", verb, value, got)
 			}

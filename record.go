@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -110,7 +111,7 @@ var errBadRecord = errors.New("the record cannot be opened: it was damaged, or m
 func (s *session) seal(l *label, secret *cookieSecret, clientID string, expires time.Time) ([]byte, error) {
 	record := []byte{recordVersion, kindSession}
 	record = appendHeader(record, clientID, s.provider, s.created, s.lastSeen, expires)
-	additional := append(record[:len(record):len(record)], l.sessionID(secret)...)
+	additional := append(slices.Clip(record), l.sessionID(secret)...)
 	body := s.appendBody(nil)
 	var nonce [nonceSize]byte
 	_, _ = rand.Read(nonce[:])
@@ -245,7 +246,7 @@ func (r *reader) time() time.Time {
 	for _, b := range []byte(r.take(8)) {
 		v = v<<8 | uint64(b)
 	}
-	return time.Unix(int64(v), 0) //nolint:gosec // the bits are what counts
+	return time.Unix(int64(v), 0)
 }
 
 func (r *reader) text() string {

@@ -139,7 +139,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, returnTo string
 // challenge is the field that RFC 9110 section 15.5.2 wants of a 401. Browsers
 // ignore a scheme that they do not know, so no dialog comes up.
 func (h *Handler) challenge(w http.ResponseWriter) {
-	w.Header().Set("WWW-Authenticate", fmt.Sprintf("Cookie realm=%q, cookie-name=%q", "bank connection", h.cookies.session))
+	w.Header().Set("Www-Authenticate", fmt.Sprintf("Cookie realm=%q, cookie-name=%q", "bank connection", h.cookies.session))
 }
 
 // writeProblem writes problem details (RFC 9457).

@@ -154,7 +154,7 @@ func readError(status int, header http.Header, body []byte) *Error {
 }
 
 func correlationID(header http.Header) string {
-	if id := header.Get("X-TL-Correlation-Id"); len(id) <= 64 && isToken(id) {
+	if id := header.Get("X-Tl-Correlation-Id"); len(id) <= 64 && isToken(id) {
 		return id
 	}
 	return ""
@@ -163,8 +163,7 @@ func correlationID(header http.Header) string {
 // isToken reports whether s is short plain text that is safe in a log.
 func isToken(s string) bool {
 	for i := range len(s) {
-		c := s[i]
-		if !(c == '-' || c == '_' || c == '.' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z') {
+		if c := s[i]; c != '-' && c != '_' && c != '.' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
 			return false
 		}
 	}

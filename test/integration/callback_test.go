@@ -166,7 +166,9 @@ func TestLostAnswer(t *testing.T) {
 	}()
 	waitUntil(t, "the exchange to begin", func() bool { return w.sim.Calls("token") == 1 })
 	giveUp()
-	<-gone
+	if err := <-gone; err == nil {
+		t.Fatal("the browser did not give up")
+	}
 	close(hold)
 	waitUntil(t, "the session to be kept", func() bool { return b.navigate(callback).location() == "/page" })
 	equal(t, "the page", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)

@@ -174,7 +174,7 @@ func TestNothingSecretIsWritten(t *testing.T) {
 		t.Fatal("the log is not what this test looks for")
 	}
 	secrets := append(w.sim.Secrets(), clientSecret)
-	for _, line := range strings.Split(b.cookies(w.Site)+"; "+other.cookies(w.Site), "; ") {
+	for line := range strings.SplitSeq(b.cookies(w.Site)+"; "+other.cookies(w.Site), "; ") {
 		_, value, _ := strings.Cut(line, "=")
 		secrets = append(secrets, value)
 	}

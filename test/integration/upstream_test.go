@@ -185,6 +185,7 @@ func TestWebSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
 	equal(t, "status", resp.StatusCode, http.StatusSwitchingProtocols)
 	fmt.Fprintln(conn, "ping")
 	got, err := reader.ReadString('\n')
