@@ -179,18 +179,19 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request, l *login, sessi
 	return nil
 }
 
-// declined answers a callback that carries an error. The login it belongs to,
-// if it does, is over; without one nothing is consumed.
+// declined answers a callback that carries an error. The login it belongs to
+// is over. Without one nothing is consumed, and the text is not shown: anybody
+// could have written it.
 func (h *Handler) declined(w http.ResponseWriter, r *http.Request, response authorizationResponse, l *login) error {
-	f := failure{reason: providerError, provider: response.err + " " + response.description}
+	f := failure{reason: providerError}
 	if response.err == "access_denied" {
-		f = failure{reason: accessDenied, provider: response.description}
+		f.reason = accessDenied
 	}
 	if l != nil && !l.done {
 		h.cookies.set(w, h.cookies.loginCookieName(l.state), "", -1)
 		f.returnTo = l.returnTo
+		f.provider = strings.TrimSpace(response.err + " " + response.description)
 	}
-	f.provider = strings.TrimSpace(f.provider)
 	return h.fail(w, r, f)
 }
 
@@ -233,11 +234,4 @@ func exchangeFailure(err error) failure {
 		}
 	}
 	return failure{reason: authServerUnavailable, cause: err}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }

@@ -74,6 +74,27 @@ func cookiePairs(lines []string) iter.Seq2[string, string] {
 	}
 }
 
+// maxSessionCookies bounds how many cookies of the session cookie's name are
+// tried. There is more than one only without the __Host- prefix.
+const maxSessionCookies = 4
+
+// secrets yields the contents of the request's session cookies.
+func (c *cookieNames) secrets(r *http.Request) iter.Seq[cookieSecret] {
+	return func(yield func(cookieSecret) bool) {
+		tried := 0
+		for name, value := range cookiePairs(cookieLines(r)) {
+			if name != c.session {
+				continue
+			}
+			if secret, ok := decodeCookieSecret(value); ok {
+				if tried++; tried > maxSessionCookies || !yield(secret) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // stripCookies takes the handler's cookies out of the request's header and
 // leaves every other byte of it. It reports whether there were any.
 func (c *cookieNames) stripCookies(header http.Header) bool {

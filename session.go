@@ -14,29 +14,13 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
-const (
-	// maxSessionCookies bounds how many cookies of the session cookie's name
-	// are tried. There is more than one only without the __Host- prefix.
-	maxSessionCookies = 4
-	// touchInterval is how often a session's use is written down, at most.
-	touchInterval = time.Minute
-)
+// touchInterval is how often a session's use is written down, at most.
+const touchInterval = time.Minute
 
 // find returns the visitor's session, nil if there is none that lasts, or an
 // error if the store failed, which never means that there is none.
 func (h *Handler) find(r *http.Request) (*session, error) {
-	tried := 0
-	for name, value := range cookiePairs(cookieLines(r)) {
-		if name != h.cookies.session {
-			continue
-		}
-		if tried++; tried > maxSessionCookies {
-			break
-		}
-		secret, ok := decodeCookieSecret(value)
-		if !ok {
-			continue
-		}
+	for secret := range h.cookies.secrets(r) {
 		s, err := h.load(r.Context(), &secret)
 		if s != nil || err != nil {
 			return s, err
@@ -62,7 +46,7 @@ func (h *Handler) load(ctx context.Context, secret *cookieSecret) (*session, err
 		return nil, nil
 	}
 	now := h.now()
-	if !now.Before(h.ends(s)) {
+	if !now.Before(h.ends(s, now)) {
 		return nil, nil
 	}
 	if now.Sub(s.lastSeen) >= min(touchInterval, time.Duration(h.IdleTimeout)/10) {
@@ -74,28 +58,28 @@ func (h *Handler) load(ctx context.Context, secret *cookieSecret) (*session, err
 // ends is the moment at which a session is over. It is decided by the times in
 // the sealed body and by today's configuration, so that a shorter lifetime
 // also holds for sessions that began under a longer one.
-func (h *Handler) ends(s *session) time.Time {
-	lastSeen := s.lastSeen
-	if now := h.now(); lastSeen.After(now) {
-		lastSeen = now // the clock was set back
+func (h *Handler) ends(s *session, now time.Time) time.Time {
+	// a last use in the future counts as now: the clock was set back
+	idle := earlier(s.lastSeen, now).Add(time.Duration(h.IdleTimeout))
+	absolute := s.created.Add(time.Duration(h.MaxLifetime))
+	return earlier(earlier(idle, absolute), s.tokenExpires)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
 	}
-	end := lastSeen.Add(time.Duration(h.IdleTimeout))
-	for _, t := range []time.Time{s.created.Add(time.Duration(h.MaxLifetime)), s.tokenExpires} {
-		if t.Before(end) {
-			end = t
-		}
-	}
-	return end
+	return b
 }
 
 // touch writes down that the session is in use. One that loses against another
 // write is dropped: the other one was newer, or the session is gone.
 func (h *Handler) touch(ctx context.Context, id string, secret *cookieSecret, old []byte, s session, now time.Time) {
 	s.lastSeen = now
-	end := h.ends(&s)
+	end := h.ends(&s, now)
 	record, err := s.seal(&h.label, secret, h.client.ID, end)
 	if err == nil {
-		err = h.store.Replace(ctx, id, old, record, end.Sub(now))
+		err = h.store.Replace(context.WithoutCancel(ctx), id, old, record, end.Sub(now))
 	}
 	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, fs.ErrNotExist) {
 		h.logger.Warn("writing down that a session is in use failed", zap.Error(err))
@@ -127,7 +111,7 @@ func (h *Handler) create(ctx context.Context, token authserver.Token) (cookieSec
 	if s.provider == "" {
 		s.provider = h.ProviderID
 	}
-	end := h.ends(s)
+	end := h.ends(s, now)
 	record, err := s.seal(&h.label, &secret, h.client.ID, end)
 	if err != nil {
 		return secret, err
@@ -139,16 +123,8 @@ func (h *Handler) create(ctx context.Context, token authserver.Token) (cookieSec
 // that has just begun. It is housekeeping: a failure costs a record that
 // nobody has the cookie for any more, until it expires.
 func (h *Handler) discard(r *http.Request, current cookieSecret) {
-	tried := 0
-	for name, value := range cookiePairs(cookieLines(r)) {
-		if name != h.cookies.session {
-			continue
-		}
-		if tried++; tried > maxSessionCookies {
-			return
-		}
-		secret, ok := decodeCookieSecret(value)
-		if !ok || secret == current {
+	for secret := range h.cookies.secrets(r) {
+		if secret == current {
 			continue
 		}
 		if s, err := h.load(r.Context(), &secret); s == nil || err != nil {

@@ -32,7 +32,13 @@ func TestDeclined(t *testing.T) {
 
 func TestProviderErrors(t *testing.T) {
 	w := start(t, plain, nil)
-	a := w.browser().navigate(w.Site + "/truelayer?error=server_error&error_description=%3Cscript%3Ealert(1)%3C/script%3E")
+	b := w.browser()
+	state := query(t, b.navigate(w.Site+"/page").location()).Get("state")
+	callback := w.Site + "/truelayer?error=server_error&error_description=%3Cscript%3Ealert(1)%3C/script%3E"
+	if a := w.browser().navigate(callback); strings.Contains(a.body, "alert") {
+		t.Error("anybody can put a text on the page")
+	}
+	a := b.navigate(callback + "&state=" + state)
 	equal(t, "status", a.StatusCode, http.StatusBadGateway)
 	if strings.Contains(a.body, "<script>") || !strings.Contains(a.body, "&lt;script&gt;") {
 		t.Errorf("not escaped: %s", a.body)
