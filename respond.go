@@ -277,11 +277,11 @@ var problems = map[reason]problem{
 	},
 	loginLost: {
 		http.StatusBadRequest, zap.InfoLevel, "We lost track of this connection",
-		"The cookie that belongs to it did not come back. That happens when the connection was started in another browser or under another address of this site, or when cookies are blocked. Nothing was shared.", "Start again", 0,
+		"The cookie that belongs to it did not come back. That happens when the connection was started in another browser or under another address of this site, or when cookies are blocked. This site has received nothing from your bank.", "Start again", 0,
 	},
 	loginExpired: {
 		http.StatusBadRequest, zap.InfoLevel, "This took too long",
-		"More than half an hour went by since you left for your bank, so this attempt is no longer valid. Nothing was shared.", "Start again", 0,
+		"More than half an hour went by since you left for your bank, so this attempt is no longer valid. This site has received nothing from your bank.", "Start again", 0,
 	},
 	loginUsed: {
 		http.StatusBadRequest, zap.InfoLevel, "This connection was already used",
