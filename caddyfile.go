@@ -62,6 +62,12 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		cookie_name         <name>
 //		idle_timeout        <duration>
 //		max_lifetime        <duration>
+//		refresh_before      <duration>
+//		refresh_timeout     <duration>
+//		logout_redirect     <path or URL>
+//		disable_logout
+//		disconnect_on_logout
+//		session_endpoint
 //		store               <name> [{ ... }]
 //		disable_error_pages
 //	}
@@ -180,6 +186,27 @@ var options = map[string]func(*Handler, *caddyfile.Dispenser) error{
 	},
 	"max_lifetime": func(h *Handler, d *caddyfile.Dispenser) error {
 		return duration(d, &h.MaxLifetime)
+	},
+	"refresh_before": func(h *Handler, d *caddyfile.Dispenser) error {
+		return duration(d, &h.RefreshBefore)
+	},
+	"refresh_timeout": func(h *Handler, d *caddyfile.Dispenser) error {
+		return duration(d, &h.RefreshTimeout)
+	},
+	"logout_redirect": func(h *Handler, d *caddyfile.Dispenser) error {
+		if err := oneArg(d, &h.LogoutRedirect); err != nil {
+			return err
+		}
+		return checkLogoutRedirect(h.LogoutRedirect)
+	},
+	"disable_logout": func(h *Handler, d *caddyfile.Dispenser) error {
+		return flag(d, &h.DisableLogout)
+	},
+	"disconnect_on_logout": func(h *Handler, d *caddyfile.Dispenser) error {
+		return flag(d, &h.DisconnectOnLogout)
+	},
+	"session_endpoint": func(h *Handler, d *caddyfile.Dispenser) error {
+		return flag(d, &h.SessionEndpoint)
 	},
 	"store": func(h *Handler, d *caddyfile.Dispenser) error {
 		if !d.NextArg() {

@@ -83,7 +83,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	case h.now().Sub(l.started) > loginLifetime:
 		return h.orphan(w, r, loginExpired, l.returnTo)
 	}
-	result, err := h.auth.fly(r.Context(), h.claimID(l.state), func(ctx context.Context) (any, error) {
+	result, err := h.auth.exchangeOnce(r.Context(), h.claimID(l.state), func(ctx context.Context) (any, error) {
 		return h.exchange(ctx, l, response.code)
 	})
 	if r.Context().Err() != nil {
@@ -136,11 +136,11 @@ func (h *Handler) exchange(ctx context.Context, l *login, code string) (landing,
 			return landing{}, failure{reason: tokenRefused, cause: err}
 		}
 	}
-	secret, err := h.create(ctx, token)
+	session, err := h.create(ctx, token)
 	if err != nil {
 		return landing{}, storeFailure(err)
 	}
-	return landing{secret: &secret, ends: token.Expires}, nil
+	return session, nil
 }
 
 // checkScopes compares the granted scopes with the ones asked for. Banks
@@ -202,7 +202,7 @@ func (h *Handler) orphan(w http.ResponseWriter, r *http.Request, reason reason, 
 	if err != nil {
 		return h.fail(w, r, failure{reason: storeUnavailable, cause: err, returnTo: returnTo})
 	}
-	if s != nil {
+	if s != nil && !s.over(h.now()) {
 		seeOther(w, h.returnTarget(returnTo))
 		return nil
 	}

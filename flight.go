@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/patrickmn/go-cache"
@@ -16,12 +18,13 @@ import (
 )
 
 const (
-	// flightTimeout bounds a flight, the wait for its turn included.
-	flightTimeout = 20 * time.Second
-	// maxFlights bounds the flights under way to one auth server.
-	maxFlights = 64
-	// landedLifetime is how long a flight's result is kept for a browser that
-	// repeats the request because the answer did not reach it.
+	// exchangeTimeout bounds an exchange, the wait for its turn included.
+	exchangeTimeout = 20 * time.Second
+	// maxExchanges and maxRefreshes bound what is under way to one auth server.
+	maxExchanges = 64
+	maxRefreshes = 32
+	// landedLifetime is how long an exchange's result is kept for a browser
+	// that repeats the callback because the answer did not reach it.
 	landedLifetime = time.Minute
 )
 
@@ -29,23 +32,37 @@ const (
 // of the process and kept over reloads of the configuration.
 var authServers = caddy.NewUsagePool()
 
-// authServer is an auth server with the flights to it: pieces of work that
-// must not be repeated and that go on when the visitor's connection is lost.
+// authServer is an auth server with what this process has under way to it, and
+// what it has to remember for a while to leave it in peace.
 type authServer struct {
 	*authserver.Server
-	flights singleflight.Group
-	landed  *cache.Cache
-	slots   *semaphore.Weighted
+	exchanges flights
+	refreshes flights
+	landed    *cache.Cache // results of exchanges, by claim id
+	setbacks  *cache.Cache // failed refreshes, by session id
+	rejected  *cache.Cache // sessions whose token an upstream refused
+	// pausedUntil is when the auth server, which asked to be left alone, may
+	// be sent refreshes again, in Unix nanoseconds.
+	pausedUntil atomic.Int64
+	stop        chan struct{}
+}
+
+func newAuthServer(base string) *authServer {
+	a := &authServer{
+		Server:    authserver.NewServer(base),
+		exchanges: flights{slots: semaphore.NewWeighted(maxExchanges), most: maxExchanges},
+		refreshes: flights{slots: semaphore.NewWeighted(maxRefreshes), most: maxRefreshes},
+		landed:    cache.New(landedLifetime, 0),
+		setbacks:  cache.New(10*time.Minute, 0),
+		rejected:  cache.New(rejectedInterval, 0),
+		stop:      make(chan struct{}),
+	}
+	go a.sweep()
+	return a
 }
 
 func loadAuthServer(base string) (*authServer, error) {
-	value, _, err := authServers.LoadOrNew(base, func() (caddy.Destructor, error) {
-		return &authServer{
-			Server: authserver.NewServer(base),
-			landed: cache.New(landedLifetime, 0),
-			slots:  semaphore.NewWeighted(maxFlights),
-		}, nil
-	})
+	value, _, err := authServers.LoadOrNew(base, func() (caddy.Destructor, error) { return newAuthServer(base), nil })
 	if err != nil {
 		return nil, err
 	}
@@ -57,53 +74,131 @@ func unloadAuthServer(base string) error {
 	return err
 }
 
-// Destruct waits for the flights under way, bounded by their own timeout: a
-// code that was sent must not be lost because Caddy stops.
-func (a *authServer) Destruct() error {
-	ctx, cancel := context.WithTimeout(context.Background(), flightTimeout)
-	defer cancel()
-	if a.slots.Acquire(ctx, maxFlights) == nil {
-		a.slots.Release(maxFlights)
+// sweep drops what is no longer worth remembering.
+func (a *authServer) sweep() {
+	ticker := time.NewTicker(landedLifetime)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			for _, c := range []*cache.Cache{a.landed, a.setbacks, a.rejected} {
+				c.DeleteExpired()
+			}
+		case <-a.stop:
+			return
+		}
 	}
+}
+
+// Destruct waits for the flights under way, bounded by their own timeouts: a
+// code or a refresh token that was sent must not be lost because Caddy stops.
+func (a *authServer) Destruct() error {
+	close(a.stop)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*exchangeTimeout)
+	defer cancel()
+	a.exchanges.wait(ctx)
+	a.refreshes.wait(ctx)
 	a.CloseIdleConnections()
 	return nil
 }
 
-var errBusy = errors.New("too many logins are waiting for the auth server")
+// flights are pieces of work that must not be done twice at once, and that go
+// on when the visitor who asked for them is gone.
+type flights struct {
+	group singleflight.Group
+	slots *semaphore.Weighted
+	most  int64
+}
 
-// fly runs work once for the key, however many callers come while it runs or
-// shortly after it succeeded; all get its result. The work is detached from
-// the callers. A caller whose ctx ends leaves, with the error of ctx.
-func (a *authServer) fly(ctx context.Context, key string, work func(context.Context) (any, error)) (any, error) {
-	if result, ok := a.landed.Get(key); ok {
-		return result, nil
-	}
-	done := a.flights.DoChan(key, func() (result any, err error) {
-		if result, ok := a.landed.Get(key); ok {
-			return result, nil
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), flightTimeout)
+var errBusy = errors.New("too many requests are waiting for the auth server")
+
+// begin runs work once for the key, however many callers come while it runs;
+// all get its result. The work is detached from the callers and bounded by
+// timeout, the wait for a slot included.
+func (f *flights) begin(key string, timeout time.Duration, work func(context.Context) (any, error)) <-chan singleflight.Result {
+	return f.group.DoChan(key, func() (result any, err error) {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
-		if a.slots.Acquire(ctx, 1) != nil {
+		if f.slots.Acquire(ctx, 1) != nil {
 			return nil, errBusy
 		}
-		defer a.slots.Release(1)
+		defer f.slots.Release(1)
 		defer func() {
 			// singleflight would let a panic end the process
 			if p := recover(); p != nil {
 				err = fmt.Errorf("panic: %v", p)
 			}
 		}()
-		if result, err = work(ctx); err == nil {
-			a.landed.DeleteExpired()
-			a.landed.SetDefault(key, result)
-		}
-		return result, err
+		return work(ctx)
 	})
+}
+
+// wait returns when no flight is under way, or when ctx ends.
+func (f *flights) wait(ctx context.Context) {
+	if f.slots.Acquire(ctx, f.most) == nil {
+		f.slots.Release(f.most)
+	}
+}
+
+// await returns a flight's result, or the error of ctx if that ends first; the
+// flight goes on.
+func await(ctx context.Context, flight <-chan singleflight.Result) (any, error) {
 	select {
-	case result := <-done:
+	case result := <-flight:
 		return result.Val, result.Err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// exchangeOnce runs an exchange under the claim's id, or gives the result of
+// one that ended a moment ago.
+func (a *authServer) exchangeOnce(ctx context.Context, claim string, exchange func(context.Context) (any, error)) (any, error) {
+	if result, ok := a.landed.Get(claim); ok {
+		return result, nil
+	}
+	return await(ctx, a.exchanges.begin(claim, exchangeTimeout, func(ctx context.Context) (any, error) {
+		if result, ok := a.landed.Get(claim); ok {
+			return result, nil
+		}
+		result, err := exchange(ctx)
+		if err == nil {
+			a.landed.SetDefault(claim, result)
+		}
+		return result, err
+	}))
+}
+
+// setback is a session's failed refresh.
+type setback struct {
+	attempts int
+	until    time.Time
+}
+
+// setBack notes a failed refresh and returns when the next may be tried. The
+// delay doubles up to a minute and is spread, so that sessions which failed
+// together do not come back together.
+func (a *authServer) setBack(id string, now time.Time, retryAfter time.Duration) setback {
+	var s setback
+	if found, ok := a.setbacks.Get(id); ok {
+		s = found.(setback)
+	}
+	s.attempts++
+	delay := min(time.Second<<min(s.attempts-1, 6), time.Minute)
+	delay = max(delay/2+rand.N(delay/2), retryAfter) //nolint:gosec // spread, not secret
+	s.until = now.Add(delay)
+	a.setbacks.SetDefault(id, s)
+	if retryAfter > 0 {
+		a.pausedUntil.Store(now.Add(retryAfter).UnixNano())
+	}
+	return s
+}
+
+// heldBack is how long a session's refresh has to wait, 0 if it need not.
+func (a *authServer) heldBack(id string, now time.Time) time.Duration {
+	until := time.Unix(0, a.pausedUntil.Load())
+	if found, ok := a.setbacks.Get(id); ok && found.(setback).until.After(until) {
+		until = found.(setback).until
+	}
+	return max(0, until.Sub(now))
 }

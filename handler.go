@@ -3,6 +3,7 @@ package truelayer
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -18,6 +19,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.serveCallback(w, r)
 	case h.paths.login:
 		return h.serveLogin(w, r)
+	case h.paths.logout:
+		if !h.DisableLogout {
+			return h.serveLogout(w, r)
+		}
+	case h.paths.session:
+		if h.SessionEndpoint {
+			return h.serveSession(w, r)
+		}
 	}
 	protected, err := h.protects(r)
 	if err != nil {
@@ -38,8 +47,16 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if err != nil {
 		return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
 	}
-	if s == nil {
+	if s != nil {
+		if s, err = h.fresh(r.Context(), s); err != nil {
+			return h.failAs(w, r, err)
+		}
+	}
+	switch {
+	case s == nil:
 		return h.admit(w, r)
+	case s.over(h.now()):
+		return h.tellEnded(w, r, s)
 	}
 	// with a cookie in place of the Authorization field no cache would know
 	// that the answer is one person's (RFC 9111 section 3.5)
@@ -52,11 +69,17 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if t := takenFrom(r); t != nil { // there is one: the session's cookie was taken off
 		t.attached = append(t.attached, field)
 	}
-	h.setPlaceholders(r, s)
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if repl != nil {
+		repl.Map(h.placeholders(s))
+	}
 	if err := next.ServeHTTP(w, r); err != nil {
 		// error routes get the same request, and they may proxy it anywhere
 		delete(r.Header, field)
 		return err
+	}
+	if repl != nil {
+		h.noteStatus(repl, s)
 	}
 	return nil
 }
@@ -71,7 +94,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) error {
 	if l := h.justLoggedIn(r); l != nil {
 		return h.fail(w, r, failure{reason: sessionLost, returnTo: returnTo})
 	}
-	return h.startLogin(w, r, returnTo)
+	return h.startLogin(w, r, returnTo, "")
 }
 
 // protects asks the matcher about the request as it is and, if an earlier
@@ -154,14 +177,11 @@ func requestTarget(r *http.Request) string {
 	return target
 }
 
-// setPlaceholders offers what the application may know of the connection. The
-// values are made when a placeholder is used.
-func (h *Handler) setPlaceholders(r *http.Request, s *session) {
-	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
-	}
-	repl.Map(func(key string) (any, bool) {
+// placeholders is what the application may know of the connection. The values
+// are made when a placeholder is used.
+func (h *Handler) placeholders(s *held) caddy.ReplacerFunc {
+	seconds := func(until time.Time) int { return max(0, int(until.Sub(h.now()).Seconds())) }
+	return func(key string) (any, bool) {
 		switch key {
 		case "http.auth.user.id":
 			return s.connection, true
@@ -170,10 +190,14 @@ func (h *Handler) setPlaceholders(r *http.Request, s *session) {
 		case "http.truelayer.scopes":
 			return s.scopes, true
 		case "http.truelayer.expires_in":
-			return max(0, int(s.tokenExpires.Sub(h.now()).Seconds())), true
+			return seconds(s.tokenExpires), true
+		case "http.truelayer.consent_expires":
+			return s.consentEnds.UTC().Format(time.RFC3339), true
+		case "http.truelayer.consent_expires_in":
+			return seconds(s.consentEnds), true
 		}
 		return nil, false
-	})
+	}
 }
 
 // value is the field's value for a token.

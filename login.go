@@ -11,6 +11,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -65,8 +66,9 @@ func (c *cookieNames) loginCookieName(state string) string {
 	return c.login + hex.EncodeToString(digest[:8])
 }
 
-// startLogin sends the visitor to a newly made auth link.
-func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, returnTo string) error {
+// startLogin sends the visitor to a newly made auth link, if provider is not ""
+// straight to that bank.
+func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, returnTo, provider string) error {
 	l := &login{
 		started:     h.now(),
 		state:       randomText(),
@@ -87,6 +89,9 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, returnTo st
 
 	link := h.link
 	link.State = l.state
+	if link.ProviderID == "" {
+		link.ProviderID = provider
+	}
 	link.Verifier = l.verifier
 	seeOther(w, h.client.AuthLink(link))
 	return nil
@@ -156,11 +161,14 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
 	}
-	if s != nil {
-		seeOther(w, returnTo)
-		return nil
+	switch {
+	case s == nil:
+		return h.startLogin(w, r, returnTo, "")
+	case s.over(h.now()):
+		return h.startLogin(w, r, returnTo, s.provider) // the bank that was connected before
 	}
-	return h.startLogin(w, r, returnTo)
+	seeOther(w, returnTo)
+	return nil
 }
 
 // loginURL is the absolute login URL that comes back to returnTo. It is on the
@@ -194,7 +202,7 @@ func (h *Handler) returnTarget(target string) string {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil {
 		return "/"
 	}
-	if u.Path == h.paths.callback || strings.HasPrefix(u.Path, h.paths.callback+"/") || u.Path == h.paths.login {
+	if u.Path == h.paths.callback || strings.HasPrefix(u.Path, path.Dir(h.paths.login)+"/") {
 		return "/"
 	}
 	return target
@@ -203,8 +211,8 @@ func (h *Handler) returnTarget(target string) string {
 // shorten makes a return target that is too long shorter: without its query,
 // and then the start of the site.
 func shorten(target string) string {
-	if path, _, found := strings.Cut(target, "?"); found {
-		return path
+	if short, _, found := strings.Cut(target, "?"); found {
+		return short
 	}
 	return "/"
 }
@@ -244,11 +252,7 @@ func (k loginSealer) aead(salt []byte) cipher.AEAD {
 func (k loginSealer) seal(name string, l *login) string {
 	var b [loginSaltSize + nonceSize]byte
 	_, _ = rand.Read(b[:])
-	kind := byte(0)
-	if l.done {
-		kind = 1
-	}
-	plain := []byte{kind}
+	plain := appendFlag(nil, l.done)
 	plain = appendTime(plain, l.started)
 	plain = appendTime(plain, l.fresh)
 	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo} {
@@ -275,7 +279,7 @@ func (k loginSealer) open(name, value string) (*login, error) {
 	}
 	r := reader{rest: string(plain)}
 	l := &login{
-		done:        r.take(1) == "\x01",
+		done:        r.flag(),
 		started:     r.time(),
 		fresh:       r.time(),
 		state:       r.text(),

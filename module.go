@@ -35,11 +35,14 @@ func init() {
 //
 // A page that a person opens is answered with a redirect to the bank, anything
 // else without a connection with 401 and an `application/problem+json` body
-// that names the login URL. A session ends with its access token.
+// that names the login URL. With a refresh token (scope `offline_access`) access
+// tokens are refreshed before they end; without one a session ends with its
+// access token.
 //
-// Below the redirect URI's path lies the login URL,
+// Below the redirect URI's path lie the login URL,
 // `<redirect path>/login?return=<path>`, which starts a login and then goes to
-// the path.
+// the path, and `<redirect path>/logout`, which ends the session on POST and
+// asks on GET.
 //
 // The handler sets these placeholders on protected requests; no token is ever
 // one of them:
@@ -50,6 +53,8 @@ func init() {
 // `{http.truelayer.provider}` | The bank, for example `ob-monzo`, as far as TrueLayer names it.
 // `{http.truelayer.scopes}` | The granted scopes, separated by spaces.
 // `{http.truelayer.expires_in}` | Seconds until the access token expires.
+// `{http.truelayer.consent_expires}` | When the consent is over, in the form of RFC 3339.
+// `{http.truelayer.consent_expires_in}` | Seconds until the consent is over.
 //
 // On an answer of its own that is an error it sets `{http.truelayer.error}` to
 // a reason code such as `access_denied`, for `handle_errors`.
@@ -126,6 +131,30 @@ type Handler struct {
 	// How long a session lasts at most. Default: 24h.
 	MaxLifetime caddy.Duration `json:"max_lifetime,omitempty"`
 
+	// How long before its end an access token is refreshed, behind the requests
+	// that still use it; spread by up to a quarter. At most half of the token's
+	// life. Default: the smaller of 5m and a tenth of the token's life.
+	RefreshBefore caddy.Duration `json:"refresh_before,omitempty"`
+
+	// How long a request whose access token has expired waits for its refresh.
+	// Default: 10s.
+	RefreshTimeout caddy.Duration `json:"refresh_timeout,omitempty"`
+
+	// Where a visitor goes after signing out: a path of the site, or an
+	// absolute URL. Default: `/`.
+	LogoutRedirect string `json:"logout_redirect,omitempty"`
+
+	// Leave the logout address to the application.
+	DisableLogout bool `json:"disable_logout,omitempty"`
+
+	// End the connection at TrueLayer too when a visitor signs out, as far as
+	// it can be reached.
+	DisconnectOnLogout bool `json:"disconnect_on_logout,omitempty"`
+
+	// Serve `<redirect path>/session`, which tells a front end as JSON whether
+	// there is a session and how long it lasts.
+	SessionEndpoint bool `json:"session_endpoint,omitempty"`
+
 	// Where sessions are kept. Default: `memory`.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.truelayer.token_stores inline_key=type"`
 
@@ -150,6 +179,7 @@ type Handler struct {
 	cookies     cookieNames
 	loginKeys   loginSealer
 	tokenHeader TokenHeader
+	crossOrigin *http.CrossOriginProtection
 	logger      *zap.Logger
 	now         func() time.Time
 }
@@ -165,7 +195,7 @@ type TokenHeader struct {
 }
 
 // endpointPaths are the paths that belong to the module.
-type endpointPaths struct{ callback, login string }
+type endpointPaths struct{ callback, login, logout, session string }
 
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {
@@ -211,18 +241,29 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("store: %T is not a TokenStore", guest)
 	}
 	h.store = store
-	h.setNames(redirect, clientID, secret)
+	if err := h.setNames(redirect, clientID, secret); err != nil {
+		return err
+	}
 	return h.connect(clientID, secret)
 }
 
 // setNames derives all that depends only on configuration: the label, paths,
 // cookie names, and keys.
-func (h *Handler) setNames(redirect *url.URL, clientID string, secret authserver.Secret) {
+func (h *Handler) setNames(redirect *url.URL, clientID string, secret authserver.Secret) error {
 	h.label = newLabel(h.AuthServer, clientID, strings.Join(h.Scopes, " "), h.ProviderID)
 	h.origin = redirect.Scheme + "://" + redirect.Host
-	h.paths = endpointPaths{callback: redirect.Path, login: path.Join(redirect.Path, "login")}
+	h.paths = endpointPaths{
+		callback: redirect.Path,
+		login:    path.Join(redirect.Path, "login"),
+		logout:   path.Join(redirect.Path, "logout"),
+		session:  path.Join(redirect.Path, "session"),
+	}
 	h.cookies = newCookieNames(h.CookieName, h.label, redirect.Scheme == "https")
 	h.loginKeys = newLoginSealer(secret, h.label)
+	h.crossOrigin = http.NewCrossOriginProtection()
+	if err := h.crossOrigin.AddTrustedOrigin(h.origin); err != nil {
+		return fmt.Errorf("redirect_uri: %w", err)
+	}
 	h.tokenHeader = TokenHeader{http.CanonicalHeaderKey(h.TokenHeader.Field), h.TokenHeader.Scheme}
 	h.link = authserver.AuthorizationRequest{
 		RedirectURI: h.RedirectURI,
@@ -231,6 +272,7 @@ func (h *Handler) setNames(redirect *url.URL, clientID string, secret authserver
 		ProviderID:  h.ProviderID,
 		Params:      h.AuthParam,
 	}
+	return nil
 }
 
 // connect takes the handler's share of the auth server. It is the last step

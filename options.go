@@ -56,6 +56,12 @@ func (h *Handler) setDefaults() {
 	if h.MaxLifetime == 0 {
 		h.MaxLifetime = caddy.Duration(24 * time.Hour)
 	}
+	if h.RefreshTimeout == 0 {
+		h.RefreshTimeout = caddy.Duration(10 * time.Second)
+	}
+	if h.LogoutRedirect == "" {
+		h.LogoutRedirect = "/"
+	}
 	if h.StoreRaw == nil {
 		h.StoreRaw = json.RawMessage(`{"type": "memory"}`)
 	}
@@ -79,6 +85,11 @@ func (h *Handler) checkOptions() (*url.URL, error) {
 		h.TokenHeader.check(),
 		checkPositive("idle_timeout", h.IdleTimeout),
 		checkPositive("max_lifetime", h.MaxLifetime),
+		checkPositive("refresh_timeout", h.RefreshTimeout),
+		checkLogoutRedirect(h.LogoutRedirect),
+	}
+	if h.RefreshBefore != 0 {
+		checks = append(checks, checkPositive("refresh_before", h.RefreshBefore))
 	}
 	if h.ProviderID != "" {
 		checks = append(checks, checkWords("provider_id", []string{h.ProviderID}))
@@ -230,6 +241,16 @@ func checkCookieName(s string) error {
 		return fmt.Errorf("cookie_name %q is longer than 64 characters", s)
 	}
 	return nil
+}
+
+func checkLogoutRedirect(s string) error {
+	if strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//") && !strings.ContainsAny(s, "\\{} \t") {
+		return nil
+	}
+	if u, err := url.Parse(s); err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && !strings.ContainsAny(s, "{}") {
+		return nil
+	}
+	return fmt.Errorf("logout_redirect %q is neither a path such as /bye nor an absolute http(s) URL", s)
 }
 
 func checkPositive(option string, d caddy.Duration) error {

@@ -95,7 +95,15 @@ func (l *label) aead(secret *cookieSecret) cipher.AEAD {
 type session struct {
 	created      time.Time
 	lastSeen     time.Time
+	tokenIssued  time.Time
 	tokenExpires time.Time
+	consentEnds  time.Time
+
+	// ended is why the connection cannot go on: the session lasts until its
+	// access token does, and then stays without tokens to tell the visitor.
+	// "" while it can.
+	ended reason
+	told  bool // the visitor has been told
 
 	connection string // TrueLayer's id of the connection, or a random one
 	provider   string // "" if TrueLayer did not name it
@@ -128,19 +136,18 @@ func (s *session) seal(l *label, secret *cookieSecret, clientID string, expires 
 var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 // openSession opens a record that was found under id.
-func openSession(record []byte, l *label, secret *cookieSecret, id string) (*session, error) {
+func openSession(record []byte, l *label, secret *cookieSecret, id string) (s session, err error) {
 	header, sealed, err := splitRecord(record, kindSession)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	if len(sealed) < nonceSize {
-		return nil, errBadRecord
+		return s, errBadRecord
 	}
 	buf := scratch.Get().(*[]byte)
 	additional := append((*buf)[:0], header...)
 	additional = append(additional, id...)
 	body, err := l.aead(secret).Open(additional[len(additional):], sealed[:nonceSize], sealed[nonceSize:], additional)
-	var s *session
 	if err == nil {
 		s, err = readBody(body)
 	}
@@ -148,7 +155,7 @@ func openSession(record []byte, l *label, secret *cookieSecret, id string) (*ses
 	*buf = additional[:0]
 	scratch.Put(buf)
 	if err != nil {
-		return nil, errBadRecord
+		return session{}, errBadRecord
 	}
 	return s, nil
 }
@@ -166,7 +173,7 @@ func splitRecord(record []byte, kind byte) (header, rest []byte, err error) {
 }
 
 // appendHeader appends the clear header: its length in two bytes, then created,
-// last seen and expires in Unix seconds, client id, and provider.
+// last seen and expires in Unix milliseconds, client id, and provider.
 func appendHeader(b []byte, clientID, provider string, created, lastSeen, expires time.Time) []byte {
 	start := len(b)
 	b = append(b, 0, 0)
@@ -187,20 +194,27 @@ func claimRecord(clientID string, created, expires time.Time) []byte {
 func (s *session) appendBody(b []byte) []byte {
 	b = appendTime(b, s.created)
 	b = appendTime(b, s.lastSeen)
+	b = appendTime(b, s.tokenIssued)
 	b = appendTime(b, s.tokenExpires)
-	for _, text := range []string{s.connection, s.provider, s.scopes, s.accessToken.Reveal(), s.refreshToken.Reveal()} {
+	b = appendTime(b, s.consentEnds)
+	b = appendFlag(b, s.told)
+	for _, text := range []string{string(s.ended), s.connection, s.provider, s.scopes, s.accessToken.Reveal(), s.refreshToken.Reveal()} {
 		b = appendText(b, text)
 	}
 	return b
 }
 
 // readBody reads what appendBody wrote. All texts are cut from one string.
-func readBody(body []byte) (*session, error) {
+func readBody(body []byte) (session, error) {
 	r := reader{rest: string(body)}
-	s := &session{
+	s := session{
 		created:      r.time(),
 		lastSeen:     r.time(),
+		tokenIssued:  r.time(),
 		tokenExpires: r.time(),
+		consentEnds:  r.time(),
+		told:         r.flag(),
+		ended:        reason(r.text()),
 		connection:   r.text(),
 		provider:     r.text(),
 		scopes:       r.text(),
@@ -208,13 +222,20 @@ func readBody(body []byte) (*session, error) {
 		refreshToken: r.secret(),
 	}
 	if r.failed || r.rest != "" {
-		return nil, errBadRecord
+		return session{}, errBadRecord
 	}
 	return s, nil
 }
 
 func appendTime(b []byte, t time.Time) []byte {
-	return binary.BigEndian.AppendUint64(b, uint64(t.Unix())) //nolint:gosec // the bits are what counts
+	return binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli())) //nolint:gosec // the bits are what counts
+}
+
+func appendFlag(b []byte, set bool) []byte {
+	if set {
+		return append(b, 1)
+	}
+	return append(b, 0)
 }
 
 // appendText appends a text of at most 65535 bytes behind its length.
@@ -246,7 +267,13 @@ func (r *reader) time() time.Time {
 	for _, b := range []byte(r.take(8)) {
 		v = v<<8 | uint64(b)
 	}
-	return time.Unix(int64(v), 0)
+	return time.UnixMilli(int64(v))
+}
+
+func (r *reader) flag() bool {
+	b := r.take(1)
+	r.failed = r.failed || b > "\x01"
+	return b == "\x01"
 }
 
 func (r *reader) text() string {

@@ -13,7 +13,8 @@ import (
 func testSession() *session {
 	at := time.Unix(1_800_000_000, 0)
 	return &session{
-		created: at, lastSeen: at.Add(time.Minute), tokenExpires: at.Add(time.Hour),
+		created: at, lastSeen: at.Add(time.Minute), tokenIssued: at, tokenExpires: at.Add(time.Hour), consentEnds: at.Add(time.Hour),
+		ended: consentExpired, told: true,
 		connection: "connection", provider: "ob-monzo", scopes: "info accounts",
 		accessToken: authserver.NewSecret(strings.Repeat("access", 250)), refreshToken: authserver.NewSecret("refresh"),
 	}
@@ -35,7 +36,7 @@ func TestRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got, want) {
+	if !reflect.DeepEqual(&got, want) {
 		t.Error("another session came back")
 	}
 	if again := sealed(t, want, &l, &secret); bytes.Equal(again, record) {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -83,6 +84,8 @@ type failure struct {
 	cause error
 	// provider is what the provider said of it; it is only shown escaped.
 	provider string
+	// retryAfter is when it may be tried again; 0 is the reason's own time.
+	retryAfter time.Duration
 	// returnTo is where the login URL on the page leads back to; "" is the start.
 	returnTo string
 }
@@ -113,8 +116,15 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error 
 		c.Write(fields...)
 	}
 	noStore(w)
-	if p.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(p.retryAfter))
+	retryAfter := p.retryAfter
+	if f.retryAfter > 0 {
+		retryAfter = int((f.retryAfter + time.Second - 1) / time.Second)
+	}
+	if retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		if f.reason == tokenUnavailable && classify(r) == navigation {
+			w.Header().Set("Refresh", strconv.Itoa(retryAfter)) // a page that tries again by itself
+		}
 	}
 	if p.status == http.StatusUnauthorized {
 		h.challenge(w)
@@ -127,7 +137,18 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error 
 	if who == machine {
 		return h.writeProblem(w, p, f)
 	}
-	return h.writePage(w, p, f, who == frame)
+	return h.writePage(w, p.status, who == frame, pageContent{
+		Title: p.title, Text: p.text, Provider: cut(f.provider), Action: p.action, Link: h.loginURL(f.returnTo), Reason: f.reason,
+	})
+}
+
+// failAs writes an error that holds a failure.
+func (h *Handler) failAs(w http.ResponseWriter, r *http.Request, err error) error {
+	f, ok := errors.AsType[failure](err)
+	if !ok {
+		f = failure{reason: storeUnavailable, cause: err}
+	}
+	return h.fail(w, r, f)
 }
 
 // refuse answers a protected request that has no session and is not a
@@ -178,22 +199,26 @@ var (
 	}()
 )
 
-// writePage writes the page for a person. Inside a frame it can be shown, with
-// a link that opens at the top, since banks refuse to be framed; anywhere else
+// pageContent is what a page shows.
+type pageContent struct {
+	Style       template.CSS
+	Title, Text string
+	Provider    string // what the provider said
+	Action      string // a button, to Link, or a form's
+	Link        string
+	Post        string // where a form's button posts to
+	Home        string
+	Reason      reason
+}
+
+// writePage writes a page for a person. Inside a frame it can be shown, with
+// links that open at the top, since banks refuse to be framed; anywhere else
 // it refuses to be framed itself.
-func (h *Handler) writePage(w http.ResponseWriter, p problem, f failure, framed bool) error {
+func (h *Handler) writePage(w http.ResponseWriter, status int, framed bool, c pageContent) error {
+	c.Style = template.CSS(pageStyle) //nolint:gosec // our own file
+	c.Home = h.origin + "/"
 	var body bytes.Buffer
-	err := page.Execute(&body, map[string]any{
-		"Style":    template.CSS(pageStyle), //nolint:gosec // our own file
-		"Title":    p.title,
-		"Text":     p.text,
-		"Provider": cut(f.provider),
-		"Action":   p.action,
-		"LoginURL": h.loginURL(f.returnTo),
-		"Home":     h.origin + "/",
-		"Reason":   f.reason,
-	})
-	if err != nil {
+	if err := page.Execute(&body, c); err != nil {
 		return err
 	}
 	policy := pagePolicy
@@ -203,7 +228,7 @@ func (h *Handler) writePage(w http.ResponseWriter, p problem, f failure, framed 
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(p.status)
+	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes())
 	return nil
 }
@@ -243,6 +268,10 @@ const (
 	tokenRefused          reason = "token_refused"
 	tokenUnverified       reason = "token_unverified"
 	authServerUnavailable reason = "auth_server_unavailable"
+	tokenUnavailable      reason = "token_unavailable"
+	consentExpired        reason = "consent_expired"
+	logoutIncomplete      reason = "logout_incomplete"
+	crossSite             reason = "cross_site"
 	storeUnavailable      reason = "store_unavailable"
 	sessionsFull          reason = "sessions_full"
 	methodNotAllowed      reason = "method_not_allowed"
@@ -314,6 +343,23 @@ var problems = map[reason]problem{
 	authServerUnavailable: {
 		http.StatusBadGateway, zap.ErrorLevel, "Your bank could not be connected",
 		"The service that connects banks did not answer as it should. Please try again in a few minutes.", "Start again", 0,
+	},
+	tokenUnavailable: {
+		// refresh.go logs each attempt; this is each request that had to wait for it
+		http.StatusServiceUnavailable, zap.DebugLevel, "Your bank connection is not answering right now",
+		"You are still signed in. This page tries again by itself in a moment.", "", 1,
+	},
+	consentExpired: {
+		http.StatusUnauthorized, zap.InfoLevel, "Your bank connection has ended",
+		"Banks share data for a limited time, and you can end it at your bank whenever you like. To go on, please connect your bank again.", "Connect your bank again", 0,
+	},
+	logoutIncomplete: {
+		http.StatusServiceUnavailable, zap.ErrorLevel, "You are signed out in this browser",
+		"This browser has forgotten your session, but something on our side is not answering, so the session itself may last until it expires.", "", 0,
+	},
+	crossSite: {
+		http.StatusForbidden, zap.InfoLevel, "That came from another site",
+		"To sign out, please use the button of this site.", "", 0,
 	},
 	storeUnavailable: {
 		http.StatusServiceUnavailable, zap.ErrorLevel, "We cannot look up your session right now",

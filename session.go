@@ -14,23 +14,43 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
-// touchInterval is how often a session's use is written down, at most.
-const touchInterval = time.Minute
+const (
+	// touchInterval is how often a session's use is written down, at most.
+	touchInterval = time.Minute
+	// endedLifetime is how long a connection that is over is remembered, for
+	// the visitor to be told.
+	endedLifetime = 24 * time.Hour
+	// consentLifetime is how long a consent lasts if the token does not say
+	// (TrueLayer: 90 days).
+	consentLifetime = 90 * 24 * time.Hour
+)
+
+// held is a session with what it takes to write it.
+type held struct {
+	session
+	id     string
+	secret cookieSecret
+	record []byte
+}
 
 // find returns the visitor's session, nil if there is none that lasts, or an
 // error if the store failed, which never means that there is none.
-func (h *Handler) find(r *http.Request) (*session, error) {
+func (h *Handler) find(r *http.Request) (*held, error) {
 	for secret := range h.cookies.secrets(r) {
 		s, err := h.load(r.Context(), &secret)
-		if s != nil || err != nil {
-			return s, err
+		if s == nil && err == nil {
+			continue
 		}
+		if s != nil && !s.over(h.now()) {
+			h.touch(r.Context(), s)
+		}
+		return s, err
 	}
 	return nil, nil
 }
 
 // load returns the session whose cookie has the secret, or nil.
-func (h *Handler) load(ctx context.Context, secret *cookieSecret) (*session, error) {
+func (h *Handler) load(ctx context.Context, secret *cookieSecret) (*held, error) {
 	id := h.label.sessionID(secret)
 	record, err := h.store.Get(ctx, id)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,23 +66,38 @@ func (h *Handler) load(ctx context.Context, secret *cookieSecret) (*session, err
 		return nil, nil
 	}
 	now := h.now()
-	if !now.Before(h.ends(s, now)) {
+	if !now.Before(h.ends(&s, now)) {
 		return nil, nil
 	}
-	if now.Sub(s.lastSeen) >= min(touchInterval, time.Duration(h.IdleTimeout)/10) {
-		h.touch(ctx, id, secret, record, *s, now)
-	}
-	return s, nil
+	return &held{session: s, id: id, secret: *secret, record: record}, nil
 }
 
-// ends is the moment at which a session is over. It is decided by the times in
-// the sealed body and by today's configuration, so that a shorter lifetime
-// also holds for sessions that began under a longer one.
+// ends is the moment at which a session is forgotten. It is decided by the
+// times in the sealed body and by today's configuration, so that a shorter
+// lifetime also holds for sessions that began under a longer one.
 func (h *Handler) ends(s *session, now time.Time) time.Time {
-	// a last use in the future counts as now: the clock was set back
-	idle := earlier(s.lastSeen, now).Add(time.Duration(h.IdleTimeout))
 	absolute := s.created.Add(time.Duration(h.MaxLifetime))
-	return earlier(earlier(idle, absolute), s.tokenExpires)
+	if s.ended != "" {
+		return earlier(absolute, s.tokenExpires.Add(endedLifetime))
+	}
+	// a last use in the future counts as now: the clock was set back
+	end := earlier(absolute, earlier(s.lastSeen, now).Add(time.Duration(h.IdleTimeout)))
+	if s.refreshToken.Reveal() == "" {
+		end = earlier(end, s.tokenDies())
+	}
+	return end
+}
+
+// tokenDies is when the access token is no longer sent: a little before it
+// expires, so that it does not do so on its way.
+func (s *session) tokenDies() time.Time {
+	return s.tokenExpires.Add(-min(time.Second, s.tokenExpires.Sub(s.tokenIssued)/20))
+}
+
+// over reports whether the connection can no longer be used, so that all that
+// is left is to tell the visitor.
+func (s *session) over(now time.Time) bool {
+	return !now.Before(s.consentEnds) || (s.ended != "" && !now.Before(s.tokenDies()))
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -72,39 +107,53 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// touch writes down that the session is in use. One that loses against another
-// write is dropped: the other one was newer, or the session is gone.
-func (h *Handler) touch(ctx context.Context, id string, secret *cookieSecret, old []byte, s session, now time.Time) {
-	s.lastSeen = now
-	end := h.ends(&s, now)
-	record, err := s.seal(&h.label, secret, h.client.ID, end)
-	if err == nil {
-		err = h.store.Replace(context.WithoutCancel(ctx), id, old, record, end.Sub(now))
+// replace writes a changed session in the place of the one that is held. Its
+// errors are the store's.
+func (h *Handler) replace(ctx context.Context, s *held, changed session) (*held, error) {
+	now := h.now()
+	end := h.ends(&changed, now)
+	record, err := changed.seal(&h.label, &s.secret, h.client.ID, end)
+	if err != nil {
+		return nil, err
 	}
-	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, fs.ErrNotExist) {
+	if err := h.store.Replace(ctx, s.id, s.record, record, end.Sub(now)); err != nil {
+		return nil, err
+	}
+	return &held{session: changed, id: s.id, secret: s.secret, record: record}, nil
+}
+
+// touch writes down that the session is in use, at most once a minute. One
+// that loses against another write is dropped: the other one was newer, or the
+// session is gone.
+func (h *Handler) touch(ctx context.Context, s *held) {
+	now := h.now()
+	if now.Sub(s.lastSeen) < min(touchInterval, time.Duration(h.IdleTimeout)/10) {
+		return
+	}
+	changed := s.session
+	changed.lastSeen = now
+	touched, err := h.replace(context.WithoutCancel(ctx), s, changed)
+	if err == nil {
+		*s = *touched
+	} else if !errors.Is(err, ErrConflict) && !errors.Is(err, fs.ErrNotExist) {
 		h.logger.Warn("writing down that a session is in use failed", zap.Error(err))
 	}
 }
 
 // create keeps a new session for the token and returns its cookie's secret,
 // which is always a new one: an id that a client brought is never adopted.
-func (h *Handler) create(ctx context.Context, token authserver.Token) (cookieSecret, error) {
+func (h *Handler) create(ctx context.Context, token authserver.Token) (landing, error) {
 	secret := newCookieSecret()
 	now := h.now()
-	scopes := token.Scopes
-	if scopes == nil {
-		scopes = h.Scopes
-	}
 	s := &session{
-		created:      now,
-		lastSeen:     now,
-		tokenExpires: token.Expires,
-		connection:   token.Claims.Subject,
-		provider:     token.Claims.Provider,
-		scopes:       strings.Join(scopes, " "),
-		accessToken:  token.Access,
-		refreshToken: token.Refresh,
+		created:     now,
+		lastSeen:    now,
+		consentEnds: now.Add(consentLifetime),
+		connection:  token.Claims.Subject,
+		provider:    token.Claims.Provider,
+		scopes:      strings.Join(h.Scopes, " "),
 	}
+	s.take(token)
 	if s.connection == "" {
 		s.connection = rand.Text()
 	}
@@ -114,9 +163,25 @@ func (h *Handler) create(ctx context.Context, token authserver.Token) (cookieSec
 	end := h.ends(s, now)
 	record, err := s.seal(&h.label, &secret, h.client.ID, end)
 	if err != nil {
-		return secret, err
+		return landing{}, err
 	}
-	return secret, h.store.Create(ctx, h.label.sessionID(&secret), record, end.Sub(now))
+	err = h.store.Create(ctx, h.label.sessionID(&secret), record, end.Sub(now))
+	return landing{secret: &secret, ends: earlier(end, s.consentEnds)}, err
+}
+
+// take puts a token that was just issued into the session. An answer without a
+// refresh token leaves the one that was used.
+func (s *session) take(token authserver.Token) {
+	s.tokenIssued, s.tokenExpires, s.accessToken = token.Issued, token.Expires, token.Access
+	if token.Refresh.Reveal() != "" {
+		s.refreshToken = token.Refresh
+	}
+	if token.Scopes != nil {
+		s.scopes = strings.Join(token.Scopes, " ")
+	}
+	if !token.Claims.ConsentEnds.IsZero() {
+		s.consentEnds = token.Claims.ConsentEnds
+	}
 }
 
 // discard deletes the sessions that the request's cookies open, except the one
@@ -127,10 +192,11 @@ func (h *Handler) discard(r *http.Request, current cookieSecret) {
 		if secret == current {
 			continue
 		}
-		if s, err := h.load(r.Context(), &secret); s == nil || err != nil {
+		s, err := h.load(r.Context(), &secret)
+		if s == nil || err != nil {
 			continue
 		}
-		if err := h.store.Delete(r.Context(), h.label.sessionID(&secret)); err != nil {
+		if err := h.store.Delete(r.Context(), s.id); err != nil {
 			h.logger.Warn("deleting a visitor's earlier session failed; it expires by itself", zap.Error(err))
 		}
 	}

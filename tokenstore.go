@@ -41,6 +41,16 @@ type TokenStore interface {
 	Delete(ctx context.Context, id string) error
 }
 
+// Locker is implemented by stores that are shared by several processes. It
+// spares the token endpoint; nothing depends on it for being right: a holder
+// may lose the lock without noticing, and writes go through Replace.
+type Locker interface {
+	// Lock waits until nobody else holds the lock for the id, or until ctx
+	// ends, whose error it then returns. The lock ends when unlock is called,
+	// or by itself some time after its holder died.
+	Lock(ctx context.Context, id string) (unlock func(), err error)
+}
+
 var (
 	// ErrConflict is a Replace's answer when another writer was first.
 	ErrConflict = errors.New("the record was changed by another writer")

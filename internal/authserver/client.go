@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -77,6 +79,22 @@ func (c *Client) Exchange(ctx context.Context, code, redirectURI string, verifie
 	if v := verifier.Reveal(); v != "" {
 		form.Set("code_verifier", v)
 	}
+	return c.requestToken(ctx, form)
+}
+
+// Refresh sends a refresh token to the token endpoint, once (RFC 6749 section
+// 6). The answer may hold a new refresh token, which then replaces the one that
+// was sent. Every error is an *Error.
+func (c *Client) Refresh(ctx context.Context, refresh Secret) (Token, error) {
+	return c.requestToken(ctx, url.Values{
+		"grant_type":    {"refresh_token"},
+		"client_id":     {c.ID},
+		"client_secret": {c.Secret.Reveal()},
+		"refresh_token": {refresh.Reveal()},
+	})
+}
+
+func (c *Client) requestToken(ctx context.Context, form url.Values) (Token, error) {
 	// counted from before the request, so that a slow answer never makes a
 	// token look younger than it is
 	sent := c.Now()
@@ -84,7 +102,7 @@ func (c *Client) Exchange(ctx context.Context, code, redirectURI string, verifie
 	if err != nil {
 		return Token{}, &Error{Status: status, cause: err}
 	}
-	if status != 200 {
+	if status != http.StatusOK {
 		return Token{}, readError(status, header, body)
 	}
 	token, err := readToken(body, sent)
@@ -92,6 +110,24 @@ func (c *Client) Exchange(ctx context.Context, code, redirectURI string, verifie
 		return Token{}, &Error{Status: status, CorrelationID: correlationID(header), cause: err}
 	}
 	return token, nil
+}
+
+// Disconnect ends a connection at TrueLayer: "DELETE /api/delete" with the
+// user's access token. That it is gone already is no error.
+func (c *Client) Disconnect(ctx context.Context, access Secret) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.Server.base+"/api/delete", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+access.Reveal())
+	status, _, _, err := c.Server.do(req)
+	if err != nil {
+		return err
+	}
+	if status/100 != 2 && status != http.StatusUnauthorized {
+		return fmt.Errorf("disconnecting: answered %d", status)
+	}
+	return nil
 }
 
 // Error says why a token request brought no token. It holds nothing of the
@@ -102,6 +138,9 @@ type Error struct {
 	// Code is the answer's error code (RFC 6749 section 5.2), "" when the
 	// answer had none that could be read.
 	Code string
+	// RetryAfter is how long the server wants to be left alone, 0 if it did
+	// not say (RFC 9110 section 10.2.3; a date is not read).
+	RetryAfter time.Duration
 	// CorrelationID is TrueLayer's id of the call, for its support; may be "".
 	CorrelationID string
 

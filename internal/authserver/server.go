@@ -71,6 +71,11 @@ func (s *Server) post(ctx context.Context, path string, form url.Values) (int, h
 		return 0, nil, nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return s.do(req)
+}
+
+// do sends a request and reads the answer, bounded.
+func (s *Server) do(req *http.Request) (int, http.Header, []byte, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "caddy-truelayer")
 	resp, err := s.http.Do(req)

@@ -16,6 +16,8 @@ const (
 	maxAccessToken  = 16 << 10
 	maxRefreshToken = 4 << 10
 	maxScope        = 2 << 10
+	// maxRetryAfter is the longest that a server is left alone.
+	maxRetryAfter = 5 * time.Minute
 	// maxExpiresIn is far beyond any real lifetime; it keeps arithmetic safe.
 	maxExpiresIn = 366 * 24 * 60 * 60
 )
@@ -25,7 +27,8 @@ type Token struct {
 	Access Secret
 	// Refresh is the zero Secret when the answer had none.
 	Refresh Secret
-	Expires time.Time
+	// Issued is when it was asked for, Expires when it ends.
+	Issued, Expires time.Time
 	// Scopes are the granted ones; nil when the answer names none, which
 	// means: as asked.
 	Scopes []string
@@ -70,6 +73,7 @@ func readToken(body []byte, sent time.Time) (Token, error) {
 	}
 	token := Token{
 		Access:  NewSecret(access),
+		Issued:  sent,
 		Expires: sent.Add(time.Duration(seconds) * time.Second),
 		Scopes:  strings.Fields(scope),
 		Claims:  readClaims(access),
@@ -142,6 +146,9 @@ func readString(members map[string]json.RawMessage, name string, limit int) (str
 // behind a content delivery network, so the body may as well be HTML.
 func readError(status int, header http.Header, body []byte) *Error {
 	e := &Error{Status: status, CorrelationID: correlationID(header)}
+	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
+		e.RetryAfter = min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
 	members, err := readObject(body)
 	if err == nil {
 		e.Code, err = readString(members, "error", 64)

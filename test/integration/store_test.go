@@ -23,7 +23,8 @@ func init() {
 type faultyStore struct{ truelayer.MemoryStore }
 
 var (
-	storeDown    atomic.Bool  // every call fails
+	storeDown    atomic.Bool // every call fails
+	failDeletes  atomic.Bool
 	createsLeft  atomic.Int64 // so many creates work before they fail; negative is no limit
 	errStoreDown = errors.New("the test's store is down")
 )
@@ -51,6 +52,13 @@ func (s *faultyStore) Create(ctx context.Context, id string, record []byte, ttl 
 		return errStoreDown
 	}
 	return s.MemoryStore.Create(ctx, id, record, ttl)
+}
+
+func (s *faultyStore) Delete(ctx context.Context, id string) error {
+	if storeDown.Load() || failDeletes.Load() {
+		return errStoreDown
+	}
+	return s.MemoryStore.Delete(ctx, id)
 }
 
 func startFaulty(t *testing.T) *world {

@@ -1,0 +1,152 @@
+package truelayer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// disconnectTimeout bounds the call that ends a connection at TrueLayer.
+const disconnectTimeout = 10 * time.Second
+
+// serveLogout is <redirect path>/logout. Only a POST from the site itself ends
+// a session: neither an image tag nor another site's form can.
+func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request) error {
+	noStore(w)
+	switch r.Method {
+	case http.MethodGet:
+		return h.writeConfirmation(w)
+	case http.MethodPost:
+	default:
+		w.Header().Set("Allow", "GET, POST")
+		return h.fail(w, r, failure{reason: methodNotAllowed})
+	}
+	if err := h.crossOrigin.Check(r); err != nil {
+		return h.fail(w, r, failure{reason: crossSite, cause: err})
+	}
+	// the browser forgets the session whatever the store says
+	err := h.endSessions(r)
+	h.forgetCookies(w, r)
+	if err != nil {
+		return h.fail(w, r, failure{reason: logoutIncomplete, cause: err})
+	}
+	seeOther(w, h.LogoutRedirect)
+	return nil
+}
+
+// writeConfirmation writes the page whose button signs out.
+func (h *Handler) writeConfirmation(w http.ResponseWriter) error {
+	// with no-referrer, older browsers would post the form with "Origin: null"
+	w.Header().Set("Referrer-Policy", "same-origin")
+	return h.writePage(w, http.StatusOK, false, pageContent{
+		Title: "Sign out?", Text: "This ends the session in this browser.", Action: "Sign out", Post: h.paths.logout,
+	})
+}
+
+// endSessions deletes the sessions whose cookies the request brings. A refresh
+// that is under way does not bring them back, see TokenStore.Replace.
+func (h *Handler) endSessions(r *http.Request) error {
+	var failed error
+	for secret := range h.cookies.secrets(r) {
+		s, err := h.load(r.Context(), &secret)
+		if deleteErr := h.store.Delete(context.WithoutCancel(r.Context()), h.label.sessionID(&secret)); deleteErr != nil {
+			failed = errors.Join(failed, err, deleteErr)
+		}
+		if s != nil && h.DisconnectOnLogout {
+			h.disconnect(s)
+		}
+	}
+	return failed
+}
+
+// forgetCookies takes the session cookie and the marks of finished logins from
+// the browser; without the latter its next visit would look like a session
+// that was lost. Logins that are under way in other tabs are left.
+func (h *Handler) forgetCookies(w http.ResponseWriter, r *http.Request) {
+	h.cookies.set(w, h.cookies.session, "", -1)
+	for name, value := range cookiePairs(cookieLines(r)) {
+		if !strings.HasPrefix(name, h.cookies.login) {
+			continue
+		}
+		if l, err := h.loginKeys.open(name, value); err == nil && l.done {
+			h.cookies.set(w, name, "", -1)
+		}
+	}
+}
+
+// disconnect ends the connection at TrueLayer behind the visitor, who is signed
+// out already. It is tried once, with the access token that is there.
+func (h *Handler) disconnect(s *held) {
+	if !h.now().Before(s.tokenDies()) {
+		h.logger.Warn("a connection was left at TrueLayer: its access token has expired", zap.String("provider", s.provider))
+		return
+	}
+	access := s.accessToken
+	h.auth.refreshes.begin("disconnect "+s.id, disconnectTimeout, func(ctx context.Context) (any, error) {
+		err := h.client.Disconnect(ctx, access)
+		if err != nil {
+			h.logger.Warn("a connection was left at TrueLayer: ending it failed", zap.String("provider", s.provider), zap.Error(err))
+		}
+		return nil, err
+	})
+}
+
+// sessionInfo is what <redirect path>/session tells a front end.
+type sessionInfo struct {
+	Connected        bool     `json:"connected"`
+	Reason           reason   `json:"reason,omitempty"`
+	Provider         string   `json:"provider,omitempty"`
+	Scopes           []string `json:"scopes,omitempty"`
+	TokenExpiresIn   *int     `json:"token_expires_in,omitempty"`
+	SessionExpiresIn *int     `json:"session_expires_in,omitempty"`
+	ConsentExpiresIn *int     `json:"consent_expires_in,omitempty"`
+	LoginURL         string   `json:"login_url"`
+	LogoutURL        string   `json:"logout_url,omitempty"`
+}
+
+// serveSession is <redirect path>/session. It never holds a token, and asking
+// does not count as using the session.
+func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request) error {
+	noStore(w)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return h.fail(w, r, failure{reason: methodNotAllowed})
+	}
+	info := sessionInfo{LoginURL: h.loginURL("/")}
+	if !h.DisableLogout {
+		info.LogoutURL = h.origin + h.paths.logout
+	}
+	for secret := range h.cookies.secrets(r) {
+		s, err := h.load(r.Context(), &secret)
+		if err != nil {
+			return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
+		}
+		if s != nil {
+			h.describe(&info, s)
+			break
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	return json.NewEncoder(w).Encode(info)
+}
+
+func (h *Handler) describe(info *sessionInfo, s *held) {
+	now := h.now()
+	if s.over(now) {
+		info.Reason = consentExpired
+		return
+	}
+	seconds := func(until time.Time) *int { return new(max(0, int(until.Sub(now).Seconds()))) }
+	info.Connected = true
+	info.Provider = s.provider
+	info.Scopes = strings.Fields(s.scopes)
+	info.TokenExpiresIn = seconds(s.tokenExpires)
+	info.SessionExpiresIn = seconds(earlier(h.ends(&s.session, now), s.consentEnds))
+	info.ConsentExpiresIn = seconds(s.consentEnds)
+}

@@ -1,0 +1,378 @@
+package truelayer
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
+)
+
+// newRefreshBench has a handler whose sessions can be refreshed.
+func newRefreshBench(t *testing.T, change func(*Handler)) *bench {
+	t.Helper()
+	b := newBench(t, func(h *Handler) {
+		h.Scopes = []string{"verification", "offline_access"}
+		h.MaxLifetime = caddy.Duration(365 * 24 * time.Hour)
+		h.IdleTimeout = caddy.Duration(365 * 24 * time.Hour)
+		if change != nil {
+			change(h)
+		}
+	})
+	return b
+}
+
+// token is the access token that the visitor's request carries upstream.
+func (v visitor) token(t *testing.T, b *bench) string {
+	t.Helper()
+	answer, got := v.ask(t, b.Handler, "/page")
+	if got == nil {
+		t.Fatalf("the request did not go through: %d %v", answer.Code, answer.Header())
+	}
+	return got.Header.Get("Authorization")
+}
+
+func (b *bench) refreshes() int { return b.sim.CallsGrant("refresh_token") }
+
+// awaitRefresh returns when the nth refresh, which runs behind a request, has
+// ended.
+func (b *bench) awaitRefresh(t *testing.T, n int) {
+	t.Helper()
+	for b.refreshes() < n {
+		runtime.Gosched()
+	}
+	b.auth.refreshes.wait(t.Context())
+}
+
+func TestRefreshBehind(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	v := signedIn(t, b)
+	first := v.token(t, b)
+	b.clock.advance(53 * time.Minute)
+	if v.token(t, b) != first || b.refreshes() != 0 {
+		t.Fatal("refreshed before the window")
+	}
+	b.clock.advance(6 * time.Minute)
+	hold := make(chan struct{})
+	b.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
+	for range 5 { // nobody waits
+		if v.token(t, b) != first {
+			t.Fatal("a token that is not there yet")
+		}
+	}
+	close(hold)
+	b.awaitRefresh(t, 1)
+	if v.token(t, b) == first || b.refreshes() != 1 {
+		t.Errorf("%d refreshes", b.refreshes())
+	}
+}
+
+func TestRefreshAfterExpiry(t *testing.T) {
+	for _, rotate := range []bool{false, true} {
+		b := newRefreshBench(t, nil)
+		b.sim.Set(func(s *simulator.Settings) { s.Rotate = rotate })
+		v := signedIn(t, b)
+		last := v.token(t, b)
+		for i := range 5 {
+			b.clock.advance(2 * time.Hour)
+			next := v.token(t, b)
+			if next == last || b.refreshes() != i+1 {
+				t.Fatalf("rotation %v: %d refreshes", rotate, b.refreshes())
+			}
+			last = next
+		}
+	}
+}
+
+func TestRefreshWindow(t *testing.T) {
+	for _, test := range []struct {
+		before, life      time.Duration
+		earliest, longest time.Duration // before the token's end
+	}{
+		{0, time.Hour, 225 * time.Second, 300 * time.Second},
+		{0, 10 * time.Minute, 45 * time.Second, time.Minute},
+		{0, 5 * time.Second, 375 * time.Millisecond, 500 * time.Millisecond},
+		{10 * time.Minute, time.Hour, 450 * time.Second, 10 * time.Minute},
+		{10 * time.Hour, time.Hour, 22 * time.Minute, 30 * time.Minute},
+	} {
+		h := &Handler{RefreshBefore: caddy.Duration(test.before)}
+		at := time.Unix(1_800_000_000, 0)
+		seen := make(map[time.Duration]bool)
+		for i := range 256 {
+			s := &held{session: session{tokenIssued: at, tokenExpires: at.Add(test.life)}, id: string([]byte{byte(i)})}
+			before := s.tokenDies().Sub(h.refreshFrom(s))
+			if before < test.earliest || before > test.longest {
+				t.Fatalf("%+v: %v before the end", test, before)
+			}
+			seen[before] = true
+		}
+		if len(seen) < 100 {
+			t.Errorf("%+v: not spread", test)
+		}
+	}
+}
+
+// TestRefreshFailures: nothing but a confirmed invalid_grant ends anything.
+func TestRefreshFailures(t *testing.T) {
+	for name, fault := range map[string]simulator.Fault{
+		"500":                 {Status: 500},
+		"429":                 {Status: 429},
+		"HTML":                {Status: 503, ContentType: "text/html", Body: "<h1>invalid_grant</h1>"},
+		"unauthorized":        {Status: 401, ContentType: "application/json", Body: `{"error":"unauthorized"}`},
+		"unauthorized_client": {Status: 401, ContentType: "application/json", Body: `{"error":"unauthorized_client","error_description":"invalid_grant"}`},
+		"invalid_client":      {Status: 400, ContentType: "application/json", Body: `{"error":"invalid_client"}`},
+		"dropped":             {DropBefore: true},
+		"truncated":           {Truncate: true},
+		"no token in it":      {Status: 200, ContentType: "application/json", Body: `{}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newRefreshBench(t, nil)
+			v := signedIn(t, b)
+			first := v.token(t, b)
+			fault.Times = 1
+			b.sim.Fail(simulator.Token, fault)
+
+			b.clock.advance(59 * time.Minute) // in the window: the token goes on being used
+			if v.token(t, b) != first {
+				t.Error("another token")
+			}
+			b.awaitRefresh(t, 1)
+			if v.token(t, b) != first || b.refreshes() != 1 {
+				t.Errorf("%d refreshes: the next attempt has to wait", b.refreshes())
+			}
+			b.clock.advance(2 * time.Minute) // expired, and the back-off is over
+			if v.token(t, b) == first || b.refreshes() != 2 {
+				t.Errorf("%d refreshes", b.refreshes())
+			}
+		})
+	}
+}
+
+func TestRefreshUnavailable(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	v := signedIn(t, b)
+	b.clock.advance(2 * time.Hour)
+	b.sim.Fail(simulator.Token, simulator.Fault{Status: 503, Header: http.Header{"Retry-After": {"30"}}})
+	for range 10 {
+		answer, got := v.ask(t, b.Handler, "/page")
+		if got != nil || answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") != "30" || answer.Header().Get("Refresh") != "30" {
+			t.Fatalf("%d %v", answer.Code, answer.Header())
+		}
+	}
+	if b.refreshes() != 1 {
+		t.Errorf("%d refreshes while the server wants to be left alone", b.refreshes())
+	}
+	other := visitor{}
+	b.sim.ClearFaults()
+	if other = signedIn(t, b); !other.lasts(t, b) {
+		t.Error("others are held up")
+	}
+	b.clock.advance(31 * time.Second)
+	if !v.lasts(t, b) {
+		t.Error("no recovery")
+	}
+}
+
+// TestLostRefreshAnswer: with rotation and reuse detection an answer that was
+// lost ends the connection: that is the one case that cannot be saved.
+// Without rotation the stored token is simply sent again.
+func TestLostRefreshAnswer(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	v := signedIn(t, b)
+	b.clock.advance(2 * time.Hour)
+	b.sim.Fail(simulator.Token, simulator.Fault{Times: 1, DropAfter: true})
+	if v.lasts(t, b) || b.refreshes() != 1 {
+		t.Fatalf("%d refreshes: a lost answer is not repeated within the attempt", b.refreshes())
+	}
+	b.clock.advance(time.Minute)
+	if !v.lasts(t, b) || b.refreshes() != 2 {
+		t.Errorf("%d refreshes", b.refreshes())
+	}
+}
+
+func TestConsentRevoked(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	v := signedIn(t, b)
+	b.sim.RevokeConsents()
+	b.clock.advance(59 * time.Minute)
+	v.token(t, b)
+	b.awaitRefresh(t, 1)
+	v.token(t, b) // the access token's last minute is the application's to see
+	b.clock.advance(2 * time.Minute)
+	tellsOnce(t, b, v)
+}
+
+func TestConsentTimeIsUp(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	b.sim.Set(func(s *simulator.Settings) { s.ConsentLifetime = 30 * time.Minute; s.TokenLifetime = time.Hour })
+	v := signedIn(t, b)
+	b.clock.advance(29 * time.Minute)
+	v.token(t, b)
+	b.clock.advance(time.Minute)
+	tellsOnce(t, b, v)
+}
+
+// tellsOnce: the visitor is told, machines too, and the next login goes to the
+// same bank.
+func tellsOnce(t *testing.T, b *bench, v visitor) {
+	t.Helper()
+	refreshes := b.refreshes()
+	page, got := v.ask(t, b.Handler, "/page")
+	if got != nil || page.Code != http.StatusUnauthorized || !strings.Contains(page.Body.String(), "consent_expired") || !strings.Contains(page.Body.String(), "Connect your bank again") {
+		t.Fatalf("%d %s", page.Code, page.Body)
+	}
+	for _, target := range []string{"/truelayer/login?return=/page", "/page"} {
+		sent, _ := v.ask(t, b.Handler, target)
+		if location := sent.Header().Get("Location"); !strings.Contains(location, "provider_id=mock") {
+			t.Errorf("%s: %d %s", target, sent.Code, location)
+		}
+	}
+	s, err := b.load(t.Context(), new(v.secret(t, b)))
+	if err != nil || s == nil || s.accessToken.Reveal()+s.refreshToken.Reveal() != "" || s.ended != consentExpired {
+		t.Errorf("what is kept of it: %+v %v", s, err)
+	}
+	if b.refreshes() != refreshes {
+		t.Error("a consent that is over was refreshed")
+	}
+	back, _ := v.ask(t, b.Handler, v.depart(t, b, "/page"))
+	if back.Header().Get("Location") != "/page" || !v.lasts(t, b) {
+		t.Error("no new login")
+	}
+}
+
+func (v visitor) secret(t *testing.T, b *bench) cookieSecret {
+	t.Helper()
+	secret, ok := decodeCookieSecret(v[b.cookies.session])
+	if !ok {
+		t.Fatal("no session cookie")
+	}
+	return secret
+}
+
+// TestTouchNeverOverwritesARefresh runs the two writes in the order that would
+// lose the new token, were it not for compare-and-swap.
+func TestTouchNeverOverwritesARefresh(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	v := signedIn(t, b)
+	secret := v.secret(t, b)
+	b.clock.advance(2 * time.Hour)
+	stale, err := b.load(t.Context(), &secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := v.token(t, b)
+	b.touch(t.Context(), stale)
+	if v.token(t, b) != fresh {
+		t.Error("the touch won")
+	}
+}
+
+// TestRefreshOverATouch: a refresh that lost against a touch is written again.
+func TestRefreshOverATouch(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	b.sim.Set(func(s *simulator.Settings) { s.Rotate = true })
+	v := signedIn(t, b)
+	secret := v.secret(t, b)
+	b.clock.advance(2 * time.Hour)
+	hold := make(chan struct{})
+	b.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
+	done := make(chan bool)
+	go func() { done <- v.lasts(t, b) }()
+	for b.refreshes() == 0 {
+		runtime.Gosched()
+	}
+	s, err := b.load(t.Context(), &secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.lastSeen = time.Time{} // due
+	b.touch(t.Context(), s)
+	close(hold)
+	if !<-done {
+		t.Error("the request did not go through")
+	}
+	b.clock.advance(2 * time.Hour)
+	if !v.lasts(t, b) || b.refreshes() != 2 {
+		t.Errorf("%d refreshes: the rotated token was lost", b.refreshes())
+	}
+}
+
+// TestLogoutDuringRefresh: the session stays gone, whichever was first.
+func TestLogoutDuringRefresh(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	b.sim.Set(func(s *simulator.Settings) { s.CheapSignatures = true })
+	for i := range 1000 {
+		v := signedIn(t, b)
+		secret := v.secret(t, b)
+		b.clock.advance(2 * time.Hour)
+		s, err := b.load(t.Context(), &secret)
+		if err != nil || s == nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = b.refresh(t.Context(), s) })
+		wg.Go(func() {
+			for range i % 20 * 50 {
+				runtime.Gosched()
+			}
+			if err := b.store.Delete(t.Context(), s.id); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+		if left, err := b.load(t.Context(), &secret); left != nil || err != nil {
+			t.Fatalf("round %d: the session came back", i)
+		}
+	}
+}
+
+// lockingStore counts how its lock is used.
+type lockingStore struct {
+	TokenStore
+	mu   sync.Mutex
+	held int
+}
+
+func (s *lockingStore) Lock(context.Context, string) (func(), error) {
+	s.mu.Lock()
+	s.held++
+	return s.mu.Unlock, nil
+}
+
+// TestRefreshOnTwoNodes: with a lock, one refresh for both.
+func TestRefreshOnTwoNodes(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	v := signedIn(t, b)
+	locking := &lockingStore{TokenStore: b.store}
+	b.store = locking
+	other := &bench{Handler: anotherNode(b.Handler), sim: b.sim, clock: b.clock}
+	b.clock.advance(2 * time.Hour)
+	var wg sync.WaitGroup
+	tokens := make([]string, 40)
+	for i := range tokens {
+		node := b
+		if i%2 == 1 {
+			node = other
+		}
+		wg.Go(func() {
+			if _, got := v.ask(t, node.Handler, "/page"); got != nil {
+				tokens[i] = got.Header.Get("Authorization")
+			}
+		})
+	}
+	wg.Wait()
+	for _, token := range tokens {
+		if token != tokens[0] || token == "" {
+			t.Error("the requests carried different tokens")
+		}
+	}
+	if b.refreshes() != 1 || locking.held < 2 {
+		t.Errorf("%d refreshes, %d locks", b.refreshes(), locking.held)
+	}
+}
