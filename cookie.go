@@ -109,7 +109,7 @@ func (c *cookieNames) stripCookies(header http.Header) bool {
 	if !found {
 		return false
 	}
-	kept := make([]string, 0, len(lines)) // not in place: see taken
+	var kept []string // not in place: see taken
 	for _, line := range lines {
 		if line = c.stripLine(line); line != "" {
 			kept = append(kept, line)

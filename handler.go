@@ -58,17 +58,25 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	case s.over(h.now()):
 		return h.tellEnded(w, r, s)
 	}
+	return h.forward(w, r, next, s)
+}
+
+// forward lets a request through with the access token on it.
+func (h *Handler) forward(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, s *held) error {
+	t := takenFrom(r) // there is one: the session's cookie was taken off
+	field := h.tokenHeader.Field
+	t.attached = append(t.attached, field)
+	// three fields of one value each, without an allocation for each
+	values := []string{"Cookie", "private", h.tokenHeader.value(s.bearer.Reveal())}
+
 	// with a cookie in place of the Authorization field no cache would know
 	// that the answer is one person's (RFC 9111 section 3.5)
-	w.Header().Add("Vary", "Cookie")
-	w.Header().Add("Cache-Control", "private")
+	answer := w.Header()
+	addValues(answer, "Vary", values[0:1:1])
+	addValues(answer, "Cache-Control", values[1:2:2])
 
 	// in place: a cloned request would lose what Caddy has bound to this one
-	field := h.tokenHeader.Field
-	r.Header[field] = []string{h.tokenHeader.value(s.accessToken.Reveal())}
-	if t := takenFrom(r); t != nil { // there is one: the session's cookie was taken off
-		t.attached = append(t.attached, field)
-	}
+	r.Header[field] = values[2:3:3]
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if repl != nil {
 		repl.Map(h.placeholders(s))
@@ -82,6 +90,14 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		h.noteStatus(repl, s)
 	}
 	return nil
+}
+
+// addValues adds values to a field, without a copy where there are none yet.
+func addValues(header http.Header, field string, values []string) {
+	if earlier, ok := header[field]; ok {
+		values = append(slices.Clip(earlier), values...)
+	}
+	header[field] = values
 }
 
 // admit answers a protected request without a session. Only a person who opens
@@ -180,7 +196,6 @@ func requestTarget(r *http.Request) string {
 // placeholders is what the application may know of the connection. The values
 // are made when a placeholder is used.
 func (h *Handler) placeholders(s *held) caddy.ReplacerFunc {
-	seconds := func(until time.Time) int { return max(0, int(until.Sub(h.now()).Seconds())) }
 	return func(key string) (any, bool) {
 		switch key {
 		case "http.auth.user.id":
@@ -190,20 +205,25 @@ func (h *Handler) placeholders(s *held) caddy.ReplacerFunc {
 		case "http.truelayer.scopes":
 			return s.scopes, true
 		case "http.truelayer.expires_in":
-			return seconds(s.tokenExpires), true
+			return secondsUntil(s.tokenExpires, h.now()), true
 		case "http.truelayer.consent_expires":
 			return s.consentEnds.UTC().Format(time.RFC3339), true
 		case "http.truelayer.consent_expires_in":
-			return seconds(s.consentEnds), true
+			return secondsUntil(s.consentEnds, h.now()), true
 		}
 		return nil, false
 	}
 }
 
-// value is the field's value for a token.
-func (t *TokenHeader) value(token string) string {
-	if t.Scheme == "" {
-		return token
+func secondsUntil(t, now time.Time) int { return max(0, int(t.Sub(now).Seconds())) }
+
+// value is the field's value for a token that stands behind "Bearer ".
+func (t *TokenHeader) value(bearer string) string {
+	switch t.Scheme {
+	case "Bearer":
+		return bearer
+	case "":
+		return bearer[len(bearerPrefix):]
 	}
-	return t.Scheme + " " + token
+	return t.Scheme + bearer[len(bearerPrefix)-1:]
 }

@@ -400,7 +400,7 @@ func TestRequestsOutliveCleanup(t *testing.T) {
 
 func TestNothingPrintsSecrets(t *testing.T) {
 	b := newBench(t, nil)
-	s := &session{accessToken: authserver.NewSecret("hunter2-access"), refreshToken: authserver.NewSecret("hunter2-refresh")}
+	s := &session{bearer: authserver.NewSecret("hunter2-access"), refreshToken: authserver.NewSecret("hunter2-refresh")}
 	l := &login{verifier: authserver.NewSecret("hunter2-verifier")}
 	holder := struct {
 		h *Handler

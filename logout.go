@@ -86,7 +86,7 @@ func (h *Handler) disconnect(s *held) {
 		h.logger.Warn("a connection was left at TrueLayer: its access token has expired", zap.String("provider", s.provider))
 		return
 	}
-	access := s.accessToken
+	access := s.accessToken()
 	h.auth.refreshes.begin("disconnect "+s.id, disconnectTimeout, func(ctx context.Context) (any, error) {
 		err := h.client.Disconnect(ctx, access)
 		if err != nil {
@@ -142,11 +142,10 @@ func (h *Handler) describe(info *sessionInfo, s *held) {
 		info.Reason = consentExpired
 		return
 	}
-	seconds := func(until time.Time) *int { return new(max(0, int(until.Sub(now).Seconds()))) }
 	info.Connected = true
 	info.Provider = s.provider
 	info.Scopes = strings.Fields(s.scopes)
-	info.TokenExpiresIn = seconds(s.tokenExpires)
-	info.SessionExpiresIn = seconds(earlier(h.ends(&s.session, now), s.consentEnds))
-	info.ConsentExpiresIn = seconds(s.consentEnds)
+	info.TokenExpiresIn = new(secondsUntil(s.tokenExpires, now))
+	info.SessionExpiresIn = new(secondsUntil(earlier(h.ends(&s.session, now), s.consentEnds), now))
+	info.ConsentExpiresIn = new(secondsUntil(s.consentEnds, now))
 }

@@ -109,8 +109,26 @@ type session struct {
 	provider   string // "" if TrueLayer did not name it
 	scopes     string // granted, separated by spaces
 
-	accessToken  authserver.Secret
+	// bearer is the access token behind "Bearer ", which is how it is sent: the
+	// header field's value is then cut out of the record whole. The zero Secret
+	// if there is none.
+	bearer       authserver.Secret
 	refreshToken authserver.Secret // the zero Secret if there is none
+}
+
+const bearerPrefix = "Bearer "
+
+// setToken puts an access token into the session.
+func (s *session) setToken(access authserver.Secret) {
+	s.bearer = authserver.NewSecret(bearerPrefix + access.Reveal())
+}
+
+// accessToken returns the access token, the zero Secret if there is none.
+func (s *session) accessToken() authserver.Secret {
+	if bearer := s.bearer.Reveal(); bearer != "" {
+		return authserver.NewSecret(bearer[len(bearerPrefix):])
+	}
+	return authserver.Secret{}
 }
 
 var errBadRecord = errors.New("the record cannot be opened: it was damaged, or moved from another id or version")
@@ -198,7 +216,7 @@ func (s *session) appendBody(b []byte) []byte {
 	b = appendTime(b, s.tokenExpires)
 	b = appendTime(b, s.consentEnds)
 	b = appendFlag(b, s.told)
-	for _, text := range []string{string(s.ended), s.connection, s.provider, s.scopes, s.accessToken.Reveal(), s.refreshToken.Reveal()} {
+	for _, text := range []string{string(s.ended), s.connection, s.provider, s.scopes, s.bearer.Reveal(), s.refreshToken.Reveal()} {
 		b = appendText(b, text)
 	}
 	return b
@@ -218,7 +236,7 @@ func readBody(body []byte) (session, error) {
 		connection:   r.text(),
 		provider:     r.text(),
 		scopes:       r.text(),
-		accessToken:  r.secret(),
+		bearer:       r.secret(),
 		refreshToken: r.secret(),
 	}
 	if r.failed || r.rest != "" {

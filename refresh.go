@@ -106,7 +106,7 @@ func (h *Handler) refresh(ctx context.Context, s *held) (*held, error) {
 		if err != nil {
 			// what was not checked is not used, but the refresh token that was
 			// sent may be dead now
-			token.Access, token.Issued, token.Expires = current.accessToken, current.tokenIssued, current.tokenExpires
+			token.Access, token.Issued, token.Expires = current.accessToken(), current.tokenIssued, current.tokenExpires
 			if _, keepErr := h.keep(ctx, current, token); keepErr != nil {
 				h.logger.Error("keeping a refresh token failed", zap.Error(keepErr))
 			}
@@ -228,8 +228,8 @@ func (h *Handler) tellEnded(w http.ResponseWriter, r *http.Request, s *held) err
 	changed := s.session
 	changed.ended, changed.told = consentExpired, s.told || person
 	changed.tokenExpires = earlier(changed.tokenExpires, h.now())
-	changed.accessToken, changed.refreshToken = authserver.Secret{}, authserver.Secret{}
-	if changed.told != s.told || s.accessToken.Reveal() != "" {
+	changed.bearer, changed.refreshToken = authserver.Secret{}, authserver.Secret{}
+	if changed.told != s.told || s.bearer.Reveal() != "" {
 		if _, err := h.replace(context.WithoutCancel(r.Context()), s, changed); err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, fs.ErrNotExist) {
 			h.logger.Warn("taking the tokens out of an ended session failed", zap.Error(err))
 		}

@@ -234,7 +234,7 @@ func tellsOnce(t *testing.T, b *bench, v visitor) {
 		}
 	}
 	s, err := b.load(t.Context(), new(v.secret(t, b)))
-	if err != nil || s == nil || s.accessToken.Reveal()+s.refreshToken.Reveal() != "" || s.ended != consentExpired {
+	if err != nil || s == nil || s.bearer.Reveal()+s.refreshToken.Reveal() != "" || s.ended != consentExpired {
 		t.Errorf("what is kept of it: %+v %v", s, err)
 	}
 	if b.refreshes() != refreshes {

@@ -172,7 +172,8 @@ func (h *Handler) create(ctx context.Context, token authserver.Token) (landing, 
 // take puts a token that was just issued into the session. An answer without a
 // refresh token leaves the one that was used.
 func (s *session) take(token authserver.Token) {
-	s.tokenIssued, s.tokenExpires, s.accessToken = token.Issued, token.Expires, token.Access
+	s.tokenIssued, s.tokenExpires = token.Issued, token.Expires
+	s.setToken(token.Access)
 	if token.Refresh.Reveal() != "" {
 		s.refreshToken = token.Refresh
 	}

@@ -157,6 +157,21 @@ func TestTwoBlocks(t *testing.T) {
 	equal(t, "exchanges", w.sim.CallsGrant("authorization_code"), 2)
 }
 
+// TestBothBlocksProtect: one request, two tokens, each in its own field.
+func TestBothBlocksProtect(t *testing.T) {
+	w := start(t, strings.Replace(twoBlocks, "truelayer /two*", "truelayer /one*", 1), nil)
+	b := w.browser()
+	equal(t, "first login", w.login(b, w.Site+"/one").location(), "/one")
+	equal(t, "second login", w.login(b, w.Site+"/one").location(), "/one")
+	equal(t, "page", b.navigate(w.Site+"/one").StatusCode, http.StatusOK)
+	_, got := w.app.requests()
+	first, found := strings.CutPrefix(got.Header.Get("Authorization"), "Bearer ")
+	second := got.Header.Get("X-Second")
+	if !found || !strings.HasPrefix(first, "eyJ") || !strings.HasPrefix(second, "eyJ") || first == second {
+		t.Errorf("Authorization %.20q, X-Second %.20q", first, second)
+	}
+}
+
 // TestOneSessionForTwoBlocks: blocks that differ in their matcher only are one.
 func TestOneSessionForTwoBlocks(t *testing.T) {
 	same := strings.NewReplacer("/second", "/truelayer", "\t\tscopes        info accounts\n\t\ttoken_header  X-Second\n", "").Replace(twoBlocks)
