@@ -246,7 +246,7 @@ func readBody(body []byte) (session, error) {
 }
 
 func appendTime(b []byte, t time.Time) []byte {
-	return binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli())) //nolint:gosec // the bits are what counts
+	return binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
 }
 
 func appendFlag(b []byte, set bool) []byte {

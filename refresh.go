@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -96,7 +97,7 @@ func (h *Handler) refresh(ctx context.Context, s *held) (*held, error) {
 	if err != nil {
 		return nil, failure{reason: storeUnavailable, cause: err}
 	}
-	if current == nil || current.tokenExpires.After(s.tokenExpires) || current.refreshToken.Reveal() == "" {
+	if current == nil || current.bearer.Reveal() != s.bearer.Reveal() || current.refreshToken.Reveal() == "" {
 		return current, nil // gone, or refreshed by somebody else
 	}
 	requestCtx, cancel := context.WithTimeout(ctx, time.Duration(h.RefreshTimeout))
@@ -246,13 +247,13 @@ func (h *Handler) noteStatus(repl *caddy.Replacer, s *held) {
 	if status, ok := repl.Get("http.reverse_proxy.status_code"); !ok || status != http.StatusUnauthorized {
 		return
 	}
-	_ = h.auth.rejected.Add(s.id, s.tokenExpires, rejectedInterval)
+	_ = h.auth.rejected.Add(s.id, sha256.Sum256([]byte(s.bearer.Reveal())), rejectedInterval)
 }
 
 // wasRejected reports whether an upstream refused this very token.
 func (h *Handler) wasRejected(s *held) bool {
-	expires, ok := h.auth.rejected.Get(s.id)
-	return ok && expires.(time.Time).Equal(s.tokenExpires)
+	digest, ok := h.auth.rejected.Get(s.id)
+	return ok && digest == sha256.Sum256([]byte(s.bearer.Reveal()))
 }
 
 func later(a, b time.Time) time.Time {

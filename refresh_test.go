@@ -168,9 +168,8 @@ func TestRefreshUnavailable(t *testing.T) {
 	if b.refreshes() != 1 {
 		t.Errorf("%d refreshes while the server wants to be left alone", b.refreshes())
 	}
-	other := visitor{}
 	b.sim.ClearFaults()
-	if other = signedIn(t, b); !other.lasts(t, b) {
+	if other := signedIn(t, b); !other.lasts(t, b) {
 		t.Error("others are held up")
 	}
 	b.clock.advance(31 * time.Second)

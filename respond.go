@@ -268,7 +268,7 @@ const (
 	tokenRefused          reason = "token_refused"
 	tokenUnverified       reason = "token_unverified"
 	authServerUnavailable reason = "auth_server_unavailable"
-	tokenUnavailable      reason = "token_unavailable"
+	tokenUnavailable      reason = "token_unavailable" //nolint:gosec // a code, not a credential
 	consentExpired        reason = "consent_expired"
 	logoutIncomplete      reason = "logout_incomplete"
 	crossSite             reason = "cross_site"

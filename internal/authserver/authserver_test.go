@@ -63,7 +63,7 @@ func TestExchangeRequest(t *testing.T) {
 	}))
 	defer server.Close()
 	c := testClient(server.URL)
-	before := time.Now()
+	before := time.Now().Truncate(time.Second)
 	token, err := c.Exchange(t.Context(), "the-code", "https://app.example.com/truelayer", NewSecret("verifier"))
 	if err != nil {
 		t.Fatal(err)

@@ -96,8 +96,9 @@ func (c *Client) Refresh(ctx context.Context, refresh Secret) (Token, error) {
 
 func (c *Client) requestToken(ctx context.Context, form url.Values) (Token, error) {
 	// counted from before the request, so that a slow answer never makes a
-	// token look younger than it is
-	sent := c.Now()
+	// token look younger than it is, and from the whole second, since a token's
+	// own times are whole seconds (RFC 7519 section 2, NumericDate)
+	sent := c.Now().Truncate(time.Second)
 	status, header, body, err := c.Server.post(ctx, "/connect/token", form)
 	if err != nil {
 		return Token{}, &Error{Status: status, cause: err}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -273,6 +274,9 @@ func (b *browser) try(ctx context.Context, method, target string, header ...stri
 		req.Header.Add(header[i], header[i+1])
 	}
 	resp, err := b.client.Do(req)
+	if errors.Is(err, io.EOF) && method == http.MethodGet {
+		resp, err = b.client.Do(req) // as browsers do: a reload closed the connection
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -122,13 +122,12 @@ func TestUpstream401(t *testing.T) {
 		rw.WriteHeader(http.StatusUnauthorized)
 		_, _ = rw.Write([]byte("who are you?"))
 	})
-	for i, want := range []int{0, 1, 1, 1} {
+	for _, want := range []int{0, 1, 1, 1} {
 		a := b.navigate(w.Site + "/page")
 		if a.StatusCode != http.StatusUnauthorized || a.body != "who are you?" || a.Header.Get("X-From") != "upstream" {
 			t.Errorf("%d %s %v", a.StatusCode, a.body, a.Header)
 		}
 		equal(t, "refreshes", w.refreshes(), want)
-		_ = i
 	}
 	equal(t, "requests upstream", len(tokens), 4)
 	if tokens[0] == tokens[1] || tokens[1] != tokens[2] {
