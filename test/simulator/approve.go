@@ -128,32 +128,39 @@ var (
 	alert      = regexp.MustCompile(`role="alert">([^<]*)<`)
 	accountBox = regexp.MustCompile(`name="account" value="([^"]*)"`)
 	backForm   = regexp.MustCompile(`<form id="back" method="post" action="([^"]*)"`)
+	formAction = regexp.MustCompile(`<form method="post" action="(/dialog/([a-z]+)\?[^"]*)"`)
 	hidden     = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
 )
 
 // fillIn is what the person does on a page.
 func (v *visitor) fillIn(at *url.URL, page string) (*url.URL, url.Values, error) {
 	step := strings.TrimPrefix(at.Path, "/dialog/")
-	if step == v.cancelAt {
-		cancel := *at
-		cancel.Path = "/dialog/" + stepCancel
-		return &cancel, url.Values{}, nil
-	}
+	form := url.Values{}
 	switch step {
 	case stepBank:
-		return at, url.Values{"provider_id": {v.bank}}, nil
+		form.Set("provider_id", v.bank)
 	case stepConsent:
-		return at, url.Values{}, nil
 	case stepLogin:
-		return at, url.Values{"username": {v.user}, "password": {v.password}}, nil
+		form.Set("username", v.user)
+		form.Set("password", v.password)
 	case stepAccounts:
-		form := url.Values{}
 		for _, box := range accountBox.FindAllStringSubmatch(page, -1) {
 			form.Add("account", box[1])
 		}
-		return at, form, nil
+	default:
+		return nil, nil, fmt.Errorf("%s is no page of the dialog: send an auth link of the simulator", at.Path)
 	}
-	return nil, nil, fmt.Errorf("%s is no page of the dialog: send an auth link of the simulator", at.Path)
+	button := step
+	if step == v.cancelAt {
+		button, form = stepCancel, url.Values{}
+	}
+	for _, found := range formAction.FindAllStringSubmatch(page, -1) {
+		if found[2] == button {
+			next, err := at.Parse(html.UnescapeString(found[1]))
+			return next, form, err
+		}
+	}
+	return nil, nil, fmt.Errorf("the page %s has no button for %s", at.Path, button)
 }
 
 // postedBack reads the page that posts the answer to the application.

@@ -40,7 +40,7 @@ func pageFile(name string) string {
 type page struct {
 	Title    string
 	Alert    string
-	Dialog   url.Values // session_id
+	Session  string // keeps the forms in their dialog
 	Client   string
 	Bank     *bank
 	Banks    []bank
@@ -55,15 +55,12 @@ type page struct {
 
 type field struct{ Name, Value string }
 
-// Session is the query that keeps the forms in their dialog.
-func (p page) Session() string { return p.Dialog.Encode() }
-
 func (s *Simulator) stepPage(w http.ResponseWriter, d *dialog, step, alert string) {
 	p := page{
-		Alert:  alert,
-		Dialog: url.Values{"session_id": {d.id}},
-		Client: d.link.client.Name,
-		Bank:   d.bank,
+		Alert:   alert,
+		Session: d.id,
+		Client:  d.link.client.Name,
+		Bank:    d.bank,
 	}
 	switch step {
 	case stepBank:
