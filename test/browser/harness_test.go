@@ -1,0 +1,174 @@
+// Package browser tests the module with a real browser: Chromium goes through
+// bank logins as a person does, with all the rules that only a browser knows.
+package browser
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-truelayer/caddy-truelayer"
+	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
+)
+
+const (
+	clientID     = "sandbox-browser"
+	clientSecret = "browser-client-secret"
+
+	// patience is how long a test waits for anything; only failures take it.
+	patience = 30 * time.Second
+)
+
+func TestMain(m *testing.M) {
+	// Caddy must find nothing of the user's and leave nothing behind
+	dir, err := os.MkdirTemp("", "truelayer-browser-")
+	if err != nil {
+		panic(err)
+	}
+	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
+		_ = os.Setenv(name, dir)
+	}
+	_ = os.Setenv("TEST_CLIENT_SECRET", clientSecret)
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// site is a Caddy with the module in this process, an application with a
+// public home page and a protected account page behind it, and a TrueLayer.
+type site struct {
+	url  string // http://localhost:<port>
+	bank string // the simulator, on 127.0.0.1: for a browser another site
+	sim  *simulator.Simulator
+}
+
+const caddyfile = `{
+	admin off
+	persist_config off
+	grace_period 1s
+	default_bind 127.0.0.1
+	storage file_system %[1]s
+	log {
+		level ERROR
+	}
+}
+http://localhost:%[2]d {
+	@account path /account /account/*
+	truelayer @account {
+		client_id     ` + clientID + `
+		client_secret {env.TEST_CLIENT_SECRET}
+		redirect_uri  http://localhost:%[2]d/truelayer
+		auth_server   %[3]s
+	}
+	reverse_proxy %[4]s
+}
+`
+
+// startSite starts a site whose application has further public pages, by path.
+func startSite(t *testing.T, pages map[string]string) *site {
+	t.Helper()
+	port := freePort(t)
+	s := &site{url: fmt.Sprintf("http://localhost:%d", port)}
+	s.sim = newSimulator(t, s.url+"/truelayer")
+	s.bank = serve(t, s.sim)
+	app := strings.TrimPrefix(serve(t, application(pages)), "http://")
+
+	text := fmt.Sprintf(caddyfile, t.TempDir(), port, s.bank, app)
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Load(config, true); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = caddy.Stop() })
+	return s
+}
+
+func newSimulator(t *testing.T, redirectURI string) *simulator.Simulator {
+	t.Helper()
+	sim, err := simulator.New(simulator.Config{Clients: []simulator.Client{{
+		ID: clientID, Secret: clientSecret, Name: "Browser test", RedirectURIs: []string{redirectURI},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sim
+}
+
+func serve(t *testing.T, handler http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// application shows on its account page what it was asked for and with what.
+func application(pages map[string]string) http.Handler {
+	mux := http.NewServeMux()
+	add := func(path, body string) {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<!DOCTYPE html>", body) })
+	}
+	add("/{$}", `<h1>Home</h1><a href="/account">My account</a>`)
+	for path, body := range pages {
+		add(path, body)
+	}
+	mux.HandleFunc("GET /account", func(w http.ResponseWriter, r *http.Request) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		fmt.Fprintf(w, `<!DOCTYPE html><h1>My account</h1><p id="authorization">%s, %d</p><p id="cookies">%s</p>`,
+			scheme, len(token), r.Header.Get("Cookie"))
+	})
+	return mux
+}
+
+// freePort returns a port below the ones that systems take for the near ends
+// of connections, which Chromium makes many of: one of those could be gone
+// before it is listened on.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 10_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+// exchanges is how many codes were sent to the token endpoint.
+func (s *site) exchanges() int { return s.sim.CallsGrant("authorization_code") }
+
+// holdToken makes the next exchange wait until the channel is closed.
+func (s *site) holdToken(until <-chan struct{}) {
+	s.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: until})
+}
+
+// sessions are the session cookies that the tab's browser holds.
+func (s *site) sessions(tab *tab) (names []string) {
+	for name := range tab.cookies(s.url) {
+		if !strings.Contains(name, "-login-") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func equal[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}

@@ -1,0 +1,71 @@
+package browser
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/network"
+)
+
+// TestQuickstart does what the README asks its readers to do.
+func TestQuickstart(t *testing.T) {
+	port := freePort(t)
+	site := fmt.Sprintf("http://localhost:%d", port)
+	quickstart := startProgram(t, "./examples/quickstart", "ready: "+site+"\n", nil,
+		"-port", strconv.Itoa(port), "-app-port", "0", "-simulator-port", "0")
+	tab := startBrowser(t).tab()
+
+	tab.open(site)
+	tab.sees("Get paid to the right account")
+	tab.click("My account")
+	tab.connects()
+	tab.sees("My account")
+	equal(t, "the address", tab.address(), site+"/account")
+	if got := tab.text("#authorization"); !strings.HasPrefix(got, "Bearer eyJ") {
+		t.Errorf("the application got Authorization %q", got)
+	}
+	verifies(t, tab)
+	seesNoToken(t, tab, site)
+
+	if err := quickstart.interrupt(); err != nil {
+		t.Errorf("after Ctrl-C: %v", err)
+	}
+	if left := quickstart.leftovers(); len(left) > 0 {
+		t.Errorf("the quickstart left behind %q", left)
+	}
+	equal(t, "what it wrote", strings.TrimSpace(quickstart.written()), "ready: "+site)
+}
+
+// verifies asks whether two people hold the account: one does.
+func verifies(t *testing.T, tab *tab) {
+	t.Helper()
+	for name, verdict := range map[string]string{"John Doe": "Verified", "Jane Carter": "Not verified"} {
+		tab.fill("name", name)
+		tab.click("Verify")
+		tab.text(fmt.Sprintf(`#name[value=%q]`, name)) // the answer to this name
+		equal(t, name, tab.text("#result strong"), verdict)
+	}
+}
+
+// seesNoToken looks at all that the browser holds. The application shows the
+// first characters of the token on its page: that one is for people to see.
+func seesNoToken(t *testing.T, tab *tab, site string) {
+	t.Helper()
+	equal(t, "document.cookie", tab.script("document.cookie"), "")
+	equal(t, "stored by scripts", tab.script("JSON.stringify([localStorage, sessionStorage])"), "[{},{}]")
+	sessions := 0
+	for name, cookie := range tab.cookies(site) {
+		if !cookie.HTTPOnly || cookie.SameSite != network.CookieSameSiteLax || cookie.Path != "/" {
+			t.Errorf("cookie %s: HttpOnly %t, SameSite %q, Path %q", name, cookie.HTTPOnly, cookie.SameSite, cookie.Path)
+		}
+		if strings.Contains(name, "-login-") {
+			continue // the login that is done; sealed
+		}
+		sessions++
+		// 32 random bytes: no token would fit in
+		equal(t, "the length of the session cookie", len(cookie.Value), 43)
+	}
+	equal(t, "session cookies", sessions, 1)
+}
