@@ -183,14 +183,14 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request, l *login, sessi
 // is over. Without one nothing is consumed, and the text is not shown: anybody
 // could have written it.
 func (h *Handler) declined(w http.ResponseWriter, r *http.Request, response authorizationResponse, l *login) error {
-	f := failure{reason: providerError}
+	f, words := failure{reason: providerError}, response.err+" "+response.description
 	if response.err == "access_denied" {
-		f.reason = accessDenied
+		f.reason, words = accessDenied, response.description
 	}
 	if l != nil && !l.done {
 		h.cookies.set(w, h.cookies.loginCookieName(l.state), "", -1)
 		f.returnTo = l.returnTo
-		f.provider = strings.TrimSpace(response.err + " " + response.description)
+		f.provider = strings.TrimSpace(words)
 	}
 	return h.fail(w, r, f)
 }
@@ -198,7 +198,7 @@ func (h *Handler) declined(w http.ResponseWriter, r *http.Request, response auth
 // orphan answers a callback that brings nothing that can be used. Who is
 // signed in just goes on; anybody else is told why and asked.
 func (h *Handler) orphan(w http.ResponseWriter, r *http.Request, reason reason, returnTo string) error {
-	s, err := h.find(r)
+	s, err := h.find(r.Context(), cookieLines(r), h.now())
 	if err != nil {
 		return h.fail(w, r, failure{reason: storeUnavailable, cause: err, returnTo: returnTo})
 	}

@@ -78,11 +78,11 @@ func cookiePairs(lines []string) iter.Seq2[string, string] {
 // tried. There is more than one only without the __Host- prefix.
 const maxSessionCookies = 4
 
-// secrets yields the contents of the request's session cookies.
-func (c *cookieNames) secrets(r *http.Request) iter.Seq[cookieSecret] {
+// secrets yields the contents of the session cookies in Cookie lines.
+func (c *cookieNames) secrets(lines []string) iter.Seq[cookieSecret] {
 	return func(yield func(cookieSecret) bool) {
 		tried := 0
-		for name, value := range cookiePairs(cookieLines(r)) {
+		for name, value := range cookiePairs(lines) {
 			if name != c.session {
 				continue
 			}

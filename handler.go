@@ -42,28 +42,31 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // guard lets a request through if its visitor has a session, with the access
 // token on it, and answers it otherwise.
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	h.takeOff(r, true)
-	s, err := h.find(r)
+	t := h.takeOff(r, true)
+	if t == nil {
+		return h.admit(w, r)
+	}
+	now := h.now()
+	s, err := h.find(r.Context(), t.cookies, now)
 	if err != nil {
 		return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
 	}
 	if s != nil {
-		if s, err = h.fresh(r.Context(), s); err != nil {
+		if s, err = h.fresh(r.Context(), s, now); err != nil {
 			return h.failAs(w, r, err)
 		}
 	}
 	switch {
 	case s == nil:
 		return h.admit(w, r)
-	case s.over(h.now()):
+	case s.over(now):
 		return h.tellEnded(w, r, s)
 	}
-	return h.forward(w, r, next, s)
+	return h.forward(w, r, next, s, t)
 }
 
 // forward lets a request through with the access token on it.
-func (h *Handler) forward(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, s *held) error {
-	t := takenFrom(r) // there is one: the session's cookie was taken off
+func (h *Handler) forward(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, s *held, t *taken) error {
 	field := h.tokenHeader.Field
 	t.attached = append(t.attached, field)
 	// three fields of one value each, without an allocation for each
@@ -153,8 +156,9 @@ func takenFrom(r *http.Request) *taken {
 
 // takeOff takes the handler's cookies off the request, and the client's token
 // header where it must not reach the application: everywhere if it is a field
-// of the operator's choice, on protected requests if it is Authorization.
-func (h *Handler) takeOff(r *http.Request, protected bool) {
+// of the operator's choice, on protected requests if it is Authorization. It
+// returns nil if neither this nor an earlier block has found a cookie.
+func (h *Handler) takeOff(r *http.Request, protected bool) *taken {
 	t, lines := takenFrom(r), r.Header["Cookie"]
 	if h.cookies.stripCookies(r.Header) && t == nil {
 		t = &taken{cookies: lines}
@@ -164,6 +168,7 @@ func (h *Handler) takeOff(r *http.Request, protected bool) {
 	if protected || (field != "Authorization" && (t == nil || !slices.Contains(t.attached, field))) {
 		delete(r.Header, field)
 	}
+	return t
 }
 
 // cookieLines are the request's Cookie lines as they arrived.

@@ -157,7 +157,7 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request) error {
 		// an image tag or a frame must not start logins
 		return h.refuse(w, r, returnTo)
 	}
-	s, err := h.find(r)
+	s, err := h.find(r.Context(), cookieLines(r), h.now())
 	if err != nil {
 		return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
 	}

@@ -52,8 +52,8 @@ func (h *Handler) writeConfirmation(w http.ResponseWriter) error {
 // that is under way does not bring them back, see TokenStore.Replace.
 func (h *Handler) endSessions(r *http.Request) error {
 	var failed error
-	for secret := range h.cookies.secrets(r) {
-		s, err := h.load(r.Context(), &secret)
+	for secret := range h.cookies.secrets(cookieLines(r)) {
+		s, err := h.load(r.Context(), &secret, h.now())
 		if deleteErr := h.store.Delete(context.WithoutCancel(r.Context()), h.label.sessionID(&secret)); deleteErr != nil {
 			failed = errors.Join(failed, err, deleteErr)
 		}
@@ -121,8 +121,8 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request) error {
 	if !h.DisableLogout {
 		info.LogoutURL = h.origin + h.paths.logout
 	}
-	for secret := range h.cookies.secrets(r) {
-		s, err := h.load(r.Context(), &secret)
+	for secret := range h.cookies.secrets(cookieLines(r)) {
+		s, err := h.load(r.Context(), &secret, h.now())
 		if err != nil {
 			return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
 		}

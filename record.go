@@ -42,14 +42,16 @@ const (
 
 // label ties ids and keys to a handler's auth server, client, scopes and
 // provider, so that blocks with other ones cannot open each other's records.
-type label [sha256.Size]byte
+// Half a digest tells them apart and lets derive hash a single block.
+type label [sha256.Size / 2]byte
 
 func newLabel(parts ...string) label {
 	var b []byte
 	for _, part := range parts {
 		b = appendText(b, part)
 	}
-	return sha256.Sum256(b)
+	digest := sha256.Sum256(b)
+	return label(digest[:len(label{})])
 }
 
 // cookieSecret is the content of a session cookie.

@@ -29,8 +29,7 @@ const (
 // fresh returns the session with an access token that can be sent, or nil if
 // the session is gone. Shortly before its end a token is refreshed behind the
 // request; after it, or if an upstream refused it, the request waits.
-func (h *Handler) fresh(ctx context.Context, s *held) (*held, error) {
-	now := h.now()
+func (h *Handler) fresh(ctx context.Context, s *held, now time.Time) (*held, error) {
 	if s.refreshToken.Reveal() == "" || s.over(now) {
 		return s, nil
 	}
@@ -93,7 +92,7 @@ func (h *Handler) refresh(ctx context.Context, s *held) (*held, error) {
 		}
 		defer unlock()
 	}
-	current, err := h.load(ctx, &s.secret)
+	current, err := h.load(ctx, &s.secret, h.now())
 	if err != nil {
 		return nil, failure{reason: storeUnavailable, cause: err}
 	}
@@ -163,7 +162,7 @@ func (h *Handler) keep(ctx context.Context, s *held, token authserver.Token) (*h
 			}
 			continue
 		}
-		current, err := h.load(ctx, &s.secret)
+		current, err := h.load(ctx, &s.secret, h.now())
 		if err != nil {
 			if !wait(ctx, pause) {
 				return nil, failure{reason: storeUnavailable, cause: err}
@@ -194,7 +193,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 // left of the access token's life can be used.
 func (h *Handler) consentOver(ctx context.Context, s *held) (*held, error) {
 	for {
-		current, err := h.load(ctx, &s.secret)
+		current, err := h.load(ctx, &s.secret, h.now())
 		if err != nil {
 			return nil, failure{reason: storeUnavailable, cause: err}
 		}

@@ -232,7 +232,7 @@ func tellsOnce(t *testing.T, b *bench, v visitor) {
 			t.Errorf("%s: %d %s", target, sent.Code, location)
 		}
 	}
-	s, err := b.load(t.Context(), new(v.secret(t, b)))
+	s, err := b.load(t.Context(), new(v.secret(t, b)), b.clock.now())
 	if err != nil || s == nil || s.bearer.Reveal()+s.refreshToken.Reveal() != "" || s.ended != consentExpired {
 		t.Errorf("what is kept of it: %+v %v", s, err)
 	}
@@ -261,12 +261,12 @@ func TestTouchNeverOverwritesARefresh(t *testing.T) {
 	v := signedIn(t, b)
 	secret := v.secret(t, b)
 	b.clock.advance(2 * time.Hour)
-	stale, err := b.load(t.Context(), &secret)
+	stale, err := b.load(t.Context(), &secret, b.clock.now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	fresh := v.token(t, b)
-	b.touch(t.Context(), stale)
+	b.touch(t.Context(), stale, b.clock.now())
 	if v.token(t, b) != fresh {
 		t.Error("the touch won")
 	}
@@ -286,12 +286,12 @@ func TestRefreshOverATouch(t *testing.T) {
 	for b.refreshes() == 0 {
 		runtime.Gosched()
 	}
-	s, err := b.load(t.Context(), &secret)
+	s, err := b.load(t.Context(), &secret, b.clock.now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.lastSeen = time.Time{} // due
-	b.touch(t.Context(), s)
+	b.touch(t.Context(), s, b.clock.now())
 	close(hold)
 	if !<-done {
 		t.Error("the request did not go through")
@@ -310,7 +310,7 @@ func TestLogoutDuringRefresh(t *testing.T) {
 		v := signedIn(t, b)
 		secret := v.secret(t, b)
 		b.clock.advance(2 * time.Hour)
-		s, err := b.load(t.Context(), &secret)
+		s, err := b.load(t.Context(), &secret, b.clock.now())
 		if err != nil || s == nil {
 			t.Fatal(err)
 		}
@@ -325,9 +325,56 @@ func TestLogoutDuringRefresh(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		if left, err := b.load(t.Context(), &secret); left != nil || err != nil {
+		if left, err := b.load(t.Context(), &secret, b.clock.now()); left != nil || err != nil {
 			t.Fatalf("round %d: the session came back", i)
 		}
+	}
+}
+
+// TestAskingDoesNotExtend: a front end that polls the session endpoint keeps
+// nobody signed in.
+func TestAskingDoesNotExtend(t *testing.T) {
+	b := newBench(t, func(h *Handler) { h.SessionEndpoint, h.IdleTimeout = true, caddy.Duration(10*time.Minute) })
+	v := signedIn(t, b)
+	for range 4 {
+		b.clock.advance(3 * time.Minute)
+		v.ask(t, b.Handler, "/truelayer/session")
+	}
+	if v.lasts(t, b) {
+		t.Error("the session lasts")
+	}
+}
+
+// TestRefreshesAreBounded: however many sessions expire at once, only so many
+// refreshes are under way, and all get their turn.
+func TestRefreshesAreBounded(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	b.sim.Set(func(s *simulator.Settings) { s.CheapSignatures = true })
+	visitors := make([]visitor, 3*maxRefreshes)
+	for i := range visitors {
+		visitors[i] = signedIn(t, b)
+	}
+	b.clock.advance(2 * time.Hour)
+	hold := make(chan struct{})
+	b.sim.Fail(simulator.Token, simulator.Fault{Hold: hold})
+	var wg sync.WaitGroup
+	for _, v := range visitors {
+		wg.Go(func() {
+			if !v.lasts(t, b) {
+				t.Error("a request did not go through")
+			}
+		})
+	}
+	for b.refreshes() < maxRefreshes {
+		runtime.Gosched()
+	}
+	if b.auth.refreshes.slots.TryAcquire(1) || b.refreshes() != maxRefreshes {
+		t.Errorf("%d refreshes at once", b.refreshes())
+	}
+	close(hold)
+	wg.Wait()
+	if b.refreshes() != len(visitors) {
+		t.Errorf("%d refreshes for %d sessions", b.refreshes(), len(visitors))
 	}
 }
 

@@ -35,14 +35,14 @@ type held struct {
 
 // find returns the visitor's session, nil if there is none that lasts, or an
 // error if the store failed, which never means that there is none.
-func (h *Handler) find(r *http.Request) (*held, error) {
-	for secret := range h.cookies.secrets(r) {
-		s, err := h.load(r.Context(), &secret)
+func (h *Handler) find(ctx context.Context, cookies []string, now time.Time) (*held, error) {
+	for secret := range h.cookies.secrets(cookies) {
+		s, err := h.load(ctx, &secret, now)
 		if s == nil && err == nil {
 			continue
 		}
-		if s != nil && !s.over(h.now()) {
-			h.touch(r.Context(), s)
+		if s != nil && !s.over(now) {
+			h.touch(ctx, s, now)
 		}
 		return s, err
 	}
@@ -50,7 +50,7 @@ func (h *Handler) find(r *http.Request) (*held, error) {
 }
 
 // load returns the session whose cookie has the secret, or nil.
-func (h *Handler) load(ctx context.Context, secret *cookieSecret) (*held, error) {
+func (h *Handler) load(ctx context.Context, secret *cookieSecret, now time.Time) (*held, error) {
 	id := h.label.sessionID(secret)
 	record, err := h.store.Get(ctx, id)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +65,6 @@ func (h *Handler) load(ctx context.Context, secret *cookieSecret) (*held, error)
 		h.logger.Error("a session was refused", zap.Error(err))
 		return nil, nil
 	}
-	now := h.now()
 	if !now.Before(h.ends(&s, now)) {
 		return nil, nil
 	}
@@ -125,8 +124,7 @@ func (h *Handler) replace(ctx context.Context, s *held, changed session) (*held,
 // touch writes down that the session is in use, at most once a minute. One
 // that loses against another write is dropped: the other one was newer, or the
 // session is gone.
-func (h *Handler) touch(ctx context.Context, s *held) {
-	now := h.now()
+func (h *Handler) touch(ctx context.Context, s *held, now time.Time) {
 	if now.Sub(s.lastSeen) < min(touchInterval, time.Duration(h.IdleTimeout)/10) {
 		return
 	}
@@ -189,11 +187,11 @@ func (s *session) take(token authserver.Token) {
 // that has just begun. It is housekeeping: a failure costs a record that
 // nobody has the cookie for any more, until it expires.
 func (h *Handler) discard(r *http.Request, current cookieSecret) {
-	for secret := range h.cookies.secrets(r) {
+	for secret := range h.cookies.secrets(cookieLines(r)) {
 		if secret == current {
 			continue
 		}
-		s, err := h.load(r.Context(), &secret)
+		s, err := h.load(r.Context(), &secret, h.now())
 		if s == nil || err != nil {
 			continue
 		}

@@ -145,6 +145,7 @@ func TestVerifyAccessToken(t *testing.T) {
 // Caddy can log turned on, and looks for what must not be there.
 func TestNothingSecretIsWritten(t *testing.T) {
 	w := start(t, plain, func(w *world) {
+		w.Options = "scopes verification offline_access"
 		w.Global = "debug\n\tservers {\n\t\ttrace\n\t}"
 		w.Before = `log {
 		output file ` + w.Data + `/access.log
@@ -166,6 +167,12 @@ func TestNothingSecretIsWritten(t *testing.T) {
 	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Status: 400})
 	other := w.browser()
 	other.navigate(w.approve(other, w.Site+"/"))
+	w.app.answer(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusUnauthorized) })
+	b.navigate(w.Site + "/page")
+	b.navigate(w.Site + "/page") // refreshes
+	if w.sim.CallsGrant("refresh_token") != 1 {
+		t.Error("nothing was refreshed")
+	}
 	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Truncate: true})
 	other.navigate(w.approve(other, w.Site+"/"))
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,10 @@ func measureDuel(ctx context.Context, o *options, t *table) error {
 		}
 		defer process.stop()
 		bare[i] = &contender{process: process}
+		// requests as long as ours, with a cookie that is the application's
+		for _, cookie := range ours.cookies {
+			bare[i].cookies = append(bare[i].cookies, strings.Replace(cookie, "truelayer", "something", 1))
+		}
 	}
 	same, err := duel(ctx, o, bare[0], bare[1])
 	if err != nil {

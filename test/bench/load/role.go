@@ -102,7 +102,7 @@ func playUpstream([]byte, *http.ServeMux) (address string, stop func(), err erro
 	body := []byte(strings.Repeat("All is well. ", 20))
 	return listen(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := r.Header.Get("Authorization")
-		if !strings.HasPrefix(token, "Bearer eyJ") || r.Header.Get("Cookie") != "" {
+		if !strings.HasPrefix(token, "Bearer eyJ") || strings.Contains(r.Header.Get("Cookie"), "truelayer") {
 			w.WriteHeader(http.StatusTeapot)
 			return
 		}
