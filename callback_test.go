@@ -1,0 +1,176 @@
+package truelayer
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
+)
+
+func TestLateCallback(t *testing.T) {
+	b := newBench(t, nil)
+	v := visitor{}
+	callback := v.depart(t, b, "/page")
+	b.clock.advance(31 * time.Minute)
+	late, _ := v.ask(t, b.Handler, callback)
+	if late.Code != http.StatusBadRequest || b.sim.Calls("token") != 0 {
+		t.Errorf("status %d, %d exchanges", late.Code, b.sim.Calls("token"))
+	}
+}
+
+// TestLostSessionPage: only a session that should be there and is not keeps a
+// visitor from the bank.
+func TestLostSessionPage(t *testing.T) {
+	lose := func(b *bench, v visitor) { delete(v, b.cookies.session) }
+	for _, test := range []struct {
+		name  string
+		token time.Duration
+		after time.Duration
+		lose  bool
+		want  int
+	}{
+		{"cookie lost", time.Hour, time.Second, true, http.StatusUnauthorized},
+		{"cookie lost a while ago", time.Hour, 2 * time.Minute, true, http.StatusSeeOther},
+		{"token ended in the ordinary way", 10 * time.Second, 11 * time.Second, false, http.StatusSeeOther},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t, nil)
+			b.sim.Set(func(s *simulator.Settings) { s.TokenLifetime = test.token })
+			v := signedIn(t, b)
+			b.clock.advance(test.after)
+			if test.lose {
+				lose(b, v)
+			}
+			got, _ := v.ask(t, b.Handler, "/page")
+			if got.Code != test.want {
+				t.Errorf("status %d, want %d", got.Code, test.want)
+			}
+		})
+	}
+}
+
+// anotherNode is the same handler in another process that shares the store.
+func anotherNode(h *Handler) *Handler {
+	node := *h
+	node.auth = newAuthServer(h.AuthServer)
+	return &node
+}
+
+func TestTwoNodes(t *testing.T) {
+	b := newBench(t, nil)
+	other := anotherNode(b.Handler)
+	v := visitor{}
+	callback := v.depart(t, b, "/page") // begun on one,
+	back, _ := v.ask(t, other, callback)
+	if back.Header().Get("Location") != "/page" { // ended on the other,
+		t.Fatalf("%d %v", back.Code, back.Header())
+	}
+	if !v.lasts(t, b) { // used on the first
+		t.Error("the session is not known to the other node")
+	}
+}
+
+// waitForExchange returns when the token endpoint has been asked.
+func waitForExchange(b *bench) {
+	for b.sim.Calls("token") == 0 {
+		runtime.Gosched()
+	}
+}
+
+// TestSameCallbackOnTwoNodes: the code is sent once, and nobody is stranded.
+func TestSameCallbackOnTwoNodes(t *testing.T) {
+	b := newBench(t, nil)
+	other := anotherNode(b.Handler)
+	v := visitor{}
+	callback := v.depart(t, b, "/page")
+	hold := make(chan struct{})
+	b.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
+	first := make(chan *httptest.ResponseRecorder)
+	twin := visitor{}
+	maps.Copy(twin, v)
+	go func() {
+		back, _ := v.ask(t, b.Handler, callback)
+		first <- back
+	}()
+	waitForExchange(b)
+	second, _ := twin.ask(t, other, callback)
+	close(hold)
+	if back := <-first; back.Header().Get("Location") != "/page" {
+		t.Errorf("first: %d %v", back.Code, back.Header())
+	}
+	if second.Code != http.StatusBadRequest {
+		t.Errorf("second: %d %v", second.Code, second.Header())
+	}
+	maps.Copy(twin, v) // one browser: it has the first answer's cookies now
+	again, _ := twin.ask(t, other, callback)
+	if again.Header().Get("Location") != "/page" {
+		t.Errorf("again: %d %v", again.Code, again.Header())
+	}
+	if n := b.sim.Calls("token"); n != 1 {
+		t.Errorf("%d exchanges", n)
+	}
+}
+
+// TestCleanupWaitsForExchanges: a code that was sent is not lost because Caddy
+// stops.
+func TestCleanupWaitsForExchanges(t *testing.T) {
+	b := newBench(t, nil)
+	b.Handler = anotherNode(b.Handler) // with flights of its own to wait for
+	v := visitor{}
+	callback := v.depart(t, b, "/page")
+	hold := make(chan struct{})
+	b.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
+	back := make(chan *httptest.ResponseRecorder)
+	go func() {
+		got, _ := v.ask(t, b.Handler, callback)
+		back <- got
+	}()
+	waitForExchange(b)
+	cleaned := make(chan error)
+	auth := b.auth
+	go func() { cleaned <- auth.Destruct() }()
+	close(hold)
+	if err := <-cleaned; err != nil {
+		t.Error(err)
+	}
+	if auth.landed.ItemCount() != 1 {
+		t.Error("did not wait for the exchange")
+	}
+	if got := <-back; got.Header().Get("Location") != "/page" {
+		t.Errorf("%d %v", got.Code, got.Header())
+	}
+}
+
+// TestRequestsOutliveCleanup: a reload does not wait for requests.
+func TestRequestsOutliveCleanup(t *testing.T) {
+	b := newBench(t, nil)
+	v := visitor{}
+	callback := v.depart(t, b, "/page")
+	if err := b.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	if back, _ := v.ask(t, b.Handler, callback); back.Header().Get("Location") != "/page" || !v.lasts(t, b) {
+		t.Errorf("%d %v", back.Code, back.Header())
+	}
+}
+
+func FuzzCallbackQuery(f *testing.F) {
+	for _, seed := range []string{"", "code=a&state=b", "error=access_denied&error_description=x", "code=a&code=b", "code=%zz", "state=%00&code=%0a", "a;b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		a, ok := readAuthorizationResponse(query)
+		if !ok {
+			return
+		}
+		values, err := url.ParseQuery(query)
+		if err != nil || len(values["code"]) > 1 || len(values["state"]) > 1 || (a.code == "") == (a.err == "") {
+			t.Errorf("accepted %q", query)
+		}
+	})
+}
