@@ -110,7 +110,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) error {
 	if classify(r) != navigation {
 		return h.refuse(w, r, returnTo)
 	}
-	if l := h.justLoggedIn(r); l != nil {
+	if h.justLoggedIn(r) {
 		return h.fail(w, r, failure{reason: sessionLost, returnTo: returnTo})
 	}
 	return h.startLogin(w, r, returnTo, "")

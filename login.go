@@ -1,7 +1,6 @@
 package truelayer
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
@@ -126,21 +125,21 @@ func (h *Handler) findLogin(r *http.Request, state string) *login {
 }
 
 // justLoggedIn reports whether a login of this browser was done so recently
-// that its session should be here, and returns it.
-func (h *Handler) justLoggedIn(r *http.Request) *login {
+// that its session should be here.
+func (h *Handler) justLoggedIn(r *http.Request) bool {
 	seen := 0
 	for name, value := range cookiePairs(cookieLines(r)) {
 		if !strings.HasPrefix(name, h.cookies.login) {
 			continue
 		}
 		if seen++; seen > 2*maxLogins {
-			return nil
+			return false
 		}
 		if l, err := h.loginKeys.open(name, value); err == nil && l.done && h.now().Before(l.fresh) {
-			return l
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // serveLogin is the login URL: <redirect path>/login?return=<path>.
@@ -237,15 +236,7 @@ func (k loginSealer) aead(salt []byte) cipher.AEAD {
 	if err != nil {
 		panic(err) // 32 bytes can be derived
 	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		panic(err) // the key has the right length
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		panic(err) // the block cipher is AES
-	}
-	return aead
+	return newAEAD(key)
 }
 
 // seal returns the cookie's value; it opens under that name only.

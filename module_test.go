@@ -28,6 +28,7 @@ func TestProvisionErrors(t *testing.T) {
 		"unknown placeholder":  {func(h *Handler) { h.ClientSecret = text("hunter2{nothing}") }, "client_secret: a placeholder in it is unknown or empty"},
 		"missing file":         {func(h *Handler) { h.ClientSecret = text("{file./does/not/exist}") }, "client_secret: a placeholder in it is unknown or empty"},
 		"secret with a space":  {func(h *Handler) { h.ClientSecret = text("hunter2 ") }, "client_secret has a space"},
+		"endless client_id":    {func(h *Handler) { h.ClientID = strings.Repeat("c", 2000) }, "client_id is longer than"},
 		"no redirect_uri":      {func(h *Handler) { h.RedirectURI = "" }, "redirect_uri is missing"},
 		"plain http":           {func(h *Handler) { h.RedirectURI = "http://app.example.com/t" }, "plain http"},
 		"unknown environment":  {func(h *Handler) { h.Environment = "test" }, "use live or sandbox"},

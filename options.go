@@ -260,6 +260,10 @@ func checkPositive(option string, d caddy.Duration) error {
 	return nil
 }
 
+// maxCredential is far beyond any real client id or secret; it bounds what a
+// record's header holds.
+const maxCredential = 1 << 10
+
 // expand replaces global placeholders. Its errors repeat nothing of the value.
 func expand(option, value string) (string, error) {
 	if value == "" {
@@ -268,6 +272,9 @@ func expand(option, value string) (string, error) {
 	expanded, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
 	if err != nil || expanded == "" {
 		return "", fmt.Errorf("%s: a placeholder in it is unknown or empty: check that the environment variable or file exists for the user that runs Caddy", option)
+	}
+	if len(expanded) > maxCredential {
+		return "", fmt.Errorf("%s is longer than %d characters: is it the right value?", option, maxCredential)
 	}
 	for i := range len(expanded) {
 		if expanded[i] <= 0x20 || expanded[i] > 0x7e {

@@ -81,7 +81,12 @@ func (l *label) sessionID(secret *cookieSecret) string {
 // aead returns the cipher for the record of the session with the secret.
 func (l *label) aead(secret *cookieSecret) cipher.AEAD {
 	key := l.derive("key", secret[:])
-	block, err := aes.NewCipher(key[:])
+	return newAEAD(key[:])
+}
+
+// newAEAD returns AES-256-GCM with a key of 32 bytes.
+func newAEAD(key []byte) cipher.AEAD {
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		panic(err) // the key has the right length
 	}

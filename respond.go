@@ -103,7 +103,7 @@ func (f failure) Unwrap() error { return f.cause }
 // fail writes a failure as a page or as problem+json, or returns it to Caddy
 // if the site draws its errors itself.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error {
-	p := problems[f.reason]
+	p, who := problems[f.reason], classify(r)
 	if f.returnTo == "" {
 		f.returnTo = "/"
 	}
@@ -121,7 +121,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error 
 	}
 	if retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		if f.reason == tokenUnavailable && classify(r) == navigation {
+		if f.reason == tokenUnavailable && who == navigation {
 			w.Header().Set("Refresh", strconv.Itoa(retryAfter)) // a page that tries again by itself
 		}
 	}
@@ -129,7 +129,6 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error 
 		h.challenge(w)
 	}
 	setPlaceholder(r, "http.truelayer.error", string(f.reason))
-	who := classify(r)
 	if h.DisableErrorPages && (who != machine || f.reason != loginRequired) {
 		return caddyhttp.Error(p.status, errors.New(p.title))
 	}

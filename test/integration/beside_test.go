@@ -141,7 +141,7 @@ http://localhost:{{.Port}} {
 // TestTwoBlocks: two connections of one visitor, side by side.
 func TestTwoBlocks(t *testing.T) {
 	w := start(t, twoBlocks, nil)
-	b := w.signedIn2("/one")
+	b := w.signedInAt("/one")
 	equal(t, "the other block", b.navigate(w.Site+"/two").StatusCode, http.StatusSeeOther)
 	equal(t, "its login", w.login(b, w.Site+"/two").location(), "/two")
 	for path, want := range map[string][2]bool{"/one": {true, false}, "/two": {false, true}, "/public": {false, false}} {
@@ -176,7 +176,7 @@ func TestBothBlocksProtect(t *testing.T) {
 func TestOneSessionForTwoBlocks(t *testing.T) {
 	same := strings.NewReplacer("/second", "/truelayer", "\t\tscopes        info accounts\n\t\ttoken_header  X-Second\n", "").Replace(twoBlocks)
 	w := start(t, same, nil)
-	b := w.signedIn2("/one")
+	b := w.signedInAt("/one")
 	equal(t, "the other block", b.navigate(w.Site+"/two").StatusCode, http.StatusOK)
 }
 

@@ -32,7 +32,7 @@ func TestHeadersUpstream(t *testing.T) {
 		w.Matcher = "/account*"
 		w.After = "header /account/no-cache Cache-Control no-cache"
 	})
-	b := w.signedIn2("/account")
+	b := w.signedInAt("/account")
 	own := b.cookies(w.Site)
 	for _, test := range []struct {
 		path, authorization, wantPrefix string
@@ -59,8 +59,8 @@ func TestHeadersUpstream(t *testing.T) {
 	}
 }
 
-// signedIn2 signs in by way of a page that is protected.
-func (w *world) signedIn2(page string) *browser {
+// signedInAt returns a browser with a session, begun at a page.
+func (w *world) signedInAt(page string) *browser {
 	w.t.Helper()
 	b := w.browser()
 	if a := w.login(b, w.Site+page); a.location() != page {
@@ -93,7 +93,7 @@ func TestTokenHeader(t *testing.T) {
 		w.Matcher = "/account*"
 		w.Options = "token_header x-bank-token"
 	})
-	b := w.signedIn2("/account")
+	b := w.signedInAt("/account")
 	b.do("GET", w.Site+"/account", "Authorization", "Basic own", "X-Bank-Token", "forged")
 	_, got := w.app.requests()
 	if token := got.Header.Values("X-Bank-Token"); len(token) != 1 || !strings.HasPrefix(token[0], "eyJ") {
