@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -129,30 +128,19 @@ func TestReloadDuringExchange(t *testing.T) {
 	w := start(t, plain, nil)
 	b := w.browser()
 	callback := w.approve(b, w.Site+"/page")
-	hold := make(chan struct{})
-	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
-
-	ctx, giveUp := context.WithCancel(t.Context())
-	gone := make(chan error)
-	go func() {
-		_, err := b.try(ctx, "GET", callback, asNavigation...)
-		gone <- err
-	}()
-	waitUntil(t, "the exchange to begin", func() bool { return w.sim.Calls("token") == 1 })
-	giveUp()
-	if err := <-gone; err == nil {
-		t.Fatal("the browser did not give up")
-	}
-	again := make(chan *answer)
+	answer := w.leaveDuringTokenRequest(b, callback)
+	again := make(chan string)
 	go func() {
 		a, err := b.try(t.Context(), "GET", callback, asNavigation...)
 		if err != nil {
 			t.Error(err)
+			again <- ""
+			return
 		}
-		again <- a
+		again <- a.location()
 	}()
-	close(hold)
-	equal(t, "reload", (<-again).location(), "/page")
+	answer()
+	equal(t, "reload", <-again, "/page")
 	equal(t, "the page", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
 	equal(t, "exchanges", w.sim.Calls("token"), 1)
 }
@@ -162,20 +150,7 @@ func TestLostAnswer(t *testing.T) {
 	w := start(t, plain, nil)
 	b := w.browser()
 	callback := w.approve(b, w.Site+"/page")
-	ctx, giveUp := context.WithCancel(t.Context())
-	hold := make(chan struct{})
-	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
-	gone := make(chan error)
-	go func() {
-		_, err := b.try(ctx, "GET", callback, asNavigation...)
-		gone <- err
-	}()
-	waitUntil(t, "the exchange to begin", func() bool { return w.sim.Calls("token") == 1 })
-	giveUp()
-	if err := <-gone; err == nil {
-		t.Fatal("the browser did not give up")
-	}
-	close(hold)
+	w.leaveDuringTokenRequest(b, callback)()
 	waitUntil(t, "the session to be kept", func() bool { return b.navigate(callback).location() == "/page" })
 	equal(t, "the page", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
 	equal(t, "exchanges", w.sim.Calls("token"), 1)

@@ -332,6 +332,28 @@ func (w *world) signedIn() *browser {
 	return b
 }
 
+// leaveDuringTokenRequest opens target and closes the tab while the token
+// endpoint, which that made be asked, has not answered. It answers when the
+// function that is returned is called.
+func (w *world) leaveDuringTokenRequest(b *browser, target string) (answer func()) {
+	w.t.Helper()
+	hold := make(chan struct{})
+	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
+	before := w.sim.Calls(simulator.Token)
+	ctx, closeTab := context.WithCancel(w.t.Context())
+	gone := make(chan error)
+	go func() {
+		_, err := b.try(ctx, http.MethodGet, target, asNavigation...)
+		gone <- err
+	}()
+	waitUntil(w.t, "the token request", func() bool { return w.sim.Calls(simulator.Token) > before })
+	closeTab()
+	if err := <-gone; err == nil {
+		w.t.Fatal("the tab did not close")
+	}
+	return func() { close(hold) }
+}
+
 func query(t *testing.T, target string) url.Values {
 	t.Helper()
 	u, err := url.Parse(target)

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -88,24 +87,12 @@ func TestRefreshOutlivesTheClientAndAReload(t *testing.T) {
 	w := startRefreshing(t, "")
 	w.sim.Set(func(s *simulator.Settings) { s.Rotate = true })
 	b := w.signedInExpired()
-	hold := make(chan struct{})
-	w.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
-	ctx, closeTab := context.WithCancel(t.Context())
-	gone := make(chan error)
-	go func() {
-		_, err := b.try(ctx, "GET", w.Site+"/page", asNavigation...)
-		gone <- err
-	}()
-	waitUntil(t, "the refresh to begin", func() bool { return w.refreshes() == 1 })
-	closeTab()
-	if err := <-gone; err == nil {
-		t.Fatal("the tab did not close")
-	}
+	answer := w.leaveDuringTokenRequest(b, w.Site+"/page")
 	w.Options += "\n\t\tidle_timeout 3h"
 	if err := w.load(plain); err != nil {
 		t.Fatal(err)
 	}
-	close(hold)
+	answer()
 	equal(t, "the next visit", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
 	equal(t, "refreshes", w.refreshes(), 1)
 }
