@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"io/fs"
 	"strconv"
@@ -162,12 +163,35 @@ func (m *MemoryStore) Replace(ctx context.Context, id string, old, record []byte
 }
 
 // Delete implements TokenStore.
-func (m *MemoryStore) Delete(_ context.Context, id string) error {
+func (m *MemoryStore) Delete(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s := m.memory.shard(id)
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.records.Delete(id)
 	return nil
+}
+
+// List implements Lister, a shard or more at a time. The cursor is the number
+// of the next shard.
+func (m *MemoryStore) List(_ context.Context, cursor string, limit int) (ids []string, next string, err error) {
+	shard := 0
+	if cursor != "" {
+		if shard, err = strconv.Atoi(cursor); err != nil || shard < 0 {
+			return nil, "", fmt.Errorf("listing sessions: %q is not a cursor of this store", cursor)
+		}
+	}
+	for ; shard < memoryShards; shard++ {
+		if len(ids) >= limit && len(ids) > 0 {
+			return ids, strconv.Itoa(shard), nil
+		}
+		for id := range m.memory.shards[shard].records.Items() {
+			ids = append(ids, id)
+		}
+	}
+	return ids, "", nil
 }
 
 // checkWrite refuses what go-cache would misunderstand: it keeps a record with
@@ -240,6 +264,7 @@ func (m *memory) Destruct() error {
 // Interface guards
 var (
 	_ TokenStore            = (*MemoryStore)(nil)
+	_ Lister                = (*MemoryStore)(nil)
 	_ caddy.Provisioner     = (*MemoryStore)(nil)
 	_ caddy.CleanerUpper    = (*MemoryStore)(nil)
 	_ caddyfile.Unmarshaler = (*MemoryStore)(nil)

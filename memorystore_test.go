@@ -9,7 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	truelayer "github.com/caddy-truelayer/caddy-truelayer"
-	"github.com/caddy-truelayer/caddy-truelayer/test/tokenstoretest"
 )
 
 func openMemory(t *testing.T, maxSessions int) *truelayer.MemoryStore {
@@ -24,21 +23,6 @@ func openMemory(t *testing.T, maxSessions int) *truelayer.MemoryStore {
 		}
 	})
 	return s
-}
-
-func TestMemoryStore(t *testing.T) {
-	tokenstoretest.Run(t, func(t *testing.T) truelayer.TokenStore { return openMemory(t, 0) })
-}
-
-// TestMemoryStoreAfterCleanup: requests outlive a reload.
-func TestMemoryStoreAfterCleanup(t *testing.T) {
-	tokenstoretest.Run(t, func(t *testing.T) truelayer.TokenStore {
-		s := openMemory(t, 0)
-		if err := s.Cleanup(); err != nil {
-			t.Fatal(err)
-		}
-		return s
-	})
 }
 
 func TestMemoryStoreIsShared(t *testing.T) {

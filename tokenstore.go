@@ -10,24 +10,28 @@ import (
 // modules in the namespace `http.truelayer.token_stores`.
 //
 // A store moves bytes and knows nothing of OAuth. It is safe for concurrent
-// use, bounds every call in time, and still answers after its Cleanup, since
-// requests outlive a reload. An id is a string of at most 64 bytes of any
-// value: a store whose medium cannot hold such bytes encodes it. A record has
-// at most 64 KiB. A store neither changes a record nor keeps only part of it,
-// and its callers change neither what they give nor what they get.
+// use, bounds every call in time, gives up when the context ends, and still
+// answers after its Cleanup, since requests outlive a reload. An id is a string
+// of 1 to 64 bytes of any value: a store whose medium cannot hold such bytes
+// encodes it. A record has at most 64 KiB. A store neither changes a record nor
+// keeps only part of it, and its callers change neither what they give nor
+// what they get.
 //
 // An error that is none of those named below means that the store failed:
 // visitors then get an answer with status 503 and nobody is taken for signed
-// out.
+// out. A write that failed may have happened.
 type TokenStore interface {
 	// Get returns the record under id. The error is fs.ErrNotExist if there is
-	// none or if it has expired, which is the same. A Get that follows an
-	// ErrConflict for the same id must read past every cache.
+	// none or if it has expired, which is the same. A Get may answer from a
+	// cache, whose age the store's documentation bounds: it is the time that a
+	// logout in another process takes to hold. A Get that follows an
+	// ErrConflict for the same id, or a Lock, reads past every cache.
 	Get(ctx context.Context, id string) ([]byte, error)
 
 	// Create keeps a record under an id that is free, for ttl, which is more
-	// than nothing. The error is fs.ErrExist if the id is taken, and ErrFull
-	// if the store is at the limit that it was configured with.
+	// than nothing. Of several writers exactly one succeeds, in whichever
+	// process they are. The error is fs.ErrExist if the id is taken, and
+	// ErrFull if the store is at the limit that it was configured with.
 	Create(ctx context.Context, id string, record []byte, ttl time.Duration) error
 
 	// Replace puts a record in the place of old, and starts its ttl anew. It
@@ -41,14 +45,28 @@ type TokenStore interface {
 	Delete(ctx context.Context, id string) error
 }
 
-// Locker is implemented by stores that are shared by several processes. It
-// spares the token endpoint; nothing depends on it for being right: a holder
-// may lose the lock without noticing, and writes go through Replace.
+// Locker is implemented by stores that several processes share. Its locks
+// spare the token endpoint; nothing depends on them for being right: a holder
+// may lose its lock without noticing, and writes go through Replace.
 type Locker interface {
-	// Lock waits until nobody else holds the lock for the id, or until ctx
+	// Lock waits until no process holds the lock for the id, or until ctx
 	// ends, whose error it then returns. The lock ends when unlock is called,
-	// or by itself some time after its holder died.
+	// or by itself some time after its holder died or stood still. An id's
+	// lock and its record have nothing to do with each other: the one is
+	// there, taken or free, without the other.
 	Lock(ctx context.Context, id string) (unlock func(), err error)
+}
+
+// Lister is implemented by stores that can tell what they hold, for those who
+// operate them. No request depends on it.
+type Lister interface {
+	// List returns the ids of some of the records, in any order, and where to
+	// go on: cursor is "" in the first call and then what the call before
+	// returned as next, which is "" after the last page. A page may have more
+	// ids than limit, fewer, or none. A record that is there during the whole
+	// listing is returned at least once; others may be, also ones that have
+	// expired meanwhile.
+	List(ctx context.Context, cursor string, limit int) (ids []string, next string, err error)
 }
 
 var (

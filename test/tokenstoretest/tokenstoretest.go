@@ -1,8 +1,12 @@
 // Package tokenstoretest checks that a store keeps the contract of
-// truelayer.TokenStore. A test of a store calls Run:
+// truelayer.TokenStore, and those of Locker and Lister if it implements them.
+// A test of a store calls Run:
 //
 //	func TestMyStore(t *testing.T) {
-//		tokenstoretest.Run(t, func(t *testing.T) truelayer.TokenStore { … })
+//		tokenstoretest.Run(t, func(t *testing.T) tokenstoretest.Medium {
+//			folder := t.TempDir()
+//			return tokenstoretest.Medium{Open: func(t *testing.T) truelayer.TokenStore { … }}
+//		})
 //	}
 package tokenstoretest
 
@@ -18,14 +22,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	truelayer "github.com/caddy-truelayer/caddy-truelayer"
 )
 
-// Run runs the suite. open returns a store that is ready for use and whose
-// resources end with the test; records that it holds already do no harm.
-func Run(t *testing.T, open func(*testing.T) truelayer.TokenStore) {
-	for name, test := range map[string]func(*testing.T, truelayer.TokenStore){
+// Medium is where records are: a folder, a server.
+type Medium struct {
+	// Open opens a store on the medium, each time as if it were another process
+	// that does so. What it takes ends with the test.
+	Open func(*testing.T) truelayer.TokenStore
+
+	// LoseLock makes the medium forget the lock for an id, as it does when the
+	// lock's holder has stood still for too long. nil if the store has no locks,
+	// or cannot tell its own from another's afterwards.
+	LoseLock func(t *testing.T, id string)
+}
+
+// Run runs the suite, most of its tests at once. Each asks for a medium, which
+// may be the same: other records do no harm.
+func Run(t *testing.T, medium func(*testing.T) Medium) {
+	tests := map[string]func(*testing.T, truelayer.TokenStore){
 		"round trip":                   roundTrip,
+		"its own writes":               ownWrites,
 		"ids of any bytes":             anyID,
 		"a record of 64 KiB":           largeRecord,
 		"absent":                       absent,
@@ -35,13 +54,37 @@ func Run(t *testing.T, open func(*testing.T) truelayer.TokenStore) {
 		"replace needs the old record": replaceConflict,
 		"replace starts the ttl anew":  replaceTTL,
 		"replace after delete":         replaceDeleted,
-		"one of many writers wins":     oneWinner,
-		"one of many creators wins":    oneCreator,
 		"no ttl":                       noTTL,
 		"a context that has ended":     endedContext,
 		"at once":                      atOnce,
-	} {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+		"after its cleanup":            afterCleanup,
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, medium(t).Open(t))
+		})
+	}
+	between := map[string]func(t *testing.T, one, other truelayer.TokenStore){
+		"one of many writers wins":   oneWinner,
+		"one of many creators wins":  oneCreator,
+		"what others write":          othersWrites,
+		"past caches after conflict": pastCaches,
+	}
+	for name, test := range between {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := medium(t)
+			test(t, m.Open(t), m.Open(t))
+		})
+	}
+	m := medium(t)
+	store := m.Open(t)
+	if _, ok := store.(truelayer.Locker); ok {
+		t.Run("locks", func(t *testing.T) { locks(t, medium, m.LoseLock != nil) })
+	}
+	if _, ok := store.(truelayer.Lister); ok {
+		t.Run("listing", func(t *testing.T) { listing(t, medium(t).Open(t)) })
 	}
 }
 
@@ -134,24 +177,29 @@ func absent(t *testing.T, s truelayer.TokenStore) {
 	}
 }
 
-// waitExpired waits until the record is gone. The store's clock is not ours to
-// set, so this is the one place that waits for time to pass.
-func waitExpired(t *testing.T, s truelayer.TokenStore, id string) {
+// await waits for what time or another process does. The store's clock is not
+// ours to set.
+func await(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
+	deadline := time.NewTimer(time.Minute)
+	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if _, err := s.Get(ctx, id); errors.Is(err, fs.ErrNotExist) {
-			return
-		}
+	for !happened() {
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("the record did not expire")
+		case <-deadline.C:
+			t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+func waitExpired(t *testing.T, s truelayer.TokenStore, id string) {
+	t.Helper()
+	await(t, "the record to expire", func() bool {
+		_, err := s.Get(t.Context(), id)
+		return errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 func expired(t *testing.T, s truelayer.TokenStore) {
@@ -234,31 +282,76 @@ func together(t *testing.T, allowed error, f func(i int) error) int64 {
 	return won.Load()
 }
 
-func oneWinner(t *testing.T, s truelayer.TokenStore) {
+func oneWinner(t *testing.T, one, other truelayer.TokenStore) {
+	stores := []truelayer.TokenStore{one, other}
 	id := newID()
 	record := []byte("start")
-	create(t, s, id, record, ttl)
+	create(t, one, id, record, ttl)
 	for round := range 5 {
 		won := together(t, truelayer.ErrConflict, func(i int) error {
-			return s.Replace(t.Context(), id, record, fmt.Appendf(nil, "%d/%d", round, i), ttl)
+			return stores[i%2].Replace(t.Context(), id, record, fmt.Appendf(nil, "%d/%d", round, i), ttl)
 		})
 		if won != 1 {
 			t.Fatalf("round %d: %d writers won", round, won)
 		}
 		var err error
-		if record, err = s.Get(t.Context(), id); err != nil {
+		if record, err = one.Get(t.Context(), id); err != nil {
 			t.Fatalf("get: %v", err)
 		}
+		wantRecord(t, other, id, record)
 	}
 }
 
-func oneCreator(t *testing.T, s truelayer.TokenStore) {
+func oneCreator(t *testing.T, one, other truelayer.TokenStore) {
+	stores := []truelayer.TokenStore{one, other}
 	id := newID()
 	won := together(t, fs.ErrExist, func(i int) error {
-		return s.Create(t.Context(), id, fmt.Appendf(nil, "%d", i), ttl)
+		return stores[i%2].Create(t.Context(), id, fmt.Appendf(nil, "%d", i), ttl)
 	})
 	if won != 1 {
 		t.Errorf("%d creators won", won)
+	}
+}
+
+// othersWrites are seen sooner or later.
+func othersWrites(t *testing.T, one, other truelayer.TokenStore) {
+	id := newID()
+	create(t, one, id, []byte("a"), ttl)
+	wantRecord(t, other, id, []byte("a"))
+	if err := one.Replace(t.Context(), id, []byte("a"), []byte("b"), ttl); err != nil {
+		t.Fatalf("replace: %v", err)
+	}
+	await(t, "the other's replace", func() bool {
+		record, err := other.Get(t.Context(), id)
+		if err != nil {
+			t.Fatalf("get: %v", err)
+		}
+		return string(record) == "b"
+	})
+	if err := one.Delete(t.Context(), id); err != nil {
+		t.Fatalf("delete: %v", err)
+	}
+	wantError(t, "replace", other.Replace(t.Context(), id, []byte("b"), []byte("c"), ttl), fs.ErrNotExist)
+	await(t, "the other's delete", func() bool {
+		_, err := other.Get(t.Context(), id)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+// pastCaches: who has lost against another process sees what that one wrote.
+func pastCaches(t *testing.T, one, other truelayer.TokenStore) {
+	id := newID()
+	record := []byte("start")
+	create(t, one, id, record, ttl)
+	for i := range 20 {
+		wantRecord(t, other, id, record) // and remembers it
+		next := fmt.Appendf(nil, "%d", i)
+		if err := one.Replace(t.Context(), id, record, next, ttl); err != nil {
+			t.Fatalf("replace: %v", err)
+		}
+		wantError(t, "replace", other.Replace(t.Context(), id, record, []byte("late"), ttl), truelayer.ErrConflict)
+		wantRecord(t, other, id, next)
+		record = next
 	}
 }
 
@@ -276,12 +369,57 @@ func noTTL(t *testing.T, s truelayer.TokenStore) {
 func endedContext(t *testing.T, s truelayer.TokenStore) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	id, free := newID(), newID()
+	create(t, s, id, []byte("a"), ttl)
+	wantError(t, "create", s.Create(ctx, free, []byte("a"), ttl), context.Canceled)
+	wantError(t, "replace", s.Replace(ctx, id, []byte("a"), []byte("b"), ttl), context.Canceled)
+	wantError(t, "delete", s.Delete(ctx, id), context.Canceled)
+	if _, err := s.Get(ctx, id); err != nil { // a store that need not wait may answer
+		wantError(t, "get", err, context.Canceled)
+	}
+	wantRecord(t, s, id, []byte("a"))
+	_, err := s.Get(t.Context(), free)
+	wantError(t, "get what was not created", err, fs.ErrNotExist)
+}
+
+// ownWrites: a process reads what it has written, whatever it remembers.
+func ownWrites(t *testing.T, s truelayer.TokenStore) {
 	id := newID()
-	if err := s.Create(ctx, id, []byte("a"), ttl); !errors.Is(err, context.Canceled) {
-		t.Errorf("create: got error %v, want %v", err, context.Canceled)
+	record := []byte("start")
+	create(t, s, id, record, ttl)
+	for i := range 50 {
+		wantRecord(t, s, id, record)
+		next := fmt.Appendf(nil, "%d", i)
+		if err := s.Replace(t.Context(), id, record, next, ttl); err != nil {
+			t.Fatalf("replace: %v", err)
+		}
+		record = next
+		wantRecord(t, s, id, record)
+	}
+	if err := s.Delete(t.Context(), id); err != nil {
+		t.Fatalf("delete: %v", err)
 	}
 	_, err := s.Get(t.Context(), id)
-	wantError(t, "get", err, fs.ErrNotExist)
+	wantError(t, "get after delete", err, fs.ErrNotExist)
+	create(t, s, id, []byte("again"), ttl)
+	wantRecord(t, s, id, []byte("again"))
+}
+
+// afterCleanup: requests outlive a reload.
+func afterCleanup(t *testing.T, s truelayer.TokenStore) {
+	id := newID()
+	create(t, s, id, []byte("before"), ttl)
+	if module, ok := s.(caddy.CleanerUpper); ok {
+		if err := module.Cleanup(); err != nil {
+			t.Fatalf("cleanup: %v", err)
+		}
+	}
+	wantRecord(t, s, id, []byte("before"))
+	if err := s.Replace(t.Context(), id, []byte("before"), []byte("after"), ttl); err != nil {
+		t.Fatalf("replace: %v", err)
+	}
+	wantRecord(t, s, id, []byte("after"))
+	roundTrip(t, s)
 }
 
 // atOnce is for the race detector.

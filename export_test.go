@@ -1,0 +1,5 @@
+package truelayer
+
+// OpenStorage is for the tests that are outside of the package, since what
+// they use imports it.
+var OpenStorage = openStorage
