@@ -1,0 +1,62 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// List implements truelayer.Lister, node by node. The cursor is the node's
+// number and Redis's own cursor there. A cluster's replicas are nodes too, so
+// an id may come several times.
+func (s *Store) List(ctx context.Context, cursor string, limit int) (ids []string, next string, err error) {
+	node, position, err := readCursor(cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	client, err := s.client(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	nodes := client.Nodes()
+	names := slices.Sorted(maps.Keys(nodes))
+	if node >= len(names) {
+		return nil, "", nil
+	}
+	client = nodes[names[node]]
+	answer := client.Do(ctx, client.B().Scan().Cursor(position).Match(s.KeyPrefix+":{*}").Count(int64(max(1, limit))).Build())
+	page, err := answer.AsScanEntry()
+	if err := s.verdict(ctx, "listing sessions", err); err != nil {
+		return nil, "", err
+	}
+	for _, key := range page.Elements {
+		id, err := base64.RawURLEncoding.DecodeString(key[len(s.KeyPrefix)+2 : len(key)-1])
+		if err == nil {
+			ids = append(ids, string(id))
+		}
+	}
+	switch {
+	case page.Cursor != 0:
+		return ids, fmt.Sprintf("%d:%d", node, page.Cursor), nil
+	case node+1 < len(names):
+		return ids, fmt.Sprintf("%d:0", node+1), nil
+	}
+	return ids, "", nil
+}
+
+func readCursor(cursor string) (node int, position uint64, err error) {
+	if cursor == "" {
+		return 0, 0, nil
+	}
+	first, second, _ := strings.Cut(cursor, ":")
+	if node, err = strconv.Atoi(first); err == nil && node >= 0 {
+		if position, err = strconv.ParseUint(second, 10, 64); err == nil {
+			return node, position, nil
+		}
+	}
+	return 0, 0, fmt.Errorf("listing sessions: %q is not a cursor of this store", cursor)
+}

@@ -1,0 +1,111 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// servers holds one server for each target, shared by the stores of the
+// process and kept over reloads of the configuration.
+var servers = caddy.NewUsagePool()
+
+// server is a Redis with this process's connections to it, which are made when
+// they are needed first.
+type server struct {
+	option     rueidis.ClientOption
+	timeout    time.Duration
+	client     atomic.Pointer[rueidis.Client]
+	connecting singleflight.Group
+	outage     outage
+}
+
+// retirement is how long a server that no configuration uses any more goes on
+// answering the requests that were under way. None of them needs it longer.
+const retirement = 2 * time.Minute
+
+// Destruct closes the connections, later.
+func (s *server) Destruct() error {
+	time.AfterFunc(retirement, func() {
+		if client := s.client.Load(); client != nil {
+			(*client).Close()
+		}
+	})
+	return nil
+}
+
+// connect returns the connections.
+func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
+	if client := s.client.Load(); client != nil {
+		return *client, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	made := s.connecting.DoChan("", func() (any, error) {
+		client, err := rueidis.NewClient(s.option)
+		if err != nil {
+			return nil, err
+		}
+		s.client.Store(&client)
+		return client, nil
+	})
+	select {
+	case result := <-made:
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		return result.Val.(rueidis.Client), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// outage remembers that a server does not answer. Requests then fail at once
+// in place of waiting for it, and only one now and then looks whether it is
+// back, so that those who waited do not all come at the same moment.
+type outage struct {
+	// failures counts calls without an answer since the last one with one. In
+	// a cluster of which one node is away the others' answers keep it low.
+	failures atomic.Int32
+	// next is when somebody looks, in Unix nanoseconds.
+	next atomic.Int64
+}
+
+const (
+	toleratedFailures = 5
+	lookInterval      = 200 * time.Millisecond
+)
+
+var errAway = errors.New("redis has not answered lately; it is asked again a few times a second")
+
+// enter reports errAway unless the server is there or this call is to look.
+func (o *outage) enter(now time.Time) error {
+	if o.failures.Load() < toleratedFailures {
+		return nil
+	}
+	next := o.next.Load()
+	if now.UnixNano() < next || !o.next.CompareAndSwap(next, now.Add(lookInterval).UnixNano()) {
+		return errAway
+	}
+	return nil
+}
+
+// answered notes an answer, and reports whether it ended an outage.
+func (o *outage) answered() bool {
+	return o.failures.Load() > 0 && o.failures.Swap(0) >= toleratedFailures
+}
+
+// silent notes that no answer came, and reports whether an outage begins.
+func (o *outage) silent(now time.Time) bool {
+	failures := o.failures.Add(1)
+	if failures == toleratedFailures {
+		o.next.Store(now.Add(lookInterval).UnixNano())
+	}
+	return failures == toleratedFailures
+}

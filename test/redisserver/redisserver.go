@@ -1,0 +1,133 @@
+// Package redisserver runs a real Redis for a test.
+package redisserver
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is a Redis of a test's own, on a free port of the loopback interface.
+type Server struct {
+	Address string
+
+	t         testing.TB
+	arguments []string
+	command   *exec.Cmd
+}
+
+// Start runs a Redis that keeps nothing on disk, unless further arguments of
+// the program say otherwise, until the test ends.
+func Start(t testing.TB, arguments ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, arguments: append([]string{"--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, arguments...)}
+	// below the ports that systems take for the near ends of connections
+	for range 20 {
+		port := 10_000 + rand.IntN(20_000)
+		s.Address = fmt.Sprintf("127.0.0.1:%d", port)
+		if s.run() == nil {
+			t.Cleanup(s.Kill)
+			return s
+		}
+	}
+	t.Fatal("redis-server does not start")
+	return nil
+}
+
+// run starts the program and waits until it answers.
+func (s *Server) run() error {
+	_, port, err := net.SplitHostPort(s.Address)
+	if err != nil {
+		return err
+	}
+	s.command = exec.CommandContext(context.WithoutCancel(s.t.Context()), "redis-server", append([]string{"--port", port}, s.arguments...)...)
+	if err := s.command.Start(); err != nil {
+		s.t.Fatalf("%v; it is in the Debian package redis-server", err)
+	}
+	ended := make(chan error, 1)
+	go func(command *exec.Cmd) { ended <- command.Wait() }(s.command)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		select {
+		case err := <-ended: // most likely the port is somebody else's
+			return fmt.Errorf("redis-server ended: %w", err)
+		default:
+		}
+		if answer, err := s.Do("PING"); err == nil && answer == "+PONG" {
+			return s.isOurs()
+		}
+	}
+	s.Kill()
+	return fmt.Errorf("redis-server does not answer")
+}
+
+// isOurs makes sure that it is not another Redis that answers.
+func (s *Server) isOurs() error {
+	answer, err := s.Do("EVAL", "return redis.call('INFO', 'server'):match('process_id:(%d+)')", "0")
+	if err == nil && answer != strconv.Itoa(s.command.Process.Pid) {
+		err = fmt.Errorf("another Redis answers at %s", s.Address)
+	}
+	return err
+}
+
+// Do sends a command and returns the answer: the text of a bulk string, and
+// the first line of anything else as it came.
+func (s *Server) Do(words ...string) (string, error) {
+	conn, err := net.DialTimeout("tcp", s.Address, time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	fmt.Fprintf(conn, "*%d\r\n", len(words))
+	for _, word := range words {
+		fmt.Fprintf(conn, "$%d\r\n%s\r\n", len(word), word)
+	}
+	reader := bufio.NewReader(conn)
+	line, err := reader.ReadString('\n')
+	if strings.HasPrefix(line, "$") && line != "$-1\r\n" {
+		line, err = reader.ReadString('\n')
+	}
+	return strings.TrimSpace(line), err
+}
+
+// Kill ends the program at once, as kill -9 does. What it had acknowledged is
+// on disk only as far as its arguments say.
+func (s *Server) Kill() {
+	_ = s.command.Process.Kill()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if conn, err := net.DialTimeout("tcp", s.Address, time.Second); err != nil {
+			return
+		} else {
+			_ = conn.Close()
+		}
+	}
+}
+
+// Restart runs it again, at the same address and in the same directory.
+func (s *Server) Restart() {
+	s.t.Helper()
+	if err := s.run(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Freeze makes the program stand still: connections stay, nobody answers.
+func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw lets it go on.
+func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(signal syscall.Signal) {
+	s.t.Helper()
+	if err := s.command.Process.Signal(signal); err != nil {
+		s.t.Fatal(err)
+	}
+}
