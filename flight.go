@@ -23,6 +23,9 @@ const (
 	// maxExchanges and maxRefreshes bound what is under way to one auth server.
 	maxExchanges = 64
 	maxRefreshes = 32
+	// maxTouches bounds the writes that say that a session is in use. More are
+	// dropped; the session's next request tries again.
+	maxTouches = 32
 	// landedLifetime is how long an exchange's result is kept for a browser
 	// that repeats the callback because the answer did not reach it.
 	landedLifetime = time.Minute
@@ -38,6 +41,7 @@ type authServer struct {
 	*authserver.Server
 	exchanges flights
 	refreshes flights
+	touches   flights
 	landed    *cache.Cache // results of exchanges, by claim id
 	setbacks  *cache.Cache // failed refreshes, by session id
 	rejected  *cache.Cache // sessions whose token an upstream refused
@@ -52,6 +56,7 @@ func newAuthServer(base string) *authServer {
 		Server:    authserver.NewServer(base),
 		exchanges: flights{slots: semaphore.NewWeighted(maxExchanges), most: maxExchanges},
 		refreshes: flights{slots: semaphore.NewWeighted(maxRefreshes), most: maxRefreshes},
+		touches:   flights{slots: semaphore.NewWeighted(maxTouches), most: maxTouches},
 		landed:    cache.New(landedLifetime, 0),
 		setbacks:  cache.New(10*time.Minute, 0),
 		rejected:  cache.New(rejectedInterval, 0),
@@ -90,14 +95,16 @@ func (a *authServer) sweep() {
 	}
 }
 
-// Destruct waits for the flights under way, bounded by their own timeouts: a
-// code or a refresh token that was sent must not be lost because Caddy stops.
+// Destruct waits for the flights under way: a code or a refresh token that was
+// sent must not be lost because Caddy stops. It waits for as long as an
+// exchange may take, and half a minute for a store that does not answer.
 func (a *authServer) Destruct() error {
 	close(a.stop)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*exchangeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), exchangeTimeout+30*time.Second)
 	defer cancel()
 	a.exchanges.wait(ctx)
 	a.refreshes.wait(ctx)
+	a.touches.wait(ctx)
 	a.CloseIdleConnections()
 	return nil
 }
@@ -116,21 +123,42 @@ var errBusy = errors.New("too many requests are waiting for the auth server")
 // all get its result. The work is detached from the callers and bounded by
 // timeout, the wait for a slot included.
 func (f *flights) begin(key string, timeout time.Duration, work func(context.Context) (any, error)) <-chan singleflight.Result {
-	return f.group.DoChan(key, func() (result any, err error) {
+	return f.group.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		if f.slots.Acquire(ctx, 1) != nil {
 			return nil, errBusy
 		}
 		defer f.slots.Release(1)
-		defer func() {
-			// singleflight would let a panic end the process
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v", p)
-			}
-		}()
-		return work(ctx)
+		return landSafely(ctx, work)
 	})
+}
+
+// beginIfFree is begin for work that nobody waits for and that can be left
+// undone: it is, if there is no slot for it now.
+func (f *flights) beginIfFree(key string, timeout time.Duration, work func(context.Context) (any, error)) {
+	if !f.slots.TryAcquire(1) {
+		return
+	}
+	go func() {
+		defer f.slots.Release(1)
+		_, _, _ = f.group.Do(key, func() (any, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			return landSafely(ctx, work)
+		})
+	}()
+}
+
+// landSafely turns a panic into an error: singleflight would let it end the
+// process.
+func landSafely(ctx context.Context, work func(context.Context) (any, error)) (result any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return work(ctx)
 }
 
 // wait returns when no flight is under way, or when ctx ends.

@@ -181,6 +181,7 @@ type Handler struct {
 	tokenHeader TokenHeader
 	crossOrigin *http.CrossOriginProtection
 	logger      *zap.Logger
+	repeated    *zap.Logger // for what each request would say while something is away
 	now         func() time.Time
 }
 
@@ -209,6 +210,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // to the network.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	h.repeated = h.logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, 3, 0)
+	}))
 	if h.now == nil {
 		h.now = time.Now
 	}

@@ -19,8 +19,12 @@ const (
 	// refreshWindow is the longest time before its end that a token is
 	// refreshed, unless refresh_before says otherwise.
 	refreshWindow = 5 * time.Minute
-	// keepTimeout bounds the writing of a token that was refreshed.
-	keepTimeout = 10 * time.Second
+	// keepTimeout bounds the writing of a token that was refreshed, and
+	// maxKeepPause the wait before a write that failed is tried again. The token
+	// that it replaces may be dead already, so a store that is away for a while
+	// is waited for, and another node must not come first when it is back.
+	keepTimeout  = time.Minute
+	maxKeepPause = 100 * time.Millisecond
 	// rejectedInterval is how often an upstream's 401 makes a session refresh,
 	// at most.
 	rejectedInterval = time.Minute
@@ -143,10 +147,12 @@ func (h *Handler) refreshFailed(s *held, err error) failure {
 }
 
 // keep writes a refreshed token into the store before anybody uses it. A write
-// that lost against an idle touch is made again on top of it.
+// that lost against an idle touch is made again on top of it. One that lost
+// against another node's refresh is not: this node has stood still meanwhile,
+// or its lock was lost, and the other's token is the newer one.
 func (h *Handler) keep(ctx context.Context, s *held, token authserver.Token) (*held, error) {
-	used := s.refreshToken.Reveal()
-	for pause := 10 * time.Millisecond; ; pause *= 2 {
+	usedAccess, usedRefresh := s.bearer.Reveal(), s.refreshToken.Reveal()
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, maxKeepPause) {
 		changed := s.session
 		changed.take(token)
 		changed.lastSeen = later(changed.lastSeen, h.now())
@@ -169,7 +175,7 @@ func (h *Handler) keep(ctx context.Context, s *held, token authserver.Token) (*h
 			}
 			continue
 		}
-		if current == nil || current.refreshToken.Reveal() != used {
+		if current == nil || current.bearer.Reveal() != usedAccess || current.refreshToken.Reveal() != usedRefresh {
 			return current, nil // gone, or another node's refresh was kept
 		}
 		s = current

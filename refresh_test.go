@@ -266,7 +266,7 @@ func TestTouchNeverOverwritesARefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := v.token(t, b)
-	b.touch(t.Context(), stale, b.clock.now())
+	b.writeTouch(t.Context(), stale, b.clock.now())
 	if v.token(t, b) != fresh {
 		t.Error("the touch won")
 	}
@@ -290,8 +290,7 @@ func TestRefreshOverATouch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.lastSeen = time.Time{} // due
-	b.touch(t.Context(), s, b.clock.now())
+	b.writeTouch(t.Context(), s, b.clock.now())
 	close(hold)
 	if !<-done {
 		t.Error("the request did not go through")
@@ -299,6 +298,34 @@ func TestRefreshOverATouch(t *testing.T) {
 	b.clock.advance(2 * time.Hour)
 	if !v.lasts(t, b) || b.refreshes() != 2 {
 		t.Errorf("%d refreshes: the rotated token was lost", b.refreshes())
+	}
+}
+
+// TestRefreshWithoutItsLock: a node that stood still in the middle of a refresh
+// does not put its token over the one of the node that went on, whether or not
+// the auth server replaces refresh tokens.
+func TestRefreshWithoutItsLock(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	v := signedIn(t, b)
+	secret := v.secret(t, b)
+	b.clock.advance(2 * time.Hour)
+	hold := make(chan struct{})
+	b.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Hold: hold})
+	done := make(chan string)
+	go func() { done <- v.token(t, b) }()
+	for b.refreshes() == 0 {
+		runtime.Gosched()
+	}
+	// another node, which took the lock meanwhile
+	other := &bench{Handler: anotherNode(b.Handler), sim: b.sim, clock: b.clock}
+	newer := v.token(t, other)
+	close(hold)
+	if got := <-done; got != newer {
+		t.Error("the request went on with the token of the node that stood still")
+	}
+	s, err := b.load(t.Context(), &secret, b.clock.now())
+	if err != nil || s == nil || s.bearer.Reveal() != newer || b.refreshes() != 2 {
+		t.Errorf("the other node's token was overwritten; %d refreshes, %v", b.refreshes(), err)
 	}
 }
 

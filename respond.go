@@ -107,7 +107,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error 
 	if f.returnTo == "" {
 		f.returnTo = "/"
 	}
-	if c := h.logger.Check(p.level, p.title); c != nil {
+	logger := h.logger
+	if f.reason == storeUnavailable {
+		logger = h.repeated // each request of everybody who is signed in fails now
+	}
+	if c := logger.Check(p.level, p.title); c != nil {
 		fields := []zap.Field{zap.String("reason", string(f.reason)), zap.Int("status", p.status)}
 		if f.cause != nil {
 			fields = append(fields, zap.Error(f.cause))

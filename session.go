@@ -17,6 +17,8 @@ import (
 const (
 	// touchInterval is how often a session's use is written down, at most.
 	touchInterval = time.Minute
+	// touchTimeout bounds that write.
+	touchTimeout = 10 * time.Second
 	// endedLifetime is how long a connection that is over is remembered, for
 	// the visitor to be told.
 	endedLifetime = 24 * time.Hour
@@ -42,7 +44,7 @@ func (h *Handler) find(ctx context.Context, cookies []string, now time.Time) (*h
 			continue
 		}
 		if s != nil && !s.over(now) {
-			h.touch(ctx, s, now)
+			h.touch(s, now)
 		}
 		return s, err
 	}
@@ -121,20 +123,25 @@ func (h *Handler) replace(ctx context.Context, s *held, changed session) (*held,
 	return &held{session: changed, id: s.id, secret: s.secret, record: record}, nil
 }
 
-// touch writes down that the session is in use, at most once a minute. One
-// that loses against another write is dropped: the other one was newer, or the
-// session is gone.
-func (h *Handler) touch(ctx context.Context, s *held, now time.Time) {
+// touch writes down that the session is in use, at most once a minute, behind
+// the request: a store may be far away.
+func (h *Handler) touch(s *held, now time.Time) {
 	if now.Sub(s.lastSeen) < min(touchInterval, time.Duration(h.IdleTimeout)/10) {
 		return
 	}
+	h.auth.touches.beginIfFree(s.id, touchTimeout, func(ctx context.Context) (any, error) {
+		h.writeTouch(ctx, s, now)
+		return nil, nil
+	})
+}
+
+// writeTouch is dropped if it loses against another write: the other one was
+// newer, or the session is gone.
+func (h *Handler) writeTouch(ctx context.Context, s *held, now time.Time) {
 	changed := s.session
 	changed.lastSeen = now
-	touched, err := h.replace(context.WithoutCancel(ctx), s, changed)
-	if err == nil {
-		*s = *touched
-	} else if !errors.Is(err, ErrConflict) && !errors.Is(err, fs.ErrNotExist) {
-		h.logger.Warn("writing down that a session is in use failed", zap.Error(err))
+	if _, err := h.replace(ctx, s, changed); err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, fs.ErrNotExist) {
+		h.repeated.Warn("writing down that a session is in use failed", zap.Error(err))
 	}
 }
 
