@@ -163,6 +163,14 @@ func TestCaddyfileErrors(t *testing.T) {
 		"max_sessions text":         {block("store memory {\nmax_sessions many\n}"), "not a number of 1 or more"},
 		"max_sessions zero":         {block("store memory {\nmax_sessions 0\n}"), "not a number of 1 or more"},
 		"max_sessions twice":        {block("store memory {\nmax_sessions 1\nmax_sessions 2\n}"), "given twice"},
+		"store storage on a line":   {block("store storage x"), "nothing else on its line"},
+		"store storage option":      {block("store storage {\nsize 1\n}"), `unknown option "size": store storage has cache_ttl and storage`},
+		"cache_ttl text":            {block("store storage {\ncache_ttl soon\n}"), `cache_ttl "soon" is not a duration`},
+		"cache_ttl twice":           {block("store storage {\ncache_ttl 1s\ncache_ttl 1s\n}"), "cache_ttl takes one duration, once"},
+		"cache_ttl negative":        {block("store storage {\ncache_ttl -1s\n}"), "not between 0 and 1m0s"},
+		"cache_ttl long":            {block("store storage {\ncache_ttl 1h\n}"), "not between 0 and 1m0s"},
+		"storage unknown":           {block("store storage {\nstorage clay\n}"), "module not registered: caddy.storage.clay"},
+		"storage missing":           {block("store storage {\nstorage\n}"), "storage takes the name of a storage module"},
 		"same redirect_uri": {
 			"app.example.com {\n\ttruelayer /a {" + required + "}\n\ttruelayer /b {" + required + "scopes info\n}\n}\n",
 			"redirect_uri https://app.example.com/truelayer is used by an earlier truelayer block with other settings",
@@ -228,6 +236,7 @@ func TestRedirectURI(t *testing.T) {
 func FuzzCaddyfile(f *testing.F) {
 	f.Add("truelayer {" + required + "}")
 	f.Add("truelayer {" + required + "scopes a b\nproviders c\nauth_param d e\ntoken_header F g\nstore memory {\nmax_sessions 5\n}\n}")
+	f.Add("truelayer {" + required + "store storage {\ncache_ttl 1s\nstorage file_system /tmp\n}\n}")
 	f.Add("truelayer")
 	f.Add("truelayer {\nclient_secret")
 	f.Fuzz(func(t *testing.T, text string) {
