@@ -83,7 +83,7 @@ func validate(t *testing.T, text string) {
 	}
 }
 
-var documents = []string{"README.md", "SECURITY.md", "CONTRIBUTING.md"}
+var documents = []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/scaling.md", "docs/benchmarks.md"}
 
 // TestDocumentsCaddyfiles: each Caddyfile in the documents can be loaded. A
 // block that begins with the directive is put into a site.
@@ -107,29 +107,34 @@ func TestDocumentsCaddyfiles(t *testing.T) {
 	}
 }
 
+// firstColumn is what stands first in the rows of the table below a heading of
+// the README.
+func firstColumn(t *testing.T, heading string) []string {
+	t.Helper()
+	marks, _, _ := strings.Cut(heading, " ")
+	_, section, found := strings.Cut(read(t, "README.md"), "\n"+heading+"\n")
+	if !found {
+		t.Fatalf("no section %q", heading)
+	}
+	section, _, _ = strings.Cut(section, "\n"+marks+" ")
+	var names []string
+	for _, match := range regexp.MustCompile("(?m)^\\| `([^` ]+)").FindAllStringSubmatch(section, -1) {
+		names = append(names, strings.TrimSuffix(match[1], "`"))
+	}
+	slices.Sort(names)
+	return names
+}
+
 // TestREADME: the tables of options, placeholders and reasons name what the
 // code has, no more and no less.
 func TestREADME(t *testing.T) {
-	text := read(t, "README.md")
-	column := func(heading string) []string {
-		_, section, found := strings.Cut(text, "\n## "+heading+"\n")
-		if !found {
-			t.Fatalf("no section %q", heading)
-		}
-		section, _, _ = strings.Cut(section, "\n## ")
-		var names []string
-		for _, match := range regexp.MustCompile("(?m)^\\| `([^` ]+)").FindAllStringSubmatch(section, -1) {
-			names = append(names, match[1])
-		}
-		slices.Sort(names)
-		return names
-	}
+	column := func(heading string) []string { return firstColumn(t, heading) }
 	var wanted []string
 	for option := range options {
 		wanted = append(wanted, option)
 	}
 	slices.Sort(wanted)
-	if got := column("Options"); !slices.Equal(got, wanted) {
+	if got := column("## Options"); !slices.Equal(got, wanted) {
 		t.Errorf("options: the README has %q, the code %q", got, wanted)
 	}
 	wanted = nil
@@ -137,17 +142,17 @@ func TestREADME(t *testing.T) {
 		wanted = append(wanted, string(reason))
 	}
 	slices.Sort(wanted)
-	if got := column("Answers of the module"); !slices.Equal(got, wanted) {
+	if got := column("## Answers of the module"); !slices.Equal(got, wanted) {
 		t.Errorf("reasons: the README has %q, the code %q", got, wanted)
 	}
 	source := read(t, "module.go")
-	for _, name := range column("Placeholders") {
+	for _, name := range column("## Placeholders") {
 		if !strings.Contains(source, "`"+name+"`") {
 			t.Errorf("placeholder %s is not in the handler's documentation", name)
 		}
 	}
 	for _, match := range regexp.MustCompile("(?m)^// `(\\{http\\.[^`]+)` \\|").FindAllStringSubmatch(source, -1) {
-		if !slices.Contains(column("Placeholders"), match[1]) {
+		if !slices.Contains(column("## Placeholders"), match[1]) {
 			t.Errorf("placeholder %s is not in the README", match[1])
 		}
 	}
@@ -157,7 +162,7 @@ func TestREADME(t *testing.T) {
 func TestLinksInDocuments(t *testing.T) {
 	for _, document := range documents {
 		for _, match := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(read(t, document), -1) {
-			if _, err := os.Stat(match[1]); err != nil {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(document), match[1])); err != nil {
 				t.Errorf("%s links to %s: %v", document, match[1], err)
 			}
 		}

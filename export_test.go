@@ -1,5 +1,12 @@
 package truelayer
 
-// OpenStorage is for the tests that are outside of the package, since what
+import "testing"
+
+// What follows is for the tests that are outside of the package, since what
 // they use imports it.
-var OpenStorage = openStorage
+var (
+	OpenStorage = openStorage
+	FirstColumn = firstColumn
+)
+
+func JSONFields[T any](t *testing.T) map[string]bool { return jsonFields[T](t) }

@@ -88,7 +88,7 @@ func (w *storageWrite) store(ctx context.Context, record []byte, ttl time.Durati
 		return errLockLost
 	}
 	stored := make([]byte, 8, 8+len(record))
-	binary.BigEndian.PutUint64(stored, uint64(time.Now().Add(ttl).UnixMilli())) //nolint:gosec // read back the same way
+	binary.BigEndian.PutUint64(stored, uint64(time.Now().Add(ttl).UnixMilli()))
 	return w.s.storage.Store(ctx, w.key, append(stored, record...))
 }
 

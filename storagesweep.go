@@ -58,7 +58,7 @@ func (s *StorageStore) sweepDue(ctx context.Context) error {
 	if err := s.sweepExpired(ctx); err != nil {
 		return err
 	}
-	return s.storage.Store(ctx, sweptKey, binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli()))) //nolint:gosec // read back the same way
+	return s.storage.Store(ctx, sweptKey, binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())))
 }
 
 // sweepExpired looks at every record and deletes those that have expired.

@@ -58,6 +58,9 @@ func certificate(t *testing.T, name string) pair {
 // TestSecured: TLS with certificates of both sides, a user with a password and
 // no more rights than the documentation says, and another database.
 func TestSecured(t *testing.T) {
+	if text, err := os.ReadFile("../docs/scaling.md"); err != nil || !strings.Contains(string(text), rights+"\n") {
+		t.Errorf("docs/scaling.md says something else about the rights; %v", err)
+	}
 	folder := t.TempDir()
 	for name, p := range map[string]pair{"server": certificate(t, "redis.test"), "client": certificate(t, "client")} {
 		for suffix, text := range map[string]string{".pem": p.certificate, ".key": p.key} {

@@ -130,7 +130,7 @@ func put(b *bolt.Bucket, id string, record []byte, ttl time.Duration) error {
 	if ttl <= 0 {
 		return errors.New("the record would have expired before it was written")
 	}
-	value := binary.BigEndian.AppendUint64(nil, uint64(time.Now().Add(ttl).UnixMilli())) //nolint:gosec // read back the same way
+	value := binary.BigEndian.AppendUint64(nil, uint64(time.Now().Add(ttl).UnixMilli()))
 	return b.Put([]byte(id), append(value, record...))
 }
 
