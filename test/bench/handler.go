@@ -34,7 +34,7 @@ func NewHandler(matcher string) (*Handler, error) {
 	}
 	ctx, cancel := caddy.NewContext(configured)
 	h := &Handler{provider: provider, server: new(caddyhttp.Server), cancel: cancel}
-	module, err := ctx.LoadModuleByID("http.handlers.truelayer", HandlerConfig(provider.URL, 100_000, matcher))
+	module, err := ctx.LoadModuleByID("http.handlers.truelayer", HandlerConfig(provider.URL, MemoryStore(100_000), matcher))
 	if err != nil {
 		h.Close()
 		return nil, err

@@ -1,6 +1,6 @@
 // Package bench measures what the module costs. Its benchmarks look at the
 // handler and at the memory store alone; the command in load puts a running
-// Caddy with the module beside one without it.
+// Caddy with the module beside one without it, with every store.
 //
 //	go test -run='^$' -bench=. ./test/bench
 //	go run ./test/bench/load
@@ -72,15 +72,21 @@ func (p *Provider) Close() {
 	p.simulator = nil
 }
 
+// MemoryStore is the configuration of a memory store with room for so many
+// records. Each login takes two.
+func MemoryStore(records int) json.RawMessage {
+	return json.RawMessage(fmt.Sprintf(`{"type": "memory", "max_sessions": %d}`, records))
+}
+
 // HandlerConfig is the handler's configuration in a site whose logins go to
-// the auth server. Each login takes two of the records. So many scopes make
-// the access token as long as the real ones, about 1.5 KB.
-func HandlerConfig(authServer string, records int, matcher string) json.RawMessage {
+// the auth server and whose sessions are kept in the store. So many scopes
+// make the access token as long as the real ones, about 1.5 KB.
+func HandlerConfig(authServer string, store json.RawMessage, matcher string) json.RawMessage {
 	config := fmt.Sprintf(`{
 		"client_id": %q, "client_secret": %q, "redirect_uri": %q, "auth_server": %q,
 		"scopes": ["verification", "info", "accounts", "balance", "cards", "transactions", "direct_debits", "standing_orders", "offline_access"],
-		"environment": "sandbox", "store": {"type": "memory", "max_sessions": %d}`,
-		ClientID, ClientSecret, RedirectURI, authServer, records)
+		"environment": "sandbox", "store": %s`,
+		ClientID, ClientSecret, RedirectURI, authServer, store)
 	if matcher != "" {
 		config += fmt.Sprintf(`, "match": [{"path": [%q]}]`, matcher)
 	}

@@ -20,7 +20,9 @@ func measureAnonymous(ctx context.Context, o *options, t *table) error {
 		return err
 	}
 	defer provider.stop()
-	site, err := start(ctx, roleTruelayer, o.procs, caddyRole{AuthServer: provider.Address, Upstream: "127.0.0.1:1", Records: 1000})
+	site, err := start(ctx, roleTruelayer, o.procs, caddyRole{
+		AuthServer: provider.Address, Upstream: "127.0.0.1:1", Store: bench.MemoryStore(1000),
+	})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-truelayer/caddy-truelayer"
+	_ "github.com/caddy-truelayer/caddy-truelayer/redisstore"
 	"github.com/caddy-truelayer/caddy-truelayer/test/bench"
 )
 
@@ -29,8 +30,8 @@ type caddyRole struct {
 	// AuthServer is caddy-truelayer's provider. Without one it has its own in
 	// the same process, for as long as it is being filled.
 	AuthServer string
-	// Records bounds caddy-truelayer's store.
-	Records int
+	// Store is the configuration of caddy-truelayer's store.
+	Store json.RawMessage
 }
 
 func playBare(config []byte, _ *http.ServeMux) (address string, stop func(), err error) {
@@ -58,7 +59,7 @@ func playTruelayer(config []byte, control *http.ServeMux) (address string, stop 
 		})
 	}
 	var handler map[string]any
-	if err := json.Unmarshal(bench.HandlerConfig(provider.URL, role.Records, ""), &handler); err != nil {
+	if err := json.Unmarshal(bench.HandlerConfig(provider.URL, role.Store, ""), &handler); err != nil {
 		return "", nil, err
 	}
 	handler["handler"] = "truelayer"
@@ -75,17 +76,26 @@ func startCaddy(handlers string) (address string, stop func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
-		if err := os.Setenv(name, data); err != nil {
-			return "", nil, err
-		}
+	stop = func() {
+		_ = caddy.Stop()
+		_ = os.RemoveAll(data)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if address, err = freeAddress(); err == nil {
+		err = loadCaddy(data, address, handlers)
+	}
 	if err != nil {
+		stop()
 		return "", nil, err
 	}
-	address = listener.Addr().String()
-	_ = listener.Close() // Caddy opens it again
+	return address, stop, nil
+}
+
+func loadCaddy(data, address, handlers string) error {
+	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
+		if err := os.Setenv(name, data); err != nil {
+			return err
+		}
+	}
 	config := fmt.Sprintf(`{
 		"admin": {"disabled": true, "config": {"persist": false}},
 		"logging": {"logs": {"default": {"level": "ERROR"}}},
@@ -95,13 +105,17 @@ func startCaddy(handlers string) (address string, stop func(), err error) {
 			"routes": [{"handle": %s}]
 		}}}}
 	}`, data, address, handlers)
-	if err := caddy.Load([]byte(config), true); err != nil {
-		return "", nil, err
+	return caddy.Load([]byte(config), true)
+}
+
+// freeAddress is a port that nobody listens on: Caddy and Redis open theirs
+// themselves.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
 	}
-	return address, func() {
-		_ = caddy.Stop()
-		_ = os.RemoveAll(data)
-	}, nil
+	return listener.Addr().String(), listener.Close()
 }
 
 // serveFill logs visitors in and answers with their cookies, one a line. The

@@ -30,75 +30,106 @@ func measureHandler(_ context.Context, _ *options, t *table) error {
 	return nil
 }
 
-// measureDuel is Caddy with the module against Caddy without.
-func measureDuel(ctx context.Context, o *options, t *table) error {
-	upstream, err := start(ctx, roleUpstream, 1, nil)
-	if err != nil {
-		return err
-	}
-	defer upstream.stop()
-	ours, err := startFilled(ctx, o, upstream, 1000)
-	if err != nil {
-		return err
-	}
-	defer ours.process.stop()
-	token, err := fetchToken(ctx, ours)
-	if err != nil {
-		return err
-	}
-	// two that are the same show what the duel itself gets wrong
-	var bare [2]*contender
-	for i := range bare {
-		process, err := start(ctx, roleBare, o.procs, caddyRole{Upstream: upstream.Address, Token: token})
+// duelWith is a Caddy with the module and a store against a Caddy without.
+func duelWith(store string) measurement {
+	return func(ctx context.Context, o *options, t *table) error {
+		upstream, err := start(ctx, roleUpstream, 1, nil)
 		if err != nil {
 			return err
 		}
-		defer process.stop()
-		bare[i] = &contender{process: process}
-		// requests as long as ours, with a cookie that is the application's
-		for _, cookie := range ours.cookies {
-			bare[i].cookies = append(bare[i].cookies, strings.Replace(cookie, "truelayer", "something", 1))
+		defer upstream.stop()
+		b, err := openBacking(ctx, o, store, 4*o.visitors)
+		if err != nil {
+			return err
 		}
+		defer b.stop()
+		ours, err := startFilled(ctx, o, upstream, b, o.visitors)
+		if err != nil {
+			return err
+		}
+		defer ours.process.stop()
+		token, err := fetchToken(ctx, ours)
+		if err != nil {
+			return err
+		}
+		// two that are the same show what the duel itself gets wrong
+		var bare [2]*contender
+		for i := range bare {
+			if bare[i], err = startBare(ctx, upstream, o.procs, token, ours.cookies); err != nil {
+				return err
+			}
+			defer bare[i].process.stop()
+		}
+		same, err := duel(ctx, o, bare[0], bare[1])
+		if err != nil {
+			return err
+		}
+		ratios, err := duel(ctx, o, ours, bare[0])
+		if err != nil {
+			return err
+		}
+		t.addDuel(store, o.visitors, ratios, same)
+		if store == storeMemory {
+			t.note("length of the access token", fmt.Sprintf("%d bytes", len(token)-len("Bearer ")))
+		}
+		return profile(ctx, o, store, ours, bare[0])
 	}
-	same, err := duel(ctx, o, bare[0], bare[1])
-	if err != nil {
-		return err
-	}
-	ratios, err := duel(ctx, o, ours, bare[0])
-	if err != nil {
-		return err
-	}
-	t.addDuel(ratios, same)
-	t.note("length of the access token", fmt.Sprintf("%d bytes", len(token)-len("Bearer ")))
-	return profile(ctx, o, ours, bare[0])
 }
 
 // addDuel adds the rows of a duel with a bare reverse_proxy, and of one
 // between two of those.
-func (t *table) addDuel(ratios, same []ratio) {
+func (t *table) addDuel(store string, visitors int, ratios, same []ratio) {
 	throughput := func(r ratio) float64 { return r.throughput }
 	cpu := func(r ratio) float64 { return r.cpu }
 	rate, spent := spreadOf(ratios, throughput), spreadOf(ratios, cpu)
-	t.add("requests per second, of those of a bare reverse_proxy", "at least 0.98", rate.String(), rate.median >= 0.98)
-	t.add("CPU per request, of that of a bare reverse_proxy", "at most 1.03", spent.String(), spent.median <= 1.03)
-	t.note("99th percentile of the time to the answer, of that of a bare reverse_proxy",
+	with := with(store)
+	if store != storeMemory { // how many decides what is at hand and what has to be fetched
+		with += fmt.Sprintf(" and %d visitors", visitors)
+	}
+	rates := "requests per second" + with + ", of those of a bare reverse_proxy"
+	costs := "CPU per request" + with + ", of that of a bare reverse_proxy"
+	if store == storeMemory {
+		t.add(rates, "at least 0.98", rate.String(), rate.median >= 0.98)
+		t.add(costs, "at most 1.03", spent.String(), spent.median <= 1.03)
+	} else {
+		t.add(rates, "at least 0.93", rate.String(), rate.median >= 0.93)
+		t.note(costs, spent.String())
+	}
+	t.note("99th percentile of the time to the answer"+with+", of that of a bare reverse_proxy",
 		spreadOf(ratios, func(r ratio) float64 { return r.p99 }).String())
 	t.note("for comparison, one bare reverse_proxy against another: requests per second; CPU per request",
 		spreadOf(same, throughput).String()+"; "+spreadOf(same, cpu).String())
 	base := spreadOf(ratios, func(r ratio) float64 { return r.base })
 	t.note("CPU per request of a bare reverse_proxy, which those ratios are of",
 		fmt.Sprintf("%.0f µs (%.0f to %.0f)", base.median, base.least, base.greatest))
+	if store == storeRedis {
+		t.note("CPU of Redis for each of our requests", spreadOf(ratios, func(r ratio) float64 { return r.redis }).micros())
+		t.note("reads of Redis for each of our requests; few as long as Caddy remembers its visitors, and two for each write",
+			spreadOf(ratios, func(r ratio) float64 { return r.reads }).String())
+	}
 }
 
-// startFilled starts a Caddy with the module and signs visitors in.
-func startFilled(ctx context.Context, o *options, upstream *process, sessions int) (*contender, error) {
-	// twice what is needed: each login takes two records
-	role := caddyRole{Upstream: upstream.Address, Records: 4 * sessions}
-	p, err := start(ctx, roleTruelayer, o.procs, role)
+// startBare starts a Caddy without the module. Its requests are as long as
+// ours, with a cookie that is the application's.
+func startBare(ctx context.Context, upstream *process, procs int, token string, cookies []string) (*contender, error) {
+	p, err := start(ctx, roleBare, procs, caddyRole{Upstream: upstream.Address, Token: token})
 	if err != nil {
 		return nil, err
 	}
 	c := &contender{process: p}
+	for _, cookie := range cookies {
+		c.cookies = append(c.cookies, strings.Replace(cookie, "truelayer", "something", 1))
+	}
+	return c, nil
+}
+
+// startFilled starts a Caddy with the module and signs visitors in.
+func startFilled(ctx context.Context, o *options, upstream *process, b *backing, sessions int) (*contender, error) {
+	p, err := start(ctx, roleTruelayer, o.procs, caddyRole{Upstream: upstream.Address, Store: b.store})
+	if err != nil {
+		return nil, err
+	}
+	c := &contender{process: p, redis: b.redis}
 	if err := c.signIn(ctx, sessions); err != nil {
 		p.stop()
 		return nil, err

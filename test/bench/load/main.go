@@ -5,7 +5,8 @@
 //
 // Everything that is measured is a process of its own, so that the processor
 // time of each is known. They are this command again, as "load role <name>".
-// It needs Linux, for /proc.
+// It needs Linux, for /proc. The parts with Redis start a redis-server on a free
+// port, which has to be installed and ends with them.
 package main
 
 import (
@@ -28,24 +29,38 @@ type options struct {
 	roundTime   time.Duration
 	connections int
 	procs       int
+	visitors    int
 	sessions    int
 	anonymous   int
 	logins      int
 	only        string
 	profiles    string
+	aof         bool
 }
+
+// measurement measures something and adds it to the table.
+type measurement func(context.Context, *options, *table) error
 
 // parts are what can be measured, in this order.
 var parts = []struct {
 	name    string
-	measure func(context.Context, *options, *table) error
+	measure measurement
 }{
 	{"handler", measureHandler},
-	{"duel", measureDuel},
-	{"login", measureLogin},
+	{"duel", duelWith(storeMemory)},
+	{"duel-storage", duelWith(storeStorage)},
+	{"duel-redis", duelWith(storeRedis)},
+	{"nodes", measureNodes},
+	{"login", loginWith(storeMemory)},
+	{"login-storage", loginWith(storeStorage)},
+	{"login-redis", loginWith(storeRedis)},
 	{"anonymous", measureAnonymous},
 	{"scale", measureScale},
+	{"memory-redis", measureRedisMemory},
 	{"sweep", measureSweep},
+	{"get", measureGets},
+	{"write", measureWrites},
+	{"lock", measureLocks},
 }
 
 func main() {
@@ -75,18 +90,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.DurationVar(&o.roundTime, "round-time", 5*time.Second, "how `long` a round lasts")
 	flags.IntVar(&o.connections, "connections", 16, "`connections` to each side of a duel")
 	flags.IntVar(&o.procs, "procs", 2, "GOMAXPROCS of each Caddy; all of them and the load share the machine")
-	flags.IntVar(&o.sessions, "sessions", 100_000, "`sessions` of the large store")
+	flags.IntVar(&o.visitors, "visitors", 1000, "`sessions` that a duel and the nodes are used with")
+	flags.IntVar(&o.sessions, "sessions", 100_000, "`sessions` of a large store")
 	flags.IntVar(&o.anonymous, "anonymous", 100_000, "`requests` without a session")
 	flags.IntVar(&o.logins, "logins", 3_000, "`logins` whose cost is measured")
 	flags.StringVar(&o.only, "only", "", "comma-separated `parts`: "+strings.Join(partNames(), ", ")+" (default all)")
 	flags.StringVar(&o.profiles, "profiles", "", "`directory` for CPU profiles of both sides of the duel with a bare reverse_proxy")
+	flags.BoolVar(&o.aof, "aof", false, "let Redis keep an append-only file")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q: give flags only", flags.Arg(0))
 	}
-	if o.rounds < 1 || o.connections < 1 || o.procs < 1 || o.sessions < 1 || o.anonymous < 1 || o.logins < 1 {
+	if min(o.rounds, o.connections, o.procs, o.visitors, o.sessions, o.anonymous, o.logins) < 1 {
 		return errors.New("every number has to be 1 or more")
 	}
 	wanted := partNames()

@@ -22,6 +22,8 @@ type process struct {
 
 	command *exec.Cmd
 	stdin   io.Closer
+	// pid is the process whose processor time counts as the role's.
+	pid int
 }
 
 // start runs a role with at most procs processors and waits until it is ready.
@@ -41,8 +43,8 @@ func start(ctx context.Context, role string, procs int, config any) (*process, e
 	if err != nil {
 		return nil, err
 	}
-	command.Cancel = stdin.Close // in place of a kill, so that it tidies up
-	command.WaitDelay = 10 * time.Second
+	command.Cancel = stdin.Close    // in place of a kill, so that it tidies up
+	command.WaitDelay = time.Minute // there may be many files to remove
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -50,7 +52,7 @@ func start(ctx context.Context, role string, procs int, config any) (*process, e
 	if err := command.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{command: command, stdin: stdin}
+	p := &process{command: command, stdin: stdin, pid: command.Process.Pid}
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, p)
@@ -103,9 +105,12 @@ func (p *process) ask(ctx context.Context, path string, query url.Values, answer
 const tick = 10 * time.Millisecond
 
 // cpu is the processor time that the process has used, in its own code and in
-// the kernel's for it.
+// the kernel's for it. No process has used none.
 func (p *process) cpu() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.command.Process.Pid))
+	if p == nil {
+		return 0, nil
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
 	if err != nil {
 		return 0, err
 	}
@@ -113,7 +118,7 @@ func (p *process) cpu() (time.Duration, error) {
 	_, rest, _ := strings.Cut(string(text), ") ")
 	fields := strings.Fields(rest)
 	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat has another form than expected", p.command.Process.Pid)
+		return 0, fmt.Errorf("/proc/%d/stat has another form than expected", p.pid)
 	}
 	var ticks int64
 	for _, field := range fields[11:13] { // utime and stime

@@ -14,7 +14,7 @@ import (
 // profile keeps CPU profiles of both contenders in the directory, if there is
 // one, while a duel of theirs runs that does not count: what a profile costs
 // is not the contenders' doing.
-func profile(ctx context.Context, o *options, one, other *contender) error {
+func profile(ctx context.Context, o *options, store string, one, other *contender) error {
 	if o.profiles == "" {
 		return nil
 	}
@@ -24,7 +24,7 @@ func profile(ctx context.Context, o *options, one, other *contender) error {
 		errs  [3]error
 	)
 	for i, c := range []*contender{one, other} {
-		file := filepath.Join(o.profiles, []string{"truelayer", "bare"}[i]+".cpu")
+		file := filepath.Join(o.profiles, []string{"truelayer-" + store, "bare-" + store}[i]+".cpu")
 		sides.Go(func() { errs[i] = c.process.profile(ctx, file, length) })
 	}
 	short := *o

@@ -23,6 +23,9 @@ const (
 	roleUpstream  = "upstream"        // the application behind both
 	roleProvider  = "provider"        // TrueLayer
 	roleSweep     = "sweep"           // a memory store and its reader
+	roleStore     = "store"           // a store alone
+	roleFiles     = "files"           // a directory that goes with it
+	roleRedis     = "redis"           // a Redis server
 )
 
 // play plays a role until stdin ends: whoever started it is gone then.
@@ -33,6 +36,9 @@ func play(ctx context.Context, role string, config []byte) error {
 		roleUpstream:  playUpstream,
 		roleProvider:  playProvider,
 		roleSweep:     playSweep,
+		roleStore:     playStore,
+		roleFiles:     playFiles,
+		roleRedis:     playRedis,
 	}
 	begin, ok := roles[role]
 	if !ok {

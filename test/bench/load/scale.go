@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"github.com/caddy-truelayer/caddy-truelayer/test/bench"
 )
 
 // measureScale is a Caddy with many sessions against one with few. Both are
@@ -16,7 +18,9 @@ func measureScale(ctx context.Context, o *options, t *table) error {
 		return err
 	}
 	defer upstream.stop()
-	p, err := start(ctx, roleTruelayer, o.procs, caddyRole{Upstream: upstream.Address, Records: 4 * o.sessions})
+	// twice what is needed: each login takes two records
+	role := caddyRole{Upstream: upstream.Address, Store: bench.MemoryStore(4 * o.sessions)}
+	p, err := start(ctx, roleTruelayer, o.procs, role)
 	if err != nil {
 		return err
 	}
@@ -32,7 +36,7 @@ func measureScale(ctx context.Context, o *options, t *table) error {
 	if err := p.ask(ctx, "/memory", nil, &after); err != nil {
 		return err
 	}
-	small, err := startFilled(ctx, o, upstream, few)
+	small, err := startFilled(ctx, o, upstream, &backing{store: bench.MemoryStore(4 * few)}, few)
 	if err != nil {
 		return err
 	}

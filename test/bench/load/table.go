@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 )
 
 // table is what is printed in the end.
@@ -40,9 +43,10 @@ func (t *table) write(out io.Writer) {
 // spread is a median with the least and the greatest of the values.
 type spread struct{ median, least, greatest float64 }
 
-func spreadOf(ratios []ratio, field func(ratio) float64) spread {
-	values := make([]float64, len(ratios))
-	for i, r := range ratios {
+// spreadOf is that of a field of what each round brought.
+func spreadOf[T any](rounds []T, field func(T) float64) spread {
+	values := make([]float64, len(rounds))
+	for i, r := range rounds {
 		values[i] = field(r)
 	}
 	slices.Sort(values)
@@ -51,6 +55,20 @@ func spreadOf(ratios []ratio, field func(ratio) float64) spread {
 
 func (s spread) String() string {
 	return fmt.Sprintf("%.3f (%.3f to %.3f)", s.median, s.least, s.greatest)
+}
+
+// micros is a spread of microseconds.
+func (s spread) micros() string {
+	return fmt.Sprintf("%.3g µs (%.3g to %.3g)", s.median, s.least, s.greatest)
+}
+
+// brief is a time with three digits.
+func brief(d time.Duration) string {
+	unit := time.Nanosecond
+	for d >= 1000*unit {
+		unit *= 10
+	}
+	return d.Round(unit).String()
 }
 
 // machine describes where the figures come from.
@@ -73,7 +91,30 @@ func machine() string {
 			}
 		}
 	}
-	return fmt.Sprintf("%d cores of %s, %s of memory, Linux %s, %s, Caddy %s",
-		runtime.NumCPU(), field("/proc/cpuinfo", "model name"), field("/proc/meminfo", "MemTotal"),
-		strings.TrimSpace(string(kernel)), runtime.Version(), caddyVersion)
+	// "Redis server v=7.0.15 sha=00000000:0 …"
+	redis := ""
+	text, _ := exec.Command("redis-server", "--version").Output()
+	if _, rest, ok := strings.Cut(string(text), " v="); ok {
+		version, _, _ := strings.Cut(rest, " ")
+		redis = ", Redis " + version
+	}
+	return fmt.Sprintf("%d cores of %s, %s of memory, temporary files on %s, Linux %s, %s, Caddy %s",
+		runtime.NumCPU(), field("/proc/cpuinfo", "model name"), field("/proc/meminfo", "MemTotal"), fileSystem(os.TempDir()),
+		strings.TrimSpace(string(kernel)), runtime.Version(), caddyVersion) + redis
+}
+
+// fileSystem is the type of the one that a directory is on.
+func fileSystem(directory string) string {
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	longest, kind := "", "unknown"
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line) // device, where, type, …
+		if len(fields) < 3 || len(fields[1]) < len(longest) {
+			continue
+		}
+		if below, err := filepath.Rel(fields[1], directory); err == nil && filepath.IsLocal(below) {
+			longest, kind = fields[1], fields[2]
+		}
+	}
+	return kind
 }
