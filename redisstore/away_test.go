@@ -113,7 +113,7 @@ func TestOutage(t *testing.T) {
 	}
 	look := func(now time.Time) (looking int) {
 		for range 100 {
-			if o.enter(now) == nil {
+			if !o.known() || o.look(now) == nil {
 				looking++
 			}
 		}

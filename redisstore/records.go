@@ -37,7 +37,10 @@ const (
 // What is between the braces decides which node of a cluster has it, so that
 // the id's lock is there too: Get's promise holds for what one node says.
 func (s *Store) key(id string) string {
-	return s.KeyPrefix + ":{" + base64.RawURLEncoding.EncodeToString([]byte(id)) + "}"
+	var buf [128]byte
+	key := append(append(buf[:0], s.KeyPrefix...), ":{"...)
+	key = base64.RawURLEncoding.AppendEncode(key, []byte(id))
+	return string(append(key, '}'))
 }
 
 // Get implements truelayer.TokenStore.
@@ -132,8 +135,10 @@ type connector func(context.Context) (rueidis.Client, error)
 
 // client returns the connections, unless the server is known to be away.
 func (s *Store) client(ctx context.Context) (rueidis.Client, error) {
-	if err := s.server.outage.enter(time.Now()); err != nil {
-		return nil, err
+	if s.server.outage.known() {
+		if err := s.server.outage.look(time.Now()); err != nil {
+			return nil, err
+		}
 	}
 	return s.connection(ctx)
 }

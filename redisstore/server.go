@@ -84,11 +84,12 @@ const (
 
 var errAway = errors.New("redis has not answered lately; it is asked again a few times a second")
 
-// enter reports errAway unless the server is there or this call is to look.
-func (o *outage) enter(now time.Time) error {
-	if o.failures.Load() < toleratedFailures {
-		return nil
-	}
+// known reports whether the server is known to be away.
+func (o *outage) known() bool { return o.failures.Load() >= toleratedFailures }
+
+// look returns errAway, unless this call is to look whether the server is
+// back.
+func (o *outage) look(now time.Time) error {
 	next := o.next.Load()
 	if now.UnixNano() < next || !o.next.CompareAndSwap(next, now.Add(lookInterval).UnixNano()) {
 		return errAway
