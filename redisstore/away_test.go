@@ -85,7 +85,7 @@ func TestReplaceDuringOutage(t *testing.T) {
 	if err := s.Create(t.Context(), "id", []byte("old"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	s.server.outage.failures.Store(toleratedFailures)
+	s.server.outage.failures.Store(toleratedOfServer)
 	s.server.outage.next.Store(time.Now().Add(time.Hour).UnixNano())
 	if _, err := s.Get(t.Context(), "id"); !errors.Is(err, errAway) {
 		t.Errorf("get: got error %v, want %v", err, errAway)
@@ -100,10 +100,10 @@ func TestReplaceDuringOutage(t *testing.T) {
 
 // TestOutage: of many who ask while the server is away, one at a time looks.
 func TestOutage(t *testing.T) {
-	var o outage
+	o := outage{tolerated: toleratedOfServer}
 	now := time.Now()
 	begun := 0
-	for range 2 * toleratedFailures {
+	for range 2 * toleratedOfServer {
 		if o.silent(now) {
 			begun++
 		}
@@ -203,7 +203,7 @@ func TestCancelledWaits(t *testing.T) {
 	defer redis.Thaw()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	for range 2 * toleratedFailures {
+	for range 2 * toleratedOfServer {
 		wg.Go(func() {
 			if err := s.Delete(ctx, "id"); !errors.Is(err, context.Canceled) {
 				t.Errorf("got error %v, want %v", err, context.Canceled)

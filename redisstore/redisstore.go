@@ -154,7 +154,7 @@ func (s *Store) Provision(ctx caddy.Context) error {
 	}
 	key := target.identity()
 	value, _, err := servers.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return &server{option: option, timeout: target.Timeout}, nil
+		return newServer(target, option), nil
 	})
 	if err != nil {
 		return err

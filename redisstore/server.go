@@ -26,6 +26,14 @@ type server struct {
 	outage     outage
 }
 
+func newServer(t target, option rueidis.ClientOption) *server {
+	s := &server{option: option, timeout: t.Timeout, outage: outage{tolerated: toleratedOfServer}}
+	if t.Cluster {
+		s.outage.tolerated = toleratedOfCluster
+	}
+	return s
+}
+
 // retirement is how long a server that no configuration uses any more goes on
 // answering the requests that were under way. None of them needs it longer.
 const retirement = 2 * time.Minute
@@ -70,22 +78,26 @@ func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 // in place of waiting for it, and only one now and then looks whether it is
 // back, so that those who waited do not all come at the same moment.
 type outage struct {
-	// failures counts calls without an answer since the last one with one. In
-	// a cluster of which one node is away the others' answers keep it low.
+	// failures counts calls without an answer since the last one with one.
 	failures atomic.Int32
+	// tolerated is how many of them are no outage yet. In a cluster of which one
+	// node is away the others' answers come between them, sooner or later.
+	tolerated int32
 	// next is when somebody looks, in Unix nanoseconds.
 	next atomic.Int64
 }
 
 const (
-	toleratedFailures = 5
-	lookInterval      = 200 * time.Millisecond
+	toleratedOfServer  = 5
+	toleratedOfCluster = 50
+
+	lookInterval = 200 * time.Millisecond
 )
 
 var errAway = errors.New("redis has not answered lately; it is asked again a few times a second")
 
 // known reports whether the server is known to be away.
-func (o *outage) known() bool { return o.failures.Load() >= toleratedFailures }
+func (o *outage) known() bool { return o.failures.Load() >= o.tolerated }
 
 // look returns errAway, unless this call is to look whether the server is
 // back.
@@ -99,14 +111,14 @@ func (o *outage) look(now time.Time) error {
 
 // answered notes an answer, and reports whether it ended an outage.
 func (o *outage) answered() bool {
-	return o.failures.Load() > 0 && o.failures.Swap(0) >= toleratedFailures
+	return o.failures.Load() > 0 && o.failures.Swap(0) >= o.tolerated
 }
 
 // silent notes that no answer came, and reports whether an outage begins.
 func (o *outage) silent(now time.Time) bool {
 	failures := o.failures.Add(1)
-	if failures == toleratedFailures {
+	if failures == o.tolerated {
 		o.next.Store(now.Add(lookInterval).UnixNano())
 	}
-	return failures == toleratedFailures
+	return failures == o.tolerated
 }
