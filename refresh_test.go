@@ -213,6 +213,7 @@ func TestConsentTimeIsUp(t *testing.T) {
 	v := signedIn(t, b)
 	b.clock.advance(29 * time.Minute)
 	v.token(t, b)
+	b.awaitRefresh(t, 1)
 	b.clock.advance(time.Minute)
 	tellsOnce(t, b, v)
 }
