@@ -56,9 +56,11 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		providers           <provider...>
 //		provider_id         <id>
 //		auth_param          <name> <value>
+//		issuer              <URL>
 //		disable_pkce
 //		token_header        <field> [<scheme>]
 //		verify_access_token <jwks URL>
+//		allow_origins       <origin...>
 //		cookie_name         <name>
 //		idle_timeout        <duration>
 //		max_lifetime        <duration>
@@ -174,6 +176,23 @@ var options = map[string]func(*Handler, *caddyfile.Dispenser) error{
 			return err
 		}
 		return checkServerURL("verify_access_token", h.VerifyAccessToken)
+	},
+	"issuer": func(h *Handler, d *caddyfile.Dispenser) error {
+		if err := oneArg(d, &h.Issuer); err != nil {
+			return err
+		}
+		return checkIssuer(h.Issuer)
+	},
+	"allow_origins": func(h *Handler, d *caddyfile.Dispenser) error {
+		if err := words(d, &h.AllowOrigins); err != nil {
+			return err
+		}
+		for _, origin := range h.AllowOrigins {
+			if err := checkOrigin(origin); err != nil {
+				return err
+			}
+		}
+		return nil
 	},
 	"cookie_name": func(h *Handler, d *caddyfile.Dispenser) error {
 		if err := oneArg(d, &h.CookieName); err != nil {

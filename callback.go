@@ -27,7 +27,7 @@ const (
 // authorizationResponse is what the auth server sends back through the
 // browser (RFC 6749 section 4.1.2): a code, or an error.
 type authorizationResponse struct {
-	code, state, err, description string
+	code, state, err, description, issuer string
 }
 
 // readAuthorizationResponse parses a callback's query. A parameter given twice
@@ -50,6 +50,7 @@ func readAuthorizationResponse(query string) (authorizationResponse, bool) {
 		state:       values.Get("state"),
 		err:         values.Get("error"),
 		description: values.Get("error_description"),
+		issuer:      values.Get("iss"),
 	}
 	valid := (a.code == "") != (a.err == "") && len(a.code) <= maxCode && len(a.state) <= maxCode
 	for i := range len(a.code) {
@@ -70,6 +71,11 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return h.fail(w, r, failure{reason: callbackMalformed})
 	}
+	if response.issuer != "" && response.issuer != h.Issuer {
+		// two auth servers, one of which hands a visitor on to the other's
+		// client (RFC 9207 section 2.4); it is checked when it comes
+		return h.fail(w, r, failure{reason: issuerMismatch})
+	}
 	l := h.findLogin(r, response.state)
 	if response.err != "" {
 		return h.declined(w, r, response, l)
@@ -83,7 +89,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	case h.now().Sub(l.started) > loginLifetime:
 		return h.orphan(w, r, loginExpired, l.returnTo)
 	}
-	result, err := h.auth.exchangeOnce(r.Context(), h.claimID(l.state), func(ctx context.Context) (any, error) {
+	result, err := h.auth.exchangeOnce(r.Context(), h.claimID(l.state), clientNetwork(r), func(ctx context.Context) (any, error) {
 		return h.exchange(ctx, l, response.code)
 	})
 	if r.Context().Err() != nil {

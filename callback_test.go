@@ -174,3 +174,28 @@ func FuzzCallbackQuery(f *testing.F) {
 		}
 	})
 }
+
+// TestKeyRotation: a key that is not in the set makes it be fetched again, once
+// a minute at most.
+func TestKeyRotation(t *testing.T) {
+	b := newBench(t, func(h *Handler) {
+		h.VerifyAccessToken = h.AuthServer + "/.well-known/openid-configuration/jwks"
+	})
+	signedIn(t, b)
+	b.sim.RotateKeys()
+	for range 5 {
+		v := visitor{}
+		if a, _ := v.ask(t, b.Handler, v.depart(t, b, "/page")); a.Code != http.StatusServiceUnavailable || a.Header().Get("Retry-After") != "60" {
+			t.Errorf("status %d, %v", a.Code, a.Header())
+		}
+	}
+	if n := b.sim.Calls(simulator.JWKS); n != 1 {
+		t.Errorf("the key set was fetched %d times within a minute", n)
+	}
+	b.clock.advance(time.Minute)
+	signedIn(t, b)
+	signedIn(t, b)
+	if n := b.sim.Calls(simulator.JWKS); n != 2 {
+		t.Errorf("the key set was fetched %d times", n)
+	}
+}

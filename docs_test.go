@@ -83,7 +83,7 @@ func validate(t *testing.T, text string) {
 	}
 }
 
-var documents = []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/scaling.md", "docs/benchmarks.md"}
+var documents = []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/scaling.md", "docs/benchmarks.md", "docs/dependencies.md"}
 
 // TestDocumentsCaddyfiles: each Caddyfile in the documents can be loaded. A
 // block that begins with the directive is put into a site.
@@ -166,5 +166,38 @@ func TestLinksInDocuments(t *testing.T) {
 				t.Errorf("%s links to %s: %v", document, match[1], err)
 			}
 		}
+	}
+}
+
+// TestDependencies: docs/dependencies.md has a reason for every module that is
+// imported, and for no other.
+func TestDependencies(t *testing.T) {
+	files := []string{"go.mod"}
+	nested, err := filepath.Glob("test/*/go.mod")
+	if err != nil || len(nested) == 0 {
+		t.Fatal(nested, err)
+	}
+	required := make(map[string]bool)
+	for _, file := range append(files, nested...) {
+		for _, match := range regexp.MustCompile(`(?m)^(?:require )?\t?([a-z0-9.-]+\.[a-z]+/\S+) v\S+$`).FindAllStringSubmatch(read(t, file), -1) {
+			if match[1] != "github.com/caddy-truelayer/caddy-truelayer" {
+				required[match[1]] = true
+			}
+		}
+		// the line of a tool is a package's
+		for _, match := range regexp.MustCompile(`(?m)^\t([a-z0-9.-]+\.[a-z]+/\S+)$`).FindAllStringSubmatch(read(t, file), -1) {
+			module, _, _ := strings.Cut(match[1], "/cmd/")
+			required[module] = true
+		}
+	}
+	text := read(t, "docs/dependencies.md")
+	for _, match := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| [^|]{10,} \\| [^|]{10,} \\|$").FindAllStringSubmatch(text, -1) {
+		if !required[match[1]] {
+			t.Errorf("docs/dependencies.md has %s, which nothing requires", match[1])
+		}
+		delete(required, match[1])
+	}
+	for module := range required {
+		t.Errorf("%s is a new direct dependency: docs/dependencies.md has no reason for it", module)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,10 @@ const (
 	exchangeTimeout = 20 * time.Second
 	// maxExchanges and maxRefreshes bound what is under way to one auth server.
 	maxExchanges = 64
-	maxRefreshes = 32
+	// maxClientExchanges bounds those of one network, so that it cannot take
+	// all of them.
+	maxClientExchanges = 8
+	maxRefreshes       = 32
 	// maxTouches bounds the writes that say that a session is in use. More are
 	// dropped; the session's next request tries again.
 	maxTouches = 32
@@ -42,6 +46,7 @@ type authServer struct {
 	exchanges flights
 	refreshes flights
 	touches   flights
+	clients   shares       // of the exchanges, by network
 	landed    *cache.Cache // results of exchanges, by claim id
 	setbacks  *cache.Cache // failed refreshes, by session id
 	rejected  *cache.Cache // sessions whose token an upstream refused
@@ -181,7 +186,7 @@ func await(ctx context.Context, flight <-chan singleflight.Result) (any, error) 
 
 // exchangeOnce runs an exchange under the claim's id, or gives the result of
 // one that ended a moment ago.
-func (a *authServer) exchangeOnce(ctx context.Context, claim string, exchange func(context.Context) (any, error)) (any, error) {
+func (a *authServer) exchangeOnce(ctx context.Context, claim string, client netip.Prefix, exchange func(context.Context) (any, error)) (any, error) {
 	if result, ok := a.landed.Get(claim); ok {
 		return result, nil
 	}
@@ -189,6 +194,10 @@ func (a *authServer) exchangeOnce(ctx context.Context, claim string, exchange fu
 		if result, ok := a.landed.Get(claim); ok {
 			return result, nil
 		}
+		if !a.clients.take(client) {
+			return nil, failure{reason: tooManyLogins}
+		}
+		defer a.clients.giveBack(client)
 		result, err := exchange(ctx)
 		if err == nil {
 			a.landed.SetDefault(claim, result)

@@ -12,6 +12,7 @@ import (
 // ServeHTTP implements caddyhttp.MiddlewareHandler. A request is one of: the
 // callback, the login URL, one that is not protected, one that is.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	h.warnOfAccessLog(r)
 	// the paths are compared with the request as it arrived, so that a rewrite
 	// or handle_path before us changes nothing
 	switch arrived(r).URL.Path {
@@ -43,6 +44,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // token on it, and answers it otherwise.
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	t := h.takeOff(r, true)
+	if h.isPreflight(r) {
+		return next.ServeHTTP(w, r)
+	}
 	if t == nil {
 		return h.admit(w, r)
 	}
@@ -61,6 +65,9 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.admit(w, r)
 	case s.over(now):
 		return h.tellEnded(w, r, s)
+	}
+	if err := h.checkOrigin(r); err != nil {
+		return h.fail(w, r, failure{reason: crossSite, cause: err})
 	}
 	return h.forward(w, r, next, s, t)
 }

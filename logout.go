@@ -26,7 +26,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", "GET, POST")
 		return h.fail(w, r, failure{reason: methodNotAllowed})
 	}
-	if err := h.crossOrigin.Check(r); err != nil {
+	if err := h.checkOrigin(r); err != nil {
 		return h.fail(w, r, failure{reason: crossSite, cause: err})
 	}
 	// the browser forgets the session whatever the store says

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -103,6 +104,11 @@ type Handler struct {
 	// sets, and `response_mode`, are refused. Default: none.
 	AuthParam map[string]string `json:"auth_param,omitempty"`
 
+	// The issuer (RFC 9207) that the auth server calls itself: it has to be in
+	// the callback if that names one, and in tokens that are verified. Default:
+	// the auth server's URL.
+	Issuer string `json:"issuer,omitempty"`
+
 	// Leave PKCE (RFC 7636) out of the auth link and the exchange. TrueLayer
 	// documents PKCE for other calls than this link; turn it off only if the
 	// link is refused because of it.
@@ -118,6 +124,13 @@ type Handler struct {
 	// at the first login. Plain http only for a loopback host. Default: none,
 	// tokens are opaque.
 	VerifyAccessToken string `json:"verify_access_token,omitempty"`
+
+	// Other origins, such as `https://www.example.com`, whose pages may use a
+	// visitor's session: with methods that change something, and with WebSockets.
+	// Their preflight requests (CORS) pass, without a token. Browsers send the
+	// session to sibling subdomains' requests, so anything else from another
+	// origin is answered with 403. Default: none but the redirect URI's own.
+	AllowOrigins []string `json:"allow_origins,omitempty"`
 
 	// The name of the session cookie; the names of login cookies begin with
 	// it. With an https redirect URI `__Host-` is put before it. Default:
@@ -180,9 +193,12 @@ type Handler struct {
 	loginKeys   loginSealer
 	tokenHeader TokenHeader
 	crossOrigin *http.CrossOriginProtection
+	origins     []string // the redirect URI's and AllowOrigins
 	logger      *zap.Logger
 	repeated    *zap.Logger // for what each request would say while something is away
 	now         func() time.Time
+
+	accessLogSeen *atomic.Bool // what is to be said of it has been said
 }
 
 // TokenHeader says how the access token is written into a request.
@@ -213,6 +229,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.repeated = h.logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, 3, 0)
 	}))
+	h.accessLogSeen = new(atomic.Bool)
 	if h.now == nil {
 		h.now = time.Now
 	}
@@ -264,9 +281,8 @@ func (h *Handler) setNames(redirect *url.URL, clientID string, secret authserver
 	}
 	h.cookies = newCookieNames(h.CookieName, h.label, redirect.Scheme == "https")
 	h.loginKeys = newLoginSealer(secret, h.label)
-	h.crossOrigin = http.NewCrossOriginProtection()
-	if err := h.crossOrigin.AddTrustedOrigin(h.origin); err != nil {
-		return fmt.Errorf("redirect_uri: %w", err)
+	if err := h.setOrigins(); err != nil {
+		return err
 	}
 	h.tokenHeader = TokenHeader{http.CanonicalHeaderKey(h.TokenHeader.Field), h.TokenHeader.Scheme}
 	h.link = authserver.AuthorizationRequest{
@@ -290,7 +306,7 @@ func (h *Handler) connect(clientID string, secret authserver.Secret) error {
 	h.auth, h.connected = auth, true
 	h.client = &authserver.Client{Server: auth.Server, ID: clientID, Secret: secret, Now: h.now}
 	if h.VerifyAccessToken != "" {
-		h.verifier = authserver.NewVerifier(h.VerifyAccessToken, h.AuthServer, clientID, h.now)
+		h.verifier = authserver.NewVerifier(h.VerifyAccessToken, h.Issuer, clientID, h.now)
 	}
 	return nil
 }

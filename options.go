@@ -41,6 +41,9 @@ func (h *Handler) setDefaults() {
 		h.AuthServer = environment.authServer
 	}
 	h.AuthServer = strings.TrimSuffix(h.AuthServer, "/")
+	if h.Issuer == "" {
+		h.Issuer = h.AuthServer
+	}
 	if len(h.Scopes) == 0 {
 		h.Scopes = []string{"verification"}
 	}
@@ -80,6 +83,7 @@ func (h *Handler) checkOptions() (*url.URL, error) {
 	}
 	checks := []error{
 		checkServerURL("auth_server", h.AuthServer),
+		checkIssuer(h.Issuer),
 		checkWords("scopes", h.Scopes),
 		checkWords("providers", h.Providers),
 		h.TokenHeader.check(),
@@ -99,6 +103,9 @@ func (h *Handler) checkOptions() (*url.URL, error) {
 	}
 	if h.CookieName != "" {
 		checks = append(checks, checkCookieName(h.CookieName))
+	}
+	for _, origin := range h.AllowOrigins {
+		checks = append(checks, checkOrigin(origin))
 	}
 	for name := range h.AuthParam {
 		checks = append(checks, checkAuthParam(name))
@@ -143,6 +150,30 @@ func checkServerURL(option, s string) error {
 	}
 	if u.User != nil || u.Fragment != "" || (option == "auth_server" && (u.RawQuery != "" || u.ForceQuery)) {
 		return fmt.Errorf("%s %q has a user, a query or a fragment: remove it", option, s)
+	}
+	return nil
+}
+
+// checkIssuer checks no more than that it can be one: it is only compared.
+func checkIssuer(s string) error {
+	if u, err := url.Parse(s); err != nil || u.Host == "" || strings.ContainsAny(s, "{} ") {
+		return fmt.Errorf("issuer %q is not an absolute URL, as it stands in the iss of tokens", s)
+	}
+	return nil
+}
+
+// checkOrigin accepts an origin as browsers write it in the Origin field (RFC
+// 6454 section 6.2).
+func checkOrigin(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || s != u.Scheme+"://"+u.Host || u.Hostname() == "" || strings.ContainsAny(s, "{}*") || s != strings.ToLower(s) {
+		return fmt.Errorf("allow_origins %q is not an origin such as https://www.example.com: lowercase, without a path", s)
+	}
+	if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+		return fmt.Errorf("allow_origins %q is not https (http is accepted for a loopback host only)", s)
+	}
+	if (u.Scheme == "https" && u.Port() == "443") || (u.Scheme == "http" && u.Port() == "80") {
+		return fmt.Errorf("allow_origins %q has its scheme's own port, which browsers leave out: leave it out", s)
 	}
 	return nil
 }

@@ -33,6 +33,8 @@ const (
 	storeUnavailable      reason = "store_unavailable"
 	sessionsFull          reason = "sessions_full"
 	methodNotAllowed      reason = "method_not_allowed"
+	issuerMismatch        reason = "issuer_mismatch"
+	tooManyLogins         reason = "too_many_logins"
 )
 
 // problem is how a reason is told to people and machines.
@@ -61,6 +63,14 @@ var problems = map[reason]problem{
 	callbackMalformed: {
 		http.StatusBadRequest, zap.InfoLevel, "Nothing to do here",
 		"This address is where your bank sends you back to. It cannot be opened by itself.", "Connect your bank", 0,
+	},
+	issuerMismatch: {
+		http.StatusBadRequest, zap.WarnLevel, "Your bank could not be connected",
+		"The answer came from another service than the one that was asked, so it was not used. Please start again.", "Start again", 0,
+	},
+	tooManyLogins: {
+		http.StatusTooManyRequests, zap.InfoLevel, "Many people are signing in from your network",
+		"Your bank's answer has arrived and waits for its turn. This page tries again by itself in a moment.", "", 2,
 	},
 	loginLost: {
 		http.StatusBadRequest, zap.InfoLevel, "We lost track of this connection",
@@ -117,7 +127,7 @@ var problems = map[reason]problem{
 	},
 	crossSite: {
 		http.StatusForbidden, zap.InfoLevel, "That came from another site",
-		"To sign out, please use the button of this site.", "", 0,
+		"A page of another site has sent this request, so nothing was done. Please use the pages of this site.", "", 0,
 	},
 	storeUnavailable: {
 		http.StatusServiceUnavailable, zap.ErrorLevel, "We cannot look up your session right now",

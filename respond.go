@@ -125,7 +125,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error 
 	}
 	if retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		if f.reason == tokenUnavailable && who == navigation {
+		if (f.reason == tokenUnavailable || f.reason == tooManyLogins) && who == navigation {
 			w.Header().Set("Refresh", strconv.Itoa(retryAfter)) // a page that tries again by itself
 		}
 	}

@@ -10,13 +10,20 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 )
 
-// maxKeySet bounds the key set that is read; a real one is a few KB.
-const maxKeySet = 256 << 10
+const (
+	// maxKeySet bounds the key set that is read; a real one is a few KB.
+	maxKeySet = 256 << 10
+	// keySetInterval is how long the set is left alone after it was fetched:
+	// otherwise each token with an unknown key id, or a wrong signature, would
+	// make it be fetched again.
+	keySetInterval = time.Minute
+)
 
 // ErrKeysUnavailable says that the key set could not be had, so that nothing
 // is known about the token.
@@ -35,13 +42,14 @@ type Verifier struct {
 // makes no call.
 func NewVerifier(keySetURL, issuer, clientID string, now func() time.Time) *Verifier {
 	client := newHTTPClient()
+	transport := &keySetTransport{next: client.Transport, now: now}
 	v := &Verifier{
-		http:     &http.Client{Transport: keySetTransport{client.Transport}, Timeout: client.Timeout, CheckRedirect: client.CheckRedirect},
+		http:     &http.Client{Transport: transport, Timeout: client.Timeout, CheckRedirect: client.CheckRedirect},
 		clientID: clientID,
 	}
 	// go-oidc takes its HTTP client from a context and ignores the rest of it
 	ctx := oidc.ClientContext(context.Background(), v.http)
-	v.tokens = oidc.NewVerifier(issuer, keySet{oidc.NewRemoteKeySet(ctx, keySetURL)}, &oidc.Config{
+	v.tokens = oidc.NewVerifier(issuer, keySet{oidc.NewRemoteKeySet(ctx, keySetURL), transport}, &oidc.Config{
 		// the audience of an access token is the API; the client is checked below
 		SkipClientIDCheck:    true,
 		SupportedSigningAlgs: []string{oidc.RS256, oidc.PS256, oidc.ES256},
@@ -84,19 +92,24 @@ func (v *Verifier) Verify(ctx context.Context, access Secret) error {
 // isAccessTokenJWT looks at the header's type, which keeps other kinds of JWT
 // that the same key signs from passing as access tokens.
 func isAccessTokenJWT(raw string) bool {
+	typ := strings.TrimPrefix(strings.ToLower(readHeader(raw).Type), "application/")
+	return typ == "at+jwt"
+}
+
+// jwtHeader is what is read of a JWT's header (RFC 7515 section 4.1).
+type jwtHeader struct {
+	Type  string `json:"typ"`
+	KeyID string `json:"kid"`
+}
+
+// readHeader returns the zero header if there is none.
+func readHeader(raw string) (header jwtHeader) {
 	head, _, _ := strings.Cut(raw, ".")
 	decoded, err := base64.RawURLEncoding.DecodeString(head)
-	if err != nil {
-		return false
+	if err != nil || json.Unmarshal(decoded, &header) != nil {
+		return jwtHeader{}
 	}
-	var header struct {
-		Type string `json:"typ"`
-	}
-	if json.Unmarshal(decoded, &header) != nil {
-		return false
-	}
-	typ := strings.TrimPrefix(strings.ToLower(header.Type), "application/")
-	return typ == "at+jwt"
+	return header
 }
 
 // unavailableKey is the context key of the place where keySet reports that it
@@ -105,10 +118,17 @@ type unavailableKey struct{}
 
 // keySet tells a signature that is wrong from one that could not be checked;
 // go-oidc's verifier flattens both into text.
-type keySet struct{ remote *oidc.RemoteKeySet }
+type keySet struct {
+	remote    *oidc.RemoteKeySet
+	transport *keySetTransport
+}
 
 func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
 	payload, err := k.remote.VerifySignature(ctx, jwt)
+	if errors.Is(err, errFetchedLately) && k.transport.has(readHeader(jwt).KeyID) {
+		// its key was there, so another look would have changed nothing
+		return nil, errors.New("the signature is wrong")
+	}
 	if errors.Is(err, ErrKeysUnavailable) || (err != nil && ctx.Err() != nil) {
 		if place, ok := ctx.Value(unavailableKey{}).(*error); ok {
 			*place = fmt.Errorf("%w: %v", ErrKeysUnavailable, err)
@@ -117,11 +137,36 @@ func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error)
 	return payload, err
 }
 
-// keySetTransport bounds what go-oidc would read without end, and marks every
-// failure so that it can be told from a token that is wrong.
-type keySetTransport struct{ next http.RoundTripper }
+// keySetTransport bounds what go-oidc would read without end and how often, and
+// marks every failure so that it can be told from a token that is wrong.
+type keySetTransport struct {
+	next http.RoundTripper
+	now  func() time.Time
 
-func (t keySetTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	mu        sync.Mutex
+	notBefore time.Time       // when it may be fetched again
+	keyIDs    map[string]bool // of the set that was fetched last
+}
+
+var errFetchedLately = fmt.Errorf("%w: it was asked for a moment ago", ErrKeysUnavailable)
+
+func (t *keySetTransport) RoundTrip(req *http.Request) (resp *http.Response, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock() // go-oidc fetches once at a time anyway
+	if t.now().Before(t.notBefore) {
+		return nil, errFetchedLately
+	}
+	return t.fetch(req)
+}
+
+// has reports whether the set that was fetched last has the key.
+func (t *keySetTransport) has(keyID string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.keyIDs[keyID]
+}
+
+func (t *keySetTransport) fetch(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		return nil, errors.Join(ErrKeysUnavailable, err)
@@ -134,6 +179,19 @@ func (t keySetTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.StatusCode != http.StatusOK || len(body) > maxKeySet || !json.Valid(body) {
 		return nil, fmt.Errorf("%w: unexpected answer with status %d", ErrKeysUnavailable, resp.StatusCode)
 	}
+	var set struct {
+		Keys []struct {
+			ID string `json:"kid"`
+		} `json:"keys"`
+	}
+	if err := json.Unmarshal(body, &set); err != nil {
+		return nil, fmt.Errorf("%w: the answer is no key set", ErrKeysUnavailable)
+	}
+	t.keyIDs = make(map[string]bool, len(set.Keys))
+	for _, key := range set.Keys {
+		t.keyIDs[key.ID] = true
+	}
+	t.notBefore = t.now().Add(keySetInterval)
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }

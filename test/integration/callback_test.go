@@ -243,3 +243,52 @@ func TestSessionCookieBlocked(t *testing.T) {
 	asked := w.browser().do("GET", w.Site+"/truelayer/login", append([]string{"Cookie", strings.Join(kept, "; ")}, asNavigation...)...)
 	equal(t, "when asked for", asked.StatusCode, http.StatusSeeOther)
 }
+
+// TestCallbackIssuer: who names an issuer has to name ours (RFC 9207), also
+// with an error; TrueLayer names none.
+func TestCallbackIssuer(t *testing.T) {
+	for name, test := range map[string]struct{ options, ours string }{
+		"the auth server": {"", ""},
+		"as configured":   {"issuer https://issuer.example.com", "https://issuer.example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, plain, func(w *world) { w.Options = test.options })
+			ours := test.ours
+			if ours == "" {
+				ours = w.AuthServer
+			}
+			b := w.browser()
+			callback := w.approve(b, w.Site+"/page")
+			for _, other := range []string{"https://evil.example.com", ours + "/", strings.ToUpper(ours), "null", " "} {
+				iss := "&iss=" + url.QueryEscape(other)
+				a := b.fetch(callback + iss)
+				equal(t, other+": status", a.StatusCode, http.StatusBadRequest)
+				equal(t, other+": reason", a.problem(t)["reason"], any("issuer_mismatch"))
+				equal(t, other+": cookies", len(a.Header.Values("Set-Cookie")), 0)
+				state := query(t, callback).Get("state")
+				a = b.fetch(w.Site + "/truelayer?error=access_denied&state=" + state + iss)
+				equal(t, other+" with an error", a.StatusCode, http.StatusBadRequest)
+			}
+			equal(t, "twice", b.navigate(callback+"&iss=a&iss=a").StatusCode, http.StatusBadRequest)
+			equal(t, "exchanges", w.sim.Calls("token"), 0)
+			equal(t, "ours", b.navigate(callback+"&iss="+url.QueryEscape(ours)).location(), "/page")
+		})
+	}
+}
+
+// TestMixUp: one block's answer at another block's address, and the other way
+// round, exchange nothing and leave both logins as they were.
+func TestMixUp(t *testing.T) {
+	w := start(t, twoBlocks, nil)
+	b := w.browser()
+	one, two := w.approve(b, w.Site+"/one"), w.approve(b, w.Site+"/two")
+	equal(t, "one's answer at two", b.navigate(strings.Replace(one, "/truelayer?", "/second?", 1)).StatusCode, http.StatusBadRequest)
+	equal(t, "two's answer at one", b.navigate(strings.Replace(two, "/second?", "/truelayer?", 1)).StatusCode, http.StatusBadRequest)
+	code := func(callback string) string { return query(t, callback).Get("code") }
+	swapped := strings.Replace(one, "code="+url.QueryEscape(code(one)), "code="+url.QueryEscape(code(two)), 1)
+	equal(t, "exchanges", w.sim.Calls("token"), 0)
+	// another client's code under this login's state: the auth server refuses it, by PKCE and redirect URI
+	equal(t, "two's code in one's login", b.navigate(swapped).StatusCode, http.StatusBadGateway)
+	equal(t, "two itself", b.navigate(two).StatusCode, http.StatusBadGateway) // its code is burnt, and opened nothing
+	equal(t, "sessions", b.navigate(w.Site+"/one").StatusCode, http.StatusSeeOther)
+}

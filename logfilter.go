@@ -1,0 +1,136 @@
+package truelayer
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/logging"
+)
+
+func init() {
+	caddy.RegisterModule(new(LogFilter))
+}
+
+// LogFilter takes what belongs to a login out of the addresses in a log: the
+// authorization code and the state, in the query of the callback and of the
+// auth link. It is meant for the fields `request>uri` and
+// `resp_headers>Location` of access logs, which Caddy otherwise writes as they
+// are.
+type LogFilter struct {
+	counted bool
+}
+
+// logFilters is how many filters the process has configured.
+var logFilters atomic.Int64
+
+// secretParams are the parameters that are taken out (RFC 6749 section 4.1,
+// RFC 7636 section 4.3).
+var secretParams = []string{"code", "state", "code_challenge"}
+
+const redacted = "REDACTED"
+
+// CaddyModule returns the Caddy module information.
+func (*LogFilter) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "caddy.logging.encoders.filter.truelayer",
+		New: func() caddy.Module { return new(LogFilter) },
+	}
+}
+
+// UnmarshalCaddyfile sets the filter up from Caddyfile tokens. Syntax:
+//
+//	request>uri truelayer
+func (*LogFilter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the filter's name
+	if d.NextArg() || d.NextBlock(0) {
+		return d.Err("the log filter truelayer takes neither an argument nor a block")
+	}
+	return nil
+}
+
+// Provision counts the filter, for those who ask whether there is one.
+func (f *LogFilter) Provision(caddy.Context) error {
+	f.counted = true
+	logFilters.Add(1)
+	return nil
+}
+
+// Cleanup ends that.
+func (f *LogFilter) Cleanup() error {
+	if f.counted {
+		f.counted = false
+		logFilters.Add(-1)
+	}
+	return nil
+}
+
+// Filter implements logging.LogFieldFilter.
+func (*LogFilter) Filter(field zapcore.Field) zapcore.Field {
+	lines, ok := field.Interface.(caddyhttp.LoggableStringArray)
+	if !ok {
+		field.String = redactURL(field.String)
+		return field
+	}
+	lines = slices.Clone(lines)
+	for i := range lines {
+		lines[i] = redactURL(lines[i])
+	}
+	field.Interface = lines
+	return field
+}
+
+// redactURL replaces the secret parameters of a URL's query, however their
+// names are written, and leaves everything else as it stands.
+func redactURL(s string) string {
+	before, query, found := strings.Cut(s, "?")
+	if !found {
+		return s
+	}
+	query, fragment, hasFragment := strings.Cut(query, "#")
+	pairs := strings.Split(query, "&")
+	for i, pair := range pairs {
+		name, _, _ := strings.Cut(pair, "=")
+		plain, err := url.QueryUnescape(name)
+		if err != nil || slices.ContainsFunc(secretParams, func(secret string) bool {
+			return strings.EqualFold(secret, strings.TrimSpace(plain))
+		}) {
+			pairs[i] = name + "=" + redacted
+		}
+	}
+	s = before + "?" + strings.Join(pairs, "&")
+	if hasFragment {
+		s += "#" + fragment
+	}
+	return s
+}
+
+// warnOfAccessLog says, once, that codes are being written into an access log.
+// Whether the filter is on the right log cannot be seen from here, only
+// whether there is one.
+func (h *Handler) warnOfAccessLog(r *http.Request) {
+	if h.accessLogSeen.Load() || h.accessLogSeen.Swap(true) {
+		return
+	}
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server == nil || server.Logs == nil || logFilters.Load() > 0 {
+		return
+	}
+	h.logger.Warn("accesses are logged, and the codes of logins with them: " +
+		"add `request>uri truelayer` and `resp_headers>Location truelayer` to the log's `format filter`")
+}
+
+// Interface guards
+var (
+	_ logging.LogFieldFilter = (*LogFilter)(nil)
+	_ caddy.Provisioner      = (*LogFilter)(nil)
+	_ caddy.CleanerUpper     = (*LogFilter)(nil)
+	_ caddyfile.Unmarshaler  = (*LogFilter)(nil)
+)

@@ -1,0 +1,79 @@
+package truelayer
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+)
+
+// setOrigins takes the origins whose pages may use a visitor's session.
+func (h *Handler) setOrigins() error {
+	h.origins = append([]string{h.origin}, h.AllowOrigins...)
+	h.crossOrigin = http.NewCrossOriginProtection()
+	for _, origin := range h.origins {
+		if err := h.crossOrigin.AddTrustedOrigin(origin); err != nil {
+			return fmt.Errorf("origin %s: %w", origin, err)
+		}
+	}
+	return nil
+}
+
+var errForeignOrigin = errors.New("the request comes from a page of another origin; allow_origins names those that may send it")
+
+// checkOrigin refuses what a page of another origin sends with a visitor's
+// session: whatever may change something, and everything that opens a
+// connection to speak on. SameSite=Lax does not keep the session cookie off
+// requests from sibling subdomains, nor off WebSockets from there.
+//
+// Which page it is the browser says in Sec-Fetch-Site and Origin, which no
+// script can write. A request with neither is not a browser's of this decade,
+// or none at all, and no other site has made it.
+func (h *Handler) checkOrigin(r *http.Request) error {
+	if opensConnection(r) {
+		// a GET only in name
+		r = &http.Request{Method: http.MethodPost, Host: r.Host, URL: r.URL, Header: r.Header}
+	}
+	if err := h.crossOrigin.Check(r); err != nil {
+		return errForeignOrigin
+	}
+	// without Sec-Fetch-Site it compares the origin with Host, which balancers
+	// rewrite and whose scheme it does not know
+	if origin := originOf(r); origin != "" && r.Header.Get("Sec-Fetch-Site") == "" && !isSafe(r.Method) && !slices.Contains(h.origins, origin) {
+		return errForeignOrigin
+	}
+	return nil
+}
+
+// isSafe tells the methods that change nothing (RFC 9110 section 9.2.1) and
+// whose answers a page of another origin cannot read.
+func isSafe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// opensConnection tells an upgrade (RFC 9110 section 7.8) and a CONNECT, which
+// is how HTTP/2 and HTTP/3 open WebSockets (RFC 8441).
+func opensConnection(r *http.Request) bool {
+	return r.Method == http.MethodConnect || r.Header.Get("Upgrade") != ""
+}
+
+// isPreflight tells the question whether another origin's page may send a
+// request (Fetch standard, CORS-preflight request). It never carries a
+// session, so it cannot be let through by one; it is, without a token, from the
+// origins that the operator has named.
+func (h *Handler) isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" &&
+		slices.Contains(h.AllowOrigins, originOf(r))
+}
+
+// originOf is the request's origin, "" if it names none. Browsers name one; who
+// names several has none.
+func originOf(r *http.Request) string {
+	switch lines := r.Header["Origin"]; len(lines) {
+	case 0:
+		return ""
+	case 1:
+		return lines[0]
+	}
+	return "null"
+}

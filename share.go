@@ -1,0 +1,60 @@
+package truelayer
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// shares counts what is under way for each network, and for no network that
+// has nothing under way.
+type shares struct {
+	mu    sync.Mutex
+	taken map[netip.Prefix]int
+}
+
+// take reports whether the network may have one more.
+func (s *shares) take(network netip.Prefix) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[network] >= maxClientExchanges {
+		return false
+	}
+	if s.taken == nil {
+		s.taken = make(map[netip.Prefix]int)
+	}
+	s.taken[network]++
+	return true
+}
+
+func (s *shares) giveBack(network netip.Prefix) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[network]--; s.taken[network] <= 0 {
+		delete(s.taken, network)
+	}
+}
+
+// clientNetwork is where the client is: its address as Caddy knows it, which
+// takes a proxy's word for it only from trusted_proxies. Of IPv6 the first 64
+// bits count, as one customer has all of the rest.
+func clientNetwork(r *http.Request) netip.Prefix {
+	text, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	if !ok {
+		text, _, _ = net.SplitHostPort(r.RemoteAddr)
+	}
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Prefix{} // all of those share one share
+	}
+	address = address.Unmap().WithZone("")
+	bits := 64
+	if address.Is4() {
+		bits = 32
+	}
+	network, _ := address.Prefix(bits)
+	return network
+}
