@@ -30,8 +30,11 @@ var errForeignOrigin = errors.New("the request comes from a page of another orig
 // script can write. A request with neither is not a browser's of this decade,
 // or none at all, and no other site has made it.
 func (h *Handler) checkOrigin(r *http.Request) error {
-	if opensConnection(r) {
-		// a GET only in name
+	opens := opensConnection(r)
+	if isSafe(r.Method) && !opens {
+		return nil
+	}
+	if opens { // a GET only in name
 		r = &http.Request{Method: http.MethodPost, Host: r.Host, URL: r.URL, Header: r.Header}
 	}
 	if err := h.crossOrigin.Check(r); err != nil {
@@ -39,7 +42,7 @@ func (h *Handler) checkOrigin(r *http.Request) error {
 	}
 	// without Sec-Fetch-Site it compares the origin with Host, which balancers
 	// rewrite and whose scheme it does not know
-	if origin := originOf(r); origin != "" && r.Header.Get("Sec-Fetch-Site") == "" && !isSafe(r.Method) && !slices.Contains(h.origins, origin) {
+	if origin := originOf(r); origin != "" && r.Header.Get("Sec-Fetch-Site") == "" && !slices.Contains(h.origins, origin) {
 		return errForeignOrigin
 	}
 	return nil
@@ -54,7 +57,7 @@ func isSafe(method string) bool {
 // opensConnection tells an upgrade (RFC 9110 section 7.8) and a CONNECT, which
 // is how HTTP/2 and HTTP/3 open WebSockets (RFC 8441).
 func opensConnection(r *http.Request) bool {
-	return r.Method == http.MethodConnect || r.Header.Get("Upgrade") != ""
+	return r.Method == http.MethodConnect || len(r.Header["Upgrade"]) > 0
 }
 
 // isPreflight tells the question whether another origin's page may send a

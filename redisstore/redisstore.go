@@ -76,7 +76,7 @@ type Store struct {
 
 	// How many bytes of sessions each process keeps, for each node of a
 	// cluster. 0 turns that off, for a server that cannot track what its clients
-	// keep: every request is a round trip then. Default: 128 MiB, some 40,000
+	// keep: every request is a round trip then. Default: 128 MiB, some 50,000
 	// sessions.
 	CacheSize *int `json:"cache_size,omitempty"`
 
