@@ -71,7 +71,18 @@ func TestCallbackRefuses(t *testing.T) {
 		"semicolons":           {"code=" + code + ";state=" + state, 400},
 		"broken escape":        {"code=%zz&state=" + state, 400},
 		"control character":    {"code=%0d%0a&state=" + state, 400},
+		"NUL":                  {"code=%00" + code + "&state=" + state, 400},
+		"not UTF-8":            {"code=%ff%fe&state=" + state, 400},
+		"a space":              {"code=a+b&state=" + state, 400},
+		"state with CRLF":      {"code=" + code + "&state=" + state + "%0d%0aSet-Cookie:+x=y", 400},
+		"state with NUL":       {"code=" + code + "&state=" + state + "%00", 400},
+		"state not UTF-8":      {"code=" + code + "&state=%ff", 400},
+		"the state's start":    {"code=" + code + "&state=" + state[:42], 400},
+		"arrays":               {"code[]=" + code + "&state[]=" + state, 400},
+		"capitals":             {"CODE=" + code + "&STATE=" + state, 400},
 		"huge":                 {"code=" + strings.Repeat("c", 9000) + "&state=" + state, 400},
+		"beyond the query":     {"state=" + state + "&code=" + code + "&x=" + strings.Repeat("x", 9000), 400},
+		"64 KiB":               {"state=" + state + "&code=" + code + "&x=" + strings.Repeat("x", 64<<10), 431}, // Caddy's own
 		"error without state":  {"error=access_denied", 403},
 		"error, foreign state": {"error=access_denied&state=x", 403},
 	} {
@@ -79,7 +90,7 @@ func TestCallbackRefuses(t *testing.T) {
 		equal(t, name, a.StatusCode, test.want)
 		equal(t, name+": cookies", len(a.Header.Values("Set-Cookie")), 0)
 	}
-	for _, method := range []string{"POST", "HEAD", "PUT", "OPTIONS"} {
+	for _, method := range []string{"POST", "HEAD", "PUT", "OPTIONS", "TRACE", "DELETE", "BREW"} {
 		equal(t, method, b.do(method, callback).StatusCode, http.StatusMethodNotAllowed)
 	}
 	equal(t, "another browser", w.browser().navigate(callback).StatusCode, http.StatusBadRequest)
@@ -291,4 +302,42 @@ func TestMixUp(t *testing.T) {
 	equal(t, "two's code in one's login", b.navigate(swapped).StatusCode, http.StatusBadGateway)
 	equal(t, "two itself", b.navigate(two).StatusCode, http.StatusBadGateway) // its code is burnt, and opened nothing
 	equal(t, "sessions", b.navigate(w.Site+"/one").StatusCode, http.StatusSeeOther)
+}
+
+// TestCallbackOfAnotherConfiguration: a login that was begun under another
+// client, or under a secret that has been replaced, ends on a page that says
+// so and exchanges nothing. Sessions outlast a new secret.
+func TestCallbackOfAnotherConfiguration(t *testing.T) {
+	for name, change := range map[string]func(w *world) string{
+		"another client": func(w *world) string {
+			w.ClientID = "sandbox-other"
+			return plain
+		},
+		"another secret": func(*world) string {
+			return strings.Replace(plain, "{env.TEST_CLIENT_SECRET}", "another-client-secret", 1)
+		},
+		"other scopes": func(w *world) string {
+			w.Options = "scopes info"
+			return plain
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, plain, nil)
+			signedIn, b := w.signedIn(), w.browser()
+			callback := w.approve(b, w.Site+"/page")
+			exchanges := w.sim.Calls("token")
+			if err := w.load(change(w)); err != nil {
+				t.Fatal(err)
+			}
+			a := b.fetch(callback)
+			equal(t, "status", a.StatusCode, http.StatusBadRequest)
+			equal(t, "reason", a.problem(t)["reason"], any("login_lost"))
+			equal(t, "exchanges", w.sim.Calls("token"), exchanges)
+			want := http.StatusSeeOther // to the bank: it is another connection
+			if name == "another secret" {
+				want = http.StatusOK
+			}
+			equal(t, "who was signed in", signedIn.navigate(w.Site+"/page").StatusCode, want)
+		})
+	}
 }
