@@ -78,18 +78,25 @@ func cookiePairs(lines []string) iter.Seq2[string, string] {
 // tried. There is more than one only without the __Host- prefix.
 const maxSessionCookies = 4
 
-// secrets yields the contents of the session cookies in Cookie lines.
+// secrets yields the contents of the session cookies in Cookie lines, the last
+// ones first: ours are for the path "/", and browsers send what somebody else
+// has planted for a longer path before them (RFC 6265 section 5.4).
 func (c *cookieNames) secrets(lines []string) iter.Seq[cookieSecret] {
 	return func(yield func(cookieSecret) bool) {
-		tried := 0
+		var last [maxSessionCookies]cookieSecret
+		n := 0
 		for name, value := range cookiePairs(lines) {
 			if name != c.session {
 				continue
 			}
 			if secret, ok := decodeCookieSecret(value); ok {
-				if tried++; tried > maxSessionCookies || !yield(secret) {
-					return
-				}
+				last[n%len(last)] = secret
+				n++
+			}
+		}
+		for i := range min(n, len(last)) {
+			if !yield(last[(n-1-i)%len(last)]) {
+				return
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package truelayer
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -31,6 +33,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	protected, err := h.protects(r)
 	if err != nil {
+		h.takeOff(r, true) // error routes may proxy it anywhere
 		return err
 	}
 	if !protected {
@@ -87,6 +90,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, next caddyhttp
 
 	// in place: a cloned request would lose what Caddy has bound to this one
 	r.Header[field] = values[2:3:3]
+	dropOption(r.Header, field)
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if repl != nil {
 		repl.Map(h.placeholders(s))
@@ -124,13 +128,19 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) error {
 }
 
 // protects asks the matcher about the request as it is and, if an earlier
-// handler rewrote it, also as it arrived: either match protects.
+// handler rewrote it, also as it arrived: either match protects. So does an
+// address that an application may read otherwise than the matcher.
 func (h *Handler) protects(r *http.Request) (bool, error) {
 	match, err := h.match.AnyMatchWithError(r)
 	if err != nil || match {
 		return match, err
 	}
 	orig := arrived(r)
+	// a request target such as "x:http://host/path" has no path for us, and
+	// reverse_proxy sends "http://host/path" on
+	if !strings.HasPrefix(orig.URL.Path, "/") || hasDots(orig.URL) || hasDots(r.URL) {
+		return true, nil
+	}
 	if r.Method == orig.Method && *r.URL == *orig.URL {
 		return false, nil
 	}
@@ -141,49 +151,26 @@ func (h *Handler) protects(r *http.Request) (bool, error) {
 	return h.match.AnyMatchWithError(r)
 }
 
-// taken is what the blocks of this directive have done to a request, for the
-// blocks that come after them in the same site.
-type taken struct {
-	// cookies are the Cookie lines as they arrived.
-	cookies []string
-	// attached are the fields in which blocks have put their tokens.
-	attached []string
-}
-
-// String keeps cookies out of whatever prints the request's variables.
-func (*taken) String() string { return "[redacted]" }
-
-const takenVar = "truelayer"
-
-// takenFrom returns what was taken off the request, nil if nothing was.
-func takenFrom(r *http.Request) *taken {
-	t, _ := caddyhttp.GetVar(r.Context(), takenVar).(*taken)
-	return t
-}
-
-// takeOff takes the handler's cookies off the request, and the client's token
-// header where it must not reach the application: everywhere if it is a field
-// of the operator's choice, on protected requests if it is Authorization. It
-// returns nil if neither this nor an earlier block has found a cookie.
-func (h *Handler) takeOff(r *http.Request, protected bool) *taken {
-	t, lines := takenFrom(r), r.Header["Cookie"]
-	if h.cookies.stripCookies(r.Header) && t == nil {
-		t = &taken{cookies: lines}
-		caddyhttp.SetVar(r.Context(), takenVar, t)
+// hasDots reports whether a path has a segment "." or "..". Matchers resolve
+// them and not every application does, or an application resolves what the
+// matchers do not take for one: "..;x", a backslash for a slash, an escape of
+// an escape. Browsers resolve them before they ask.
+func hasDots(u *url.URL) bool {
+	path := u.Path
+	for range 2 {
+		for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
+			segment, _, _ = strings.Cut(segment, ";")
+			if segment == "." || segment == ".." {
+				return true
+			}
+		}
+		decoded, err := url.PathUnescape(path)
+		if err != nil || decoded == path {
+			return false
+		}
+		path = decoded
 	}
-	field := h.tokenHeader.Field
-	if protected || (field != "Authorization" && (t == nil || !slices.Contains(t.attached, field))) {
-		delete(r.Header, field)
-	}
-	return t
-}
-
-// cookieLines are the request's Cookie lines as they arrived.
-func cookieLines(r *http.Request) []string {
-	if t := takenFrom(r); t != nil {
-		return t.cookies
-	}
-	return r.Header["Cookie"]
+	return false
 }
 
 // arrived is the request as it was before any handler rewrote it: its method,

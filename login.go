@@ -198,8 +198,8 @@ func (h *Handler) returnTarget(target string) string {
 		}
 	}
 	u, err := url.Parse(target)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil {
-		return "/"
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || hasDots(u) {
+		return "/" // browsers would resolve dots, to "//host" for example
 	}
 	if u.Path == h.paths.callback || strings.HasPrefix(u.Path, path.Dir(h.paths.login)+"/") {
 		return "/"

@@ -2,10 +2,16 @@ package truelayer
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
@@ -84,6 +90,115 @@ func TestRecordRefused(t *testing.T) {
 	if _, err := openSession(claimRecord("client", time.Now(), time.Now()), &l, &secret, id); err == nil {
 		t.Error("opened a claim")
 	}
+}
+
+// writtenStore is a store that somebody has written into: it has one record,
+// whatever is asked for.
+type writtenStore struct {
+	TokenStore
+	record []byte
+}
+
+func (s *writtenStore) Get(context.Context, string) ([]byte, error) { return s.record, nil }
+
+// TestRecordBits: who writes into the store can make sessions go away, and
+// nothing else. A record with any bit changed, and one of another session,
+// block or version, is none, with one line in the log for the operator and no
+// secret in it (CVE-2023-35941, where what was authenticated could be read in
+// two ways; CVE-2026-47775, where it was not authenticated).
+func TestRecordBits(t *testing.T) {
+	change := map[string]func(*Handler){
+		"client":      func(h *Handler) { h.ClientID = "client2" },
+		"auth server": func(h *Handler) { h.AuthServer = "https://auth.example.com" },
+		"scopes":      func(h *Handler) { h.Scopes = []string{"info"} },
+		"provider":    func(h *Handler) { h.ProviderID = "ob-monzo" },
+		"nothing":     func(*Handler) {},
+	}
+	core, logs := observer.New(zapcore.DebugLevel)
+	handlers := make(map[string]*Handler)
+	store := new(writtenStore)
+	for what, change := range change {
+		h := provision(t, change)
+		h.logger, h.store = zap.New(core), store
+		handlers[what] = h
+	}
+	h, secret, other := handlers["nothing"], newCookieSecret(), newCookieSecret()
+	now := time.Unix(1_800_000_000, 0)
+	s := testSession()
+	s.setToken(authserver.NewSecret("access-hunter2"))
+	s.refreshToken = authserver.NewSecret("refresh-hunter2")
+	s.provider, s.connection, s.scopes, s.ended = "ob", "connection-hunter2", "info", ""
+	record := sealed(t, s, &h.label, &secret)
+	hidden := []string{"hunter2", cookieEncoding.EncodeToString(secret[:]), fmt.Sprintf("%x", secret), fmt.Sprint(secret), string(secret[:]), h.label.sessionID(&secret)}
+
+	refused := func(what string, h *Handler, record []byte, secret *cookieSecret) {
+		t.Helper()
+		store.record = record
+		if got, err := h.load(t.Context(), secret, now); got != nil || err != nil {
+			t.Errorf("%s: %v, error %v", what, got, err)
+		}
+		lines := logs.TakeAll()
+		if len(lines) != 1 || lines[0].Level != zapcore.ErrorLevel {
+			t.Errorf("%s: log %v", what, lines)
+		}
+		for _, line := range lines {
+			text := fmt.Sprint(line.Message, line.ContextMap())
+			for _, secret := range hidden {
+				if strings.Contains(text, secret) {
+					t.Errorf("%s: a secret is in the log: %q", what, text)
+				}
+			}
+		}
+	}
+	opened := func(record []byte) {
+		t.Helper()
+		store.record = record
+		if got, err := h.load(t.Context(), &secret, now); got == nil || err != nil || logs.Len() > 0 {
+			t.Fatalf("not opened: %v, error %v, log %v", got, err, logs.TakeAll())
+		}
+	}
+	opened(record)
+	for i := range record {
+		for bit := range 8 {
+			changed := bytes.Clone(record)
+			changed[i] ^= 1 << bit
+			refused(fmt.Sprintf("bit %d of byte %d", bit, i), h, changed, &secret)
+		}
+		refused(fmt.Sprintf("%d bytes", i), h, record[:i], &secret)
+	}
+	for version := range 256 {
+		if version != recordVersion {
+			refused(fmt.Sprintf("version %d", version), h, append([]byte{byte(version)}, record[1:]...), &secret)
+		}
+	}
+	refused("a byte more", h, append(bytes.Clone(record), 0), &secret)
+	refused("twice", h, append(bytes.Clone(record), record...), &secret)
+	refused("nothing", h, nil, &secret)
+	refused("zeros", h, make([]byte, len(record)), &secret)
+	refused("a claim", h, claimRecord("client", now, now.Add(time.Hour)), &secret)
+
+	// the same session under a later header, whose times decide nothing anyhow
+	later, err := s.seal(&h.label, &secret, "client", now.Add(24*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened(later)
+	header, _, err := splitRecord(later, kindSession)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused("another record's header", h, append(bytes.Clone(header), record[len(header):]...), &secret)
+
+	// records that are good, in another place
+	refused("another session's id", h, record, &other)
+	refused("another session's record", h, sealed(t, s, &h.label, &other), &secret)
+	for what, another := range handlers {
+		if another != h {
+			refused("another "+what, another, record, &secret)
+			refused("a record for another "+what, h, sealed(t, s, &another.label, &secret), &secret)
+		}
+	}
+	opened(record)
 }
 
 func TestRecordTooLarge(t *testing.T) {

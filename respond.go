@@ -134,6 +134,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error 
 	}
 	setPlaceholder(r, "http.truelayer.error", string(f.reason))
 	if h.DisableErrorPages && (who != machine || f.reason != loginRequired) {
+		h.takeOff(r, true) // error routes get the request, and they may proxy it anywhere
 		return caddyhttp.Error(p.status, errors.New(p.title))
 	}
 	if who == machine {

@@ -1,0 +1,116 @@
+package truelayer
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// taken is what the blocks of this directive have done to a request, for the
+// blocks that come after them in the same site.
+type taken struct {
+	// cookies are the Cookie lines as they arrived.
+	cookies []string
+	// attached are the fields in which blocks have put their tokens.
+	attached []string
+}
+
+// String keeps cookies out of whatever prints the request's variables.
+func (*taken) String() string { return "[redacted]" }
+
+const takenVar = "truelayer"
+
+// takenFrom returns what was taken off the request, nil if nothing was.
+func takenFrom(r *http.Request) *taken {
+	t, _ := caddyhttp.GetVar(r.Context(), takenVar).(*taken)
+	return t
+}
+
+// takeOff takes the handler's cookies off the request, and the client's token
+// header where it must not reach the application: everywhere if it is a field
+// of the operator's choice, on protected requests if it is Authorization. It
+// returns nil if neither this nor an earlier block has found a cookie.
+func (h *Handler) takeOff(r *http.Request, protected bool) *taken {
+	t, lines := takenFrom(r), r.Header["Cookie"]
+	if h.cookies.stripCookies(r.Header) && t == nil {
+		t = &taken{cookies: lines}
+		caddyhttp.SetVar(r.Context(), takenVar, t)
+	}
+	field := h.tokenHeader.Field
+	if protected || (field != "Authorization" && (t == nil || !slices.Contains(t.attached, field))) {
+		delete(r.Header, field)
+		dropTrailer(r, field)
+	}
+	if strings.Contains(strings.ToLower(strings.Join(r.Header["Upgrade"], ",")), "h2c") {
+		// what follows a change to HTTP/2 would go past us; RFC 9113 section
+		// 3.1 has made it obsolete, and any upgrade may be ignored
+		delete(r.Header, "Upgrade")
+		delete(r.Header, "Http2-Settings")
+	}
+	return t
+}
+
+// dropOption takes a field's name out of Connection, where a client can put it
+// for the proxy behind us to take the field off (RFC 9110 section 7.6.1).
+func dropOption(header http.Header, field string) {
+	var kept []string
+	found := false
+	for _, line := range header["Connection"] {
+		if len(line) < len(field) {
+			kept = append(kept, line)
+			continue
+		}
+		for option := range strings.SplitSeq(line, ",") {
+			if option = strings.Trim(option, " \t"); strings.EqualFold(option, field) {
+				found = true
+			} else {
+				kept = append(kept, option)
+			}
+		}
+	}
+	if found {
+		header["Connection"] = kept
+	}
+}
+
+// dropTrailer takes a field out of the request's trailers, where net/http puts
+// what stands behind the body when it has been read.
+func dropTrailer(r *http.Request, field string) {
+	if r.Trailer == nil {
+		return // those that were not announced go nowhere
+	}
+	fold := func(name string) string {
+		return strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name))
+	}
+	drop := func() {
+		maps.DeleteFunc(r.Trailer, func(name string, _ []string) bool { return fold(name) == fold(field) })
+	}
+	drop()
+	r.Body = &bodyEnd{r.Body, drop}
+}
+
+// bodyEnd does something at the end of a body.
+type bodyEnd struct {
+	io.ReadCloser
+	do func()
+}
+
+func (b *bodyEnd) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.do()
+	}
+	return n, err
+}
+
+// cookieLines are the request's Cookie lines as they arrived.
+func cookieLines(r *http.Request) []string {
+	if t := takenFrom(r); t != nil {
+		return t.cookies
+	}
+	return r.Header["Cookie"]
+}
