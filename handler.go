@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -122,10 +123,16 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) error {
 		return h.refuse(w, r, returnTo)
 	}
 	if h.justLoggedIn(r) {
-		return h.fail(w, r, failure{reason: sessionLost, returnTo: returnTo})
+		f := failure{reason: sessionLost, returnTo: returnTo}
+		for range h.cookies.secrets(cookieLines(r)) {
+			f.reason, f.cause = sessionUnknown, errSessionUnknown
+		}
+		return h.fail(w, r, f)
 	}
 	return h.startLogin(w, r, returnTo, "")
 }
+
+var errSessionUnknown = errors.New("the browser brought a session that the store does not have: do all instances of this site share a store, and does it keep what it is given?")
 
 // protects asks the matcher about the request as it is and, if an earlier
 // handler rewrote it, also as it arrived: either match protects. So does an

@@ -20,6 +20,7 @@ const (
 	loginExpired          reason = "login_expired"
 	loginUsed             reason = "login_used"
 	sessionLost           reason = "session_lost"
+	sessionUnknown        reason = "session_unknown"
 	codeRefused           reason = "code_refused"
 	clientRefused         reason = "client_refused"
 	scopeRefused          reason = "scope_refused"
@@ -87,6 +88,10 @@ var problems = map[reason]problem{
 	sessionLost: {
 		http.StatusUnauthorized, zap.WarnLevel, "Your session did not last",
 		"Your bank was connected a moment ago, but this visit came without it. Your browser may be blocking cookies for this site.", "Connect again", 0,
+	},
+	sessionUnknown: {
+		http.StatusUnauthorized, zap.WarnLevel, "This site has lost your session",
+		"Your bank was connected a moment ago, but the server that answers now does not know of it. That happens when a site runs on several servers that do not share their sessions, or does not keep them. Trying again may not help; please tell the people who run this site.", "Connect again", 0,
 	},
 	codeRefused: {
 		http.StatusBadGateway, zap.WarnLevel, "Your bank could not be connected",
