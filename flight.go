@@ -24,8 +24,9 @@ const (
 	// maxExchanges and maxRefreshes bound what is under way to one auth server.
 	maxExchanges = 64
 	// maxClientExchanges bounds those of one network, so that it cannot take
-	// all of them.
-	maxClientExchanges = 8
+	// all of them; maxClientWaiting those of it that wait for their turn, too.
+	maxClientExchanges = 32
+	maxClientWaiting   = 512
 	maxRefreshes       = 32
 	// maxTouches bounds the writes that say that a session is in use. More are
 	// dropped; the session's next request tries again.
@@ -128,9 +129,20 @@ var errBusy = errors.New("too many requests are waiting for the auth server")
 // all get its result. The work is detached from the callers and bounded by
 // timeout, the wait for a slot included.
 func (f *flights) begin(key string, timeout time.Duration, work func(context.Context) (any, error)) <-chan singleflight.Result {
+	return f.beginInTurn(key, timeout, func(context.Context) (func(), error) { return func() {}, nil }, work)
+}
+
+// beginInTurn is begin for work that waits for its turn before it waits for a
+// slot.
+func (f *flights) beginInTurn(key string, timeout time.Duration, turn func(context.Context) (leave func(), err error), work func(context.Context) (any, error)) <-chan singleflight.Result {
 	return f.group.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
+		leave, err := turn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
 		if f.slots.Acquire(ctx, 1) != nil {
 			return nil, errBusy
 		}
@@ -190,14 +202,11 @@ func (a *authServer) exchangeOnce(ctx context.Context, claim string, client neti
 	if result, ok := a.landed.Get(claim); ok {
 		return result, nil
 	}
-	return await(ctx, a.exchanges.begin(claim, exchangeTimeout, func(ctx context.Context) (any, error) {
+	turn := func(ctx context.Context) (func(), error) { return a.clients.take(ctx, client) }
+	return await(ctx, a.exchanges.beginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
 		if result, ok := a.landed.Get(claim); ok {
 			return result, nil
 		}
-		if !a.clients.take(client) {
-			return nil, failure{reason: tooManyLogins}
-		}
-		defer a.clients.giveBack(client)
 		result, err := exchange(ctx)
 		if err == nil {
 			a.landed.SetDefault(claim, result)

@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -9,32 +10,52 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// shares counts what is under way for each network, and for no network that
-// has nothing under way.
+// shares gives each network a share of what may be under way. A network that
+// has nothing under way and waits for nothing is not remembered.
 type shares struct {
 	mu    sync.Mutex
-	taken map[netip.Prefix]int
+	taken map[netip.Prefix]*share
 }
 
-// take reports whether the network may have one more.
-func (s *shares) take(network netip.Prefix) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.taken[network] >= maxClientExchanges {
-		return false
-	}
-	if s.taken == nil {
-		s.taken = make(map[netip.Prefix]int)
-	}
-	s.taken[network]++
-	return true
+type share struct {
+	slots   chan struct{} // filled by those under way
+	wanting int           // those, and the ones that wait
 }
 
-func (s *shares) giveBack(network netip.Prefix) {
+// take waits for a place in the network's share, which leave gives back. The
+// error is a failure: too many wait already, or ctx has ended.
+func (s *shares) take(ctx context.Context, network netip.Prefix) (leave func(), err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.taken[network]--; s.taken[network] <= 0 {
-		delete(s.taken, network)
+	mine, ok := s.taken[network]
+	if !ok {
+		mine = &share{slots: make(chan struct{}, maxClientExchanges)}
+		if s.taken == nil {
+			s.taken = make(map[netip.Prefix]*share)
+		}
+		s.taken[network] = mine
+	}
+	if mine.wanting >= maxClientWaiting {
+		s.mu.Unlock()
+		return nil, failure{reason: tooManyLogins}
+	}
+	mine.wanting++
+	s.mu.Unlock()
+	done := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if mine.wanting--; mine.wanting == 0 {
+			delete(s.taken, network)
+		}
+	}
+	select {
+	case mine.slots <- struct{}{}:
+		return func() {
+			<-mine.slots
+			done()
+		}, nil
+	case <-ctx.Done():
+		done()
+		return nil, failure{reason: tooManyLogins, cause: ctx.Err()}
 	}
 }
 

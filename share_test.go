@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"sync"
 	"testing"
 
@@ -55,8 +56,8 @@ func (v visitor) from(t *testing.T, b *bench, address, target string) *httptest.
 	return w
 }
 
-// TestOneNetworkCannotTakeAllExchanges: its further callbacks are told to come
-// again, with their codes unspent, while others are served.
+// TestOneNetworkCannotTakeAllExchanges: its further callbacks wait for their
+// turn while others are served.
 func TestOneNetworkCannotTakeAllExchanges(t *testing.T) {
 	b := newBench(t, nil)
 	type callback struct {
@@ -83,21 +84,42 @@ func TestOneNetworkCannotTakeAllExchanges(t *testing.T) {
 			break
 		}
 	}
-	more := callbacks[maxClientExchanges]
-	a := more.from(t, b, "2001:db8::2", more.url)
-	if a.Code != http.StatusTooManyRequests || a.Header().Get("Retry-After") != "2" || a.Header().Get("Refresh") != "2" {
-		t.Errorf("one more of the same network: %d %v", a.Code, a.Header())
-	}
+	// one more of the same network waits for its turn; another network does not
+	more, waited := callbacks[maxClientExchanges], make(chan int)
+	go func() { waited <- more.from(t, b, "2001:db8::2", more.url).Code }()
 	other := callbacks[maxClientExchanges+1]
 	if a := other.from(t, b, "2001:db8:0:1::1", other.url); a.Code != http.StatusSeeOther {
 		t.Errorf("one of another network: %d", a.Code)
 	}
+	select {
+	case code := <-waited:
+		t.Errorf("one more of the same network did not wait: %d", code)
+	default:
+	}
 	close(hold)
 	wg.Wait()
-	if a := more.from(t, b, "2001:db8::2", more.url); a.Code != http.StatusSeeOther {
-		t.Errorf("the one that was told to come again: %d", a.Code)
+	if code := <-waited; code != http.StatusSeeOther {
+		t.Errorf("the one that waited: %d", code)
 	}
 	if n := len(b.auth.clients.taken); n != 0 {
 		t.Errorf("%d networks are remembered for nothing", n)
+	}
+}
+
+// TestOneNetworkCannotQueueForEver: beyond those that may wait it is told to
+// come again, with the code unspent.
+func TestOneNetworkCannotQueueForEver(t *testing.T) {
+	b := newBench(t, nil)
+	v := visitor{}
+	callback := v.depart(t, b, "/page")
+	network := netip.MustParsePrefix("2001:db8::/64")
+	b.auth.clients.taken = map[netip.Prefix]*share{network: {slots: make(chan struct{}, 1), wanting: maxClientWaiting}}
+	a := v.from(t, b, "2001:db8::2", callback)
+	if a.Code != http.StatusTooManyRequests || a.Header().Get("Retry-After") != "2" || a.Header().Get("Refresh") != "2" || b.sim.Calls(simulator.Token) != 0 {
+		t.Errorf("%d %v, %d exchanges", a.Code, a.Header(), b.sim.Calls(simulator.Token))
+	}
+	b.auth.clients.taken = nil
+	if a := v.from(t, b, "2001:db8::2", callback); a.Code != http.StatusSeeOther {
+		t.Errorf("again: %d", a.Code)
 	}
 }

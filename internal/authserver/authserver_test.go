@@ -1,12 +1,14 @@
 package authserver
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -152,7 +154,8 @@ func TestSecretIsRedacted(t *testing.T) {
 	}
 }
 
-// FuzzTokenAnswer: what is accepted can stand in a header field, and expires.
+// FuzzTokenAnswer: what is accepted can stand in a header field, and expires,
+// and another reader of JSON finds the same in it.
 func FuzzTokenAnswer(f *testing.F) {
 	for _, seed := range []string{
 		`{"access_token":"a","token_type":"bearer","expires_in":60}`,
@@ -178,15 +181,57 @@ func FuzzTokenAnswer(f *testing.F) {
 		if token.Access.Reveal() == "" {
 			t.Error("no token")
 		}
+		dec := json.NewDecoder(bytes.NewReader(body))
+		dec.UseNumber()
+		var answer map[string]any
+		if err := dec.Decode(&answer); err != nil {
+			t.Fatalf("%q: %v", body, err)
+		}
+		kind, _ := answer["token_type"].(string)
+		if answer["access_token"] != token.Access.Reveal() || !strings.EqualFold(kind, "bearer") {
+			t.Errorf("%q: accepted with the token %q of type %q", body, token.Access.Reveal(), kind)
+		}
+		seconds := json.Number(strconv.FormatInt(int64(token.Expires.Sub(sent)/time.Second), 10))
+		if answer["expires_in"] != seconds {
+			t.Errorf("%q: expires after %s", body, seconds)
+		}
 	})
 }
 
+// FuzzAccessTokenJWT: what a token says of itself can stand in a header field
+// or a log, and is no time out of this world; and only one type passes.
 func FuzzAccessTokenJWT(f *testing.F) {
 	f.Add("eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln")
 	f.Add("..")
 	f.Add("")
-	f.Fuzz(func(_ *testing.T, raw string) {
-		readClaims(raw)
-		isAccessTokenJWT(raw)
+	for _, claims := range []string{
+		`{"sub":"c0nn=","connector_id":"ob-monzo","consent_expiry_time":1800000000}`,
+		`{"sub":"a\nb","connector_id":"\u0000","consent_expiry_time":1e300}`, `{"consent_expiry_time":-1}`, `{"consent_expiry_time":0.5}`,
+	} {
+		f.Add("eyJ0eXAiOiJKV1QifQ." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".")
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		claims := readClaims(raw)
+		for _, text := range []string{claims.Subject, claims.Provider} {
+			if len(text) > 128 || strings.ContainsFunc(text, func(r rune) bool { return r <= 0x20 || r > 0x7e }) {
+				t.Errorf("%q says %q", raw, text)
+			}
+		}
+		if ends := claims.ConsentEnds; !ends.IsZero() && (ends.Before(time.Unix(0, 0)) || ends.Year() > 2286) {
+			t.Errorf("%q: the consent ends %v", raw, ends)
+		}
+		if !isAccessTokenJWT(raw) {
+			return
+		}
+		head, _, _ := strings.Cut(raw, ".")
+		decoded, err := base64.RawURLEncoding.DecodeString(head)
+		var header map[string]any
+		if err != nil || json.Unmarshal(decoded, &header) != nil {
+			t.Fatalf("%q has no header", raw)
+		}
+		typ, _ := header["typ"].(string)
+		if !strings.EqualFold(typ, "at+jwt") && !strings.EqualFold(typ, "application/at+jwt") {
+			t.Errorf("%q passed with the type %q", decoded, typ)
+		}
 	})
 }

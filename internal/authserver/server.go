@@ -5,8 +5,11 @@ package authserver
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -80,15 +83,45 @@ func (s *Server) do(req *http.Request) (int, http.Header, []byte, error) {
 	req.Header.Set("User-Agent", "caddy-truelayer")
 	resp, err := s.http.Do(req)
 	if err != nil {
-		return 0, nil, nil, err
+		return 0, nil, nil, silent(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return resp.StatusCode, resp.Header, nil, fmt.Errorf("reading the answer: %w", err)
+		return resp.StatusCode, resp.Header, nil, fmt.Errorf("reading the answer: %w", silent(err))
 	}
 	if len(body) > maxAnswer {
 		return resp.StatusCode, resp.Header, nil, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 	}
 	return resp.StatusCode, resp.Header, body, nil
 }
+
+// silent lets through what an error says of the network and of TLS. The rest of
+// net/http's errors repeat what they could not read of an answer, at any
+// length: a status line, a field, an address to go to.
+func silent(err error) error {
+	cause := err
+	if call, ok := errors.AsType[*url.Error](err); ok {
+		cause = call.Err
+	}
+	if _, ok := errors.AsType[net.Error](cause); ok { // timeouts, and all of package net
+		return err
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](cause); ok {
+		return err
+	}
+	if _, ok := errors.AsType[tls.AlertError](cause); ok {
+		return err
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](cause); ok {
+		return err
+	}
+	for _, known := range []error{io.EOF, io.ErrUnexpectedEOF, context.Canceled, http.ErrSchemeMismatch} {
+		if errors.Is(cause, known) {
+			return err
+		}
+	}
+	return errMalformed
+}
+
+var errMalformed = errors.New("the connection broke, or what came is not well-formed HTTP, or too much of it")

@@ -147,7 +147,7 @@ func readString(members map[string]json.RawMessage, name string, limit int) (str
 func readError(status int, header http.Header, body []byte) *Error {
 	e := &Error{Status: status, CorrelationID: correlationID(header)}
 	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
-		e.RetryAfter = min(time.Duration(seconds)*time.Second, maxRetryAfter)
+		e.RetryAfter = time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
 	}
 	members, err := readObject(body)
 	if err == nil {

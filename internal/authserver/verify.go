@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -34,7 +35,9 @@ var ErrKeysUnavailable = errors.New("the key set for verify_access_token could n
 // it lacks; in between it is cached.
 type Verifier struct {
 	http     *http.Client
+	issuer   string
 	clientID string
+	now      func() time.Time
 	tokens   *oidc.IDTokenVerifier
 }
 
@@ -45,13 +48,16 @@ func NewVerifier(keySetURL, issuer, clientID string, now func() time.Time) *Veri
 	transport := &keySetTransport{next: client.Transport, now: now}
 	v := &Verifier{
 		http:     &http.Client{Transport: transport, Timeout: client.Timeout, CheckRedirect: client.CheckRedirect},
+		issuer:   issuer,
 		clientID: clientID,
+		now:      now,
 	}
 	// go-oidc takes its HTTP client from a context and ignores the rest of it
 	ctx := oidc.ClientContext(context.Background(), v.http)
 	v.tokens = oidc.NewVerifier(issuer, keySet{oidc.NewRemoteKeySet(ctx, keySetURL), transport}, &oidc.Config{
 		// the audience of an access token is the API; the client is checked below
 		SkipClientIDCheck:    true,
+		SkipIssuerCheck:      true, // checked below too, with a remedy
 		SupportedSigningAlgs: []string{oidc.RS256, oidc.PS256, oidc.ES256},
 		Now:                  now,
 	})
@@ -69,22 +75,41 @@ func (v *Verifier) Verify(ctx context.Context, access Secret) error {
 	if !isAccessTokenJWT(raw) {
 		return errors.New("the access token is not a JWT of type at+jwt (RFC 9068 section 2.1)")
 	}
-	var unavailable error
-	token, err := v.tokens.Verify(context.WithValue(ctx, unavailableKey{}, &unavailable), raw)
-	if unavailable != nil {
-		return unavailable
+	var s signature
+	token, err := v.tokens.Verify(context.WithValue(ctx, signatureKey{}, &s), raw)
+	if s.unavailable != nil {
+		return s.unavailable
 	}
 	if err != nil {
-		return fmt.Errorf("checking the access token: %w", err)
+		return errors.New("checking the access token: " + s.describe(err))
 	}
-	var claims struct {
-		ClientID string `json:"client_id"`
+	return v.checkClaims(token)
+}
+
+// clockSkew is by how much the auth server's clock may be ahead; go-oidc allows
+// as much for nbf.
+const clockSkew = 5 * time.Minute
+
+// checkClaims checks what go-oidc does not. The claims are signed by now.
+func (v *Verifier) checkClaims(token *oidc.IDToken) error {
+	var payload json.RawMessage
+	_ = token.Claims(&payload) // go-oidc has read it
+	clientID := ""
+	members, err := readObject(payload)
+	if err == nil {
+		clientID, err = readString(members, "client_id", 1<<10)
 	}
-	if err := token.Claims(&claims); err != nil {
+	if err != nil {
 		return errors.New("checking the access token: its claims cannot be read")
 	}
-	if claims.ClientID != v.clientID {
+	if token.Issuer != v.issuer {
+		return fmt.Errorf("checking the access token: its issuer is %q, not %q; check the option issuer", plain(token.Issuer), v.issuer)
+	}
+	if clientID != v.clientID {
 		return errors.New("checking the access token: it was given to another client_id")
+	}
+	if token.IssuedAt.After(v.now().Add(clockSkew)) {
+		return errors.New("checking the access token: it was issued in the future; check the clocks")
 	}
 	return nil
 }
@@ -97,27 +122,54 @@ func isAccessTokenJWT(raw string) bool {
 }
 
 // jwtHeader is what is read of a JWT's header (RFC 7515 section 4.1).
-type jwtHeader struct {
-	Type  string `json:"typ"`
-	KeyID string `json:"kid"`
-}
+type jwtHeader struct{ Type, KeyID string }
 
-// readHeader returns the zero header if there is none.
-func readHeader(raw string) (header jwtHeader) {
+// readHeader returns the zero header if there is none that is unambiguous:
+// encoding/json alone would take a "TYP" for a typ.
+func readHeader(raw string) jwtHeader {
 	head, _, _ := strings.Cut(raw, ".")
 	decoded, err := base64.RawURLEncoding.DecodeString(head)
-	if err != nil || json.Unmarshal(decoded, &header) != nil {
+	if err != nil {
 		return jwtHeader{}
 	}
-	return header
+	members, err := readObject(decoded)
+	if err != nil {
+		return jwtHeader{}
+	}
+	typ, typErr := readString(members, "typ", 64)
+	keyID, idErr := readString(members, "kid", 256)
+	if typErr != nil || idErr != nil {
+		return jwtHeader{}
+	}
+	return jwtHeader{typ, keyID}
 }
 
-// unavailableKey is the context key of the place where keySet reports that it
-// had no keys to check with.
-type unavailableKey struct{}
+// signature is how the check of a signature went. go-oidc's verifier flattens
+// that into text, which repeats parts of the token and of the key set.
+type signature struct {
+	checked     bool
+	right       bool
+	unavailable error // there were no keys to check with
+}
 
-// keySet tells a signature that is wrong from one that could not be checked;
-// go-oidc's verifier flattens both into text.
+// signatureKey is the context key of the place where keySet reports it.
+type signatureKey struct{}
+
+// describe says why go-oidc refused a token.
+func (s *signature) describe(err error) string {
+	if _, ok := errors.AsType[*oidc.TokenExpiredError](err); ok {
+		return "it has expired"
+	}
+	switch {
+	case !s.checked:
+		return "it is malformed, or signed with none of RS256, PS256 and ES256"
+	case !s.right:
+		return "the signature is wrong, or its key is not in the key set"
+	}
+	return "its claims cannot be read, or it is not yet valid; check the clocks"
+}
+
+// keySet tells a signature that is wrong from one that could not be checked.
 type keySet struct {
 	remote    *oidc.RemoteKeySet
 	transport *keySetTransport
@@ -125,14 +177,27 @@ type keySet struct {
 
 func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
 	payload, err := k.remote.VerifySignature(ctx, jwt)
-	if errors.Is(err, errFetchedLately) && k.transport.has(readHeader(jwt).KeyID) {
-		// its key was there, so another look would have changed nothing
-		return nil, errors.New("the signature is wrong")
+	s, ok := ctx.Value(signatureKey{}).(*signature)
+	if !ok {
+		return payload, err
 	}
-	if errors.Is(err, ErrKeysUnavailable) || (err != nil && ctx.Err() != nil) {
-		if place, ok := ctx.Value(unavailableKey{}).(*error); ok {
-			*place = fmt.Errorf("%w: %v", ErrKeysUnavailable, err)
-		}
+	s.checked, s.right = true, err == nil
+	// go-oidc wraps what kept it from having the keys, and nothing when it had
+	// them. That a token's key was there lately settles it as well: another look
+	// would have changed nothing.
+	cause := errors.Unwrap(err)
+	if cause == nil || (errors.Is(err, errFetchedLately) && k.transport.has(readHeader(jwt).KeyID)) {
+		return payload, err
+	}
+	s.unavailable = ErrKeysUnavailable
+	switch call, ok := errors.AsType[*url.Error](cause); {
+	case ok:
+		s.unavailable = fmt.Errorf("%w: %w", ErrKeysUnavailable, call)
+	case ctx.Err() != nil:
+		s.unavailable = fmt.Errorf("%w: %w", ErrKeysUnavailable, ctx.Err())
+	default: // the set could not be read, and go-oidc repeats all of it
+		s.unavailable = fmt.Errorf("%w: the answer is no key set", ErrKeysUnavailable)
+		k.transport.forget()
 	}
 	return payload, err
 }
@@ -166,15 +231,22 @@ func (t *keySetTransport) has(keyID string) bool {
 	return t.keyIDs[keyID]
 }
 
+// forget forgets a set that turned out to be none.
+func (t *keySetTransport) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.keyIDs, t.notBefore = nil, time.Time{}
+}
+
 func (t *keySetTransport) fetch(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
-		return nil, errors.Join(ErrKeysUnavailable, err)
+		return nil, errors.Join(ErrKeysUnavailable, silent(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxKeySet+1))
 	if err != nil {
-		return nil, errors.Join(ErrKeysUnavailable, err)
+		return nil, errors.Join(ErrKeysUnavailable, silent(err))
 	}
 	if resp.StatusCode != http.StatusOK || len(body) > maxKeySet || !json.Valid(body) {
 		return nil, fmt.Errorf("%w: unexpected answer with status %d", ErrKeysUnavailable, resp.StatusCode)

@@ -6,18 +6,24 @@ package integration
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"text/template"
 	"time"
@@ -69,6 +75,10 @@ type world struct {
 	Options               string // further options of the block
 	Matcher               string
 	Before, After, Global string // further directives and global options
+
+	secrets secrets // what must not be in anything that is written
+	// leaky is a world in which a test wants to find some of them.
+	leaky bool
 }
 
 // plain is a site with one block; tests with another shape write their own.
@@ -124,10 +134,19 @@ func start(t *testing.T, caddyfile string, set func(*world)) *world {
 	if set != nil {
 		set(w)
 	}
+	w.secrets.add(clientSecret)
 	if err := w.load(caddyfile); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = caddy.Stop() })
+	t.Cleanup(func() {
+		metrics := w.metrics()
+		_ = caddy.Stop()
+		if !w.leaky {
+			for _, leak := range w.leaks(metrics) {
+				t.Error("a secret is written: " + leak)
+			}
+		}
+	})
 	return w
 }
 
@@ -148,7 +167,88 @@ func (w *world) adapt(caddyfile string) ([]byte, error) {
 		w.t.Fatal(err)
 	}
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(text.Bytes(), map[string]any{"filename": "Caddyfile"})
-	return config, err
+	if err != nil {
+		return nil, err
+	}
+	return w.logEverything(config), nil
+}
+
+// logEverything turns on all that Caddy can write, whatever the template says:
+// debug messages, each handler that a request goes through, accesses. Both logs
+// get the log filter, since codes are in both. A template with an access log of
+// its own keeps that as it is, and Caddy's log without a filter.
+func (w *world) logEverything(config []byte) []byte {
+	w.t.Helper()
+	var c map[string]any
+	if err := json.Unmarshal(config, &c); err != nil {
+		w.t.Fatal(err)
+	}
+	file := func(name string) map[string]any {
+		return map[string]any{"output": "file", "filename": w.Data + "/" + name}
+	}
+	const accesses = "http.log.access.harness"
+	own := false
+	servers := object(c, "apps", "http", "servers")
+	for name := range servers {
+		logs := object(servers, name, "logs")
+		own = own || logs["logger_names"] != nil || logs["default_logger_name"] != nil
+		logs["trace"] = true
+		if !own {
+			logs["default_logger_name"] = "harness"
+		}
+	}
+	all := object(c, "logging", "logs", "default")
+	all["writer"], all["level"] = file("caddy.log"), "DEBUG"
+	object(c, "logging", "sink")["writer"] = file("sink.log") // what package log is given
+	if !own {
+		exclude, _ := all["exclude"].([]any)
+		all["exclude"] = append(exclude, accesses)
+		fields := secretFields(config)
+		all["encoder"] = map[string]any{"format": "filter", "fields": fields}
+		object(c, "logging", "logs")["harness"] = map[string]any{
+			"writer": file("access.log"), "include": []string{accesses},
+			"encoder": map[string]any{"format": "filter", "fields": map[string]any{
+				"request>uri": fields["request>uri"], "resp_headers>Location": fields["resp_headers>Location"],
+			}},
+		}
+	}
+	config, err := json.Marshal(c)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return config
+}
+
+// secretFields are the fields of Caddy's logs that have secrets in them, with
+// what takes them out. In an access log it is the first two.
+func secretFields(config []byte) map[string]any {
+	address := map[string]string{"filter": "truelayer"}
+	fields := map[string]any{
+		"request>uri":           address, // of errors as well, with disable_error_pages
+		"resp_headers>Location": address,
+		"uri":                   address, // what rewrite and handle_path made of it, with debug
+		// forward_auth before the directive asks with the callback's address
+		"request>headers>X-Forwarded-Uri": address,
+	}
+	// reverse_proxy logs what it sends, with debug; of the token's fields Caddy
+	// knows only Authorization
+	for _, match := range regexp.MustCompile(`"token_header":\{"field":"([^"]+)"`).FindAllSubmatch(config, -1) {
+		fields["request>headers>"+http.CanonicalHeaderKey(string(match[1]))] = map[string]string{"filter": "delete"}
+	}
+	return fields
+}
+
+// object returns the object at a path, made where there is none.
+func object(in map[string]any, path ...string) map[string]any {
+	for _, name := range path {
+		next, ok := in[name].(map[string]any)
+		if !ok {
+			next = make(map[string]any)
+			in[name] = next
+		}
+		in = next
+	}
+	return in
 }
 
 func freePort(t *testing.T) int {
@@ -171,6 +271,168 @@ func (l *logFile) text(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// mark returns a function that tells what is written from now on.
+func (l *logFile) mark(t *testing.T) (since func() string) {
+	t.Helper()
+	info, err := os.Stat(l.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() string {
+		t.Helper()
+		file, err := os.Open(l.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		text, err := io.ReadAll(io.NewSectionReader(file, info.Size(), 1<<30))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+}
+
+// secrets are what a world's browsers were given. What TrueLayer issued the
+// simulator knows.
+type secrets struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+func (s *secrets) add(texts ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.texts = append(s.texts, texts...)
+}
+
+func (s *secrets) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.texts)
+}
+
+// RoundTrip is a browser's way to the network. What it learns are the cookies
+// that the browser is given, and the state of auth links.
+func (s *secrets) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range resp.Cookies() {
+		s.add(c.Value)
+	}
+	if link, err := resp.Location(); err == nil {
+		s.add(link.Query().Get("state"), link.Query().Get("code_challenge"))
+	}
+	return resp, nil
+}
+
+// leaks says which secrets are in what was written, and where: in logs, in the
+// storage, in metrics. It shows the beginnings of secrets only.
+func (w *world) leaks(metrics string) (found []string) {
+	w.t.Helper()
+	written := map[string]string{"metrics": metrics}
+	err := filepath.WalkDir(w.Data, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path) //nolint:gosec // the test's own folder
+		if written[filepath.Base(path)] = string(text); filepath.Base(path) == "access.log" {
+			written["access.log"] = withoutAstray(string(text))
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var parts []string
+	for _, secret := range append(w.sim.Secrets(), w.secrets.all()...) {
+		if jwt := strings.Split(secret, "."); len(jwt) == 3 {
+			parts = append(parts, jwt[1:]...) // the header is no secret; of the rest either half says enough
+		} else {
+			parts = append(parts, secret)
+		}
+	}
+	look := finder(parts)
+	for name, text := range written {
+		for part := range look(text) {
+			found = append(found, fmt.Sprintf("%s has %.12s…", name, part))
+		}
+	}
+	return found
+}
+
+// finder looks for many texts at once, by their first eight bytes: a test may
+// have thousands of secrets and write megabytes. Shorter ones are left out; a
+// test's own "x" is found anywhere.
+func finder(texts []string) func(in string) map[string]bool {
+	const start = 8
+	byStart := make(map[uint64][]string)
+	var maybe [1 << 16]bool // most starts are none, which an array tells sooner
+	slot := func(key uint64) uint64 { return key * 0x9e3779b97f4a7c15 >> 48 }
+	for _, text := range texts {
+		if len(text) > start {
+			key := binary.BigEndian.Uint64([]byte(text))
+			byStart[key] = append(byStart[key], text)
+			maybe[slot(key)] = true
+		}
+	}
+	return func(in string) map[string]bool {
+		found := make(map[string]bool)
+		var key uint64
+		for i := range len(in) {
+			key = key<<8 | uint64(in[i])
+			if i+1 < start || !maybe[slot(key)] {
+				continue
+			}
+			for _, text := range byStart[key] {
+				if strings.HasPrefix(in[i+1-start:], text) {
+					found[text] = true
+				}
+			}
+		}
+		return found
+	}
+}
+
+// withoutAstray takes out of an access log what tests themselves put where it
+// does not belong, and where neither Caddy nor the filter looks for it: tokens
+// in fields for something else, codes under other names.
+func withoutAstray(log string) string {
+	var kept strings.Builder
+	for log != "" {
+		var before, fields string
+		before, log, _ = strings.Cut(log, `"headers":{`)
+		fields, log, _ = strings.Cut(log, "}")
+		kept.WriteString(before)
+		for _, name := range []string{"Cookie", "Authorization", "Proxy-Authorization"} {
+			_, values, _ := strings.Cut(fields, `"`+name+`":[`)
+			values, _, _ = strings.Cut(values, "]")
+			kept.WriteString(values)
+		}
+	}
+	return asArrays.ReplaceAllString(kept.String(), "")
+}
+
+// asArrays is a callback that one test asks for.
+var asArrays = regexp.MustCompile(`code\[\]=[^&"]*&state\[\]=[^&"]*`)
+
+// metrics is what a scrape would show.
+func (w *world) metrics() string {
+	w.t.Helper()
+	active := caddy.ActiveContext()
+	registry := active.GetMetricsRegistry()
+	if registry == nil {
+		return "" // nothing runs
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		w.t.Error(err)
+	}
+	return fmt.Sprint(families)
 }
 
 // application is what stands behind the module: it remembers what it got.
@@ -229,6 +491,7 @@ func (w *world) browser() *browser {
 		w.t.Fatal(err)
 	}
 	return &browser{t: w.t, client: &http.Client{
+		Transport:     &w.secrets,
 		Jar:           jar,
 		Timeout:       30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -274,8 +537,11 @@ func (b *browser) try(ctx context.Context, method, target string, header ...stri
 		req.Header.Add(header[i], header[i+1])
 	}
 	resp, err := b.client.Do(req)
-	if errors.Is(err, io.EOF) && method == http.MethodGet {
-		resp, err = b.client.Do(req) // as browsers do: a reload closed the connection
+	for range 3 { // as browsers do: a reload closed the connection, or the listener that had not accepted it yet
+		if method != http.MethodGet || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			break
+		}
+		resp, err = b.client.Do(req)
 	}
 	if err != nil {
 		return nil, err

@@ -1,0 +1,551 @@
+package authserver
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"maps"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	testIssuer = "https://auth.example"
+	rsaKeyID   = "rsa-1"
+	ecKeyID    = "ec-1"
+)
+
+var (
+	verifyAt = time.Unix(1_800_000_000, 0)
+	// making RSA keys is slow
+	rsaKeys = sync.OnceValue(func() [2]*rsa.PrivateKey {
+		var keys [2]*rsa.PrivateKey
+		for i := range keys {
+			keys[i], _ = rsa.GenerateKey(rand.Reader, 2048) // fails for smaller sizes only
+		}
+		return keys
+	})
+	// the same in each fuzzing process
+	ecKey = newECKey(1)
+)
+
+func newECKey(seed byte) *ecdsa.PrivateKey {
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), bytes.Repeat([]byte{seed}, 32))
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+type object map[string]any
+
+// and is the object with some members set, or with nil taken out.
+func (o object) and(changes object) object {
+	changed := maps.Clone(o)
+	for name, value := range changes {
+		if changed[name] = value; value == nil {
+			delete(changed, name)
+		}
+	}
+	return changed
+}
+
+// claims are those of a good access token.
+func goodClaims() object {
+	return object{
+		"iss": testIssuer, "client_id": "client", "aud": "data_api", "sub": "canary-subject",
+		"iat": verifyAt.Unix(), "nbf": verifyAt.Unix(), "exp": verifyAt.Add(time.Hour).Unix(),
+	}
+}
+
+func part(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// signed makes a token with the key, whatever its header says. A []byte is the
+// key of an HMAC.
+func signed(header, claims object, key any) string {
+	content := part(header) + "." + part(claims)
+	digest := sha256.Sum256([]byte(content))
+	var signature []byte
+	switch key := key.(type) {
+	case *rsa.PrivateKey:
+		if header["alg"] == "PS256" {
+			signature, _ = rsa.SignPSS(rand.Reader, key, crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		} else {
+			signature, _ = rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
+		}
+	case *ecdsa.PrivateKey:
+		r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+		if err != nil {
+			panic(err)
+		}
+		signature = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
+	case []byte:
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(content))
+		signature = mac.Sum(nil)
+	}
+	return content + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+func rsaJWK(id string, key *rsa.PublicKey) object {
+	return object{
+		"kty": "RSA", "kid": id, "use": "sig", "alg": "RS256",
+		"n": base64.RawURLEncoding.EncodeToString(key.N.Bytes()),
+		"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes()),
+	}
+}
+
+func ecJWK(id string, key *ecdsa.PublicKey) object {
+	point, err := key.Bytes() // 4, x, y
+	if err != nil {
+		panic(err)
+	}
+	return object{
+		"kty": "EC", "kid": id, "use": "sig", "alg": "ES256", "crv": "P-256",
+		"x": base64.RawURLEncoding.EncodeToString(point[1:33]), "y": base64.RawURLEncoding.EncodeToString(point[33:]),
+	}
+}
+
+func keySetOf(keys ...object) string {
+	text, err := json.Marshal(object{"keys": keys})
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// keyServer serves a key set and counts who asks for it.
+type keyServer struct {
+	url     string
+	mu      sync.Mutex
+	asked   int
+	respond http.HandlerFunc
+}
+
+func newKeyServer(t *testing.T, set string) *keyServer {
+	t.Helper()
+	k := &keyServer{}
+	k.serve(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, set) })
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		k.mu.Lock()
+		k.asked++
+		respond := k.respond
+		k.mu.Unlock()
+		respond(w, r)
+	}))
+	t.Cleanup(server.Close)
+	k.url = server.URL
+	return k
+}
+
+func (k *keyServer) serve(respond http.HandlerFunc) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.respond = respond
+}
+
+func (k *keyServer) fetches() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.asked
+}
+
+func (k *keyServer) verifier() *Verifier {
+	return NewVerifier(k.url, testIssuer, "client", func() time.Time { return verifyAt })
+}
+
+// TestVerify: a token that is not exactly what the configured auth server gave
+// to this client is refused, with an error that repeats nothing of it. What
+// comes with a token never leads to a key.
+func TestVerify(t *testing.T) {
+	rsaKey, stranger, ecStranger := rsaKeys()[0], rsaKeys()[1], newECKey(2)
+	elsewhere := newKeyServer(t, keySetOf(rsaJWK(rsaKeyID, &stranger.PublicKey)))
+	set := keySetOf(
+		rsaJWK(rsaKeyID, &rsaKey.PublicKey), ecJWK(ecKeyID, &ecKey.PublicKey),
+		object{"kty": "oct", "kid": "shared", "alg": "HS256", "k": "c2hhcmVk"},
+	)
+	rs := object{"alg": "RS256", "kid": rsaKeyID, "typ": "at+jwt"}
+	es := object{"alg": "ES256", "kid": ecKeyID, "typ": "at+jwt"}
+	claims := goodClaims()
+	withClaims := func(changes object) string { return signed(rs, claims.and(changes), rsaKey) }
+	withHeader := func(changes object) string { return signed(rs.and(changes), claims, rsaKey) }
+	byStranger := func(changes object) string { return signed(rs.and(changes), claims, stranger) }
+	der, err := x509.MarshalPKIXPublicKey(&rsaKey.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs256 := func(secret []byte) string { return signed(rs.and(object{"alg": "HS256"}), claims, secret) }
+	good := signed(rs, claims, rsaKey)
+	head, rest, _ := strings.Cut(good, ".")
+	payload, signature, _ := strings.Cut(rest, ".")
+
+	for name, raw := range map[string]string{
+		"nothing":                     "",
+		"opaque":                      "canary-opaque",
+		"two dots":                    "..",
+		"no signature":                head + "." + payload,
+		"an empty signature":          head + "." + payload + ".",
+		"a part too many":             good + ".canary",
+		"cut off":                     good[:len(good)-1],
+		"as JSON":                     `{"payload":"` + payload + `","protected":"` + head + `","signature":"` + signature + `"}`,
+		"detached":                    head + ".." + signature,
+		"another payload":             head + "." + part(claims.and(object{"sub": "canary"})) + "." + signature,
+		"another header":              part(rs.and(object{"x": 1})) + "." + payload + "." + signature,
+		"huge":                        head + "." + payload + "." + strings.Repeat("canary00", 1<<17),
+		"HMAC with the key, PEM":      hs256(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
+		"HMAC with the key, PKCS1":    hs256(pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey)})),
+		"HMAC with the key, DER":      hs256(der),
+		"HMAC with the modulus":       hs256(rsaKey.N.Bytes()),
+		"HMAC with the key set":       hs256([]byte(set)),
+		"HMAC with nothing":           hs256(nil),
+		"HMAC under the type RSA":     signed(rs, claims, der),
+		"HMAC with a published key":   signed(object{"alg": "HS256", "kid": "shared", "typ": "at+jwt"}, claims, []byte("shared")),
+		"none":                        part(rs.and(object{"alg": "none"})) + "." + payload + ".",
+		"none, with a signature":      withHeader(object{"alg": "none"}),
+		"None":                        part(rs.and(object{"alg": "None"})) + "." + payload + ".",
+		"nOnE without a key id":       part(rs.and(object{"alg": "nOnE", "kid": nil})) + "." + payload + ".",
+		"no algorithm":                withHeader(object{"alg": nil}),
+		"an empty algorithm":          withHeader(object{"alg": ""}),
+		"an algorithm that is a list": withHeader(object{"alg": []string{"RS256"}}),
+		"an unknown algorithm":        withHeader(object{"alg": "canary"}),
+		"RS512, signed with 256":      withHeader(object{"alg": "RS512"}),
+		"PS256, signed as RS256":      part(rs.and(object{"alg": "PS256"})) + "." + payload + "." + signature,
+		"ES256 with the RSA key":      signed(es.and(object{"kid": rsaKeyID}), claims, ecKey),
+		"RS256 with the EC key":       signed(rs.and(object{"kid": ecKeyID}), claims, rsaKey),
+		"an unknown key":              signed(rs.and(object{"kid": "canary"}), claims, stranger),
+		"an unknown key, EC":          signed(es.and(object{"kid": "canary"}), claims, ecStranger),
+		"another's key":               byStranger(nil),
+		"another's key, EC":           signed(es, claims, ecStranger),
+		"another's key, no key id":    byStranger(object{"kid": nil}),
+		"a key id that is a path":     byStranger(object{"kid": "../../../dev/null"}),
+		"a key id that is a number":   withHeader(object{"kid": 7}),
+		"its key in the header":       byStranger(object{"jwk": rsaJWK(rsaKeyID, &stranger.PublicKey)}),
+		"its key there, no id":        byStranger(object{"kid": nil, "jwk": rsaJWK("", &stranger.PublicKey)}),
+		"a secret key in the header":  byStranger(object{"jwk": object{"kty": "oct", "k": "c2hhcmVk"}}),
+		"the address of its key":      byStranger(object{"jku": elsewhere.url}),
+		"the address of a cert":       byStranger(object{"x5u": elsewhere.url}),
+		"a certificate":               byStranger(object{"x5c": []string{base64.StdEncoding.EncodeToString(der)}}),
+		"all of them":                 byStranger(object{"jku": elsewhere.url, "x5u": elsewhere.url, "jwk": rsaJWK(rsaKeyID, &stranger.PublicKey)}),
+		"a critical extension":        withHeader(object{"crit": []string{"exp"}}),
+		"type JWT":                    withHeader(object{"typ": "JWT"}),
+		"type at+jwt of another kind": withHeader(object{"typ": "text/at+jwt"}),
+		"type logout+jwt":             withHeader(object{"typ": "logout+jwt"}),
+		"type with a blank":           withHeader(object{"typ": "at+jwt "}),
+		"type that is a list":         withHeader(object{"typ": []string{"at+jwt"}}),
+		"no type":                     withHeader(object{"typ": nil}),
+		"type under another name":     withHeader(object{"typ": nil, "TYP": "at+jwt"}),
+		"type under two names":        withHeader(object{"TYP": "at+jwt", "typ": "JWT"}),
+		"a header that is no object":  part([]string{"RS256"}) + "." + payload + "." + signature,
+		"claims that are no object":   signed(rs, nil, rsaKey),
+		"another issuer":              withClaims(object{"iss": "https://other.example"}),
+		"issuer with a slash":         withClaims(object{"iss": testIssuer + "/"}),
+		"issuer in capitals":          withClaims(object{"iss": strings.ToUpper(testIssuer)}),
+		"issuer without https":        withClaims(object{"iss": "auth.example"}),
+		"issuer that is a list":       withClaims(object{"iss": []string{testIssuer}}),
+		"no issuer":                   withClaims(object{"iss": nil}),
+		"another client":              withClaims(object{"client_id": "canary"}),
+		"client in capitals":          withClaims(object{"client_id": "CLIENT"}),
+		"client that is a list":       withClaims(object{"client_id": []string{"client"}}),
+		"client in the audience":      withClaims(object{"client_id": nil, "aud": "client"}),
+		"client as the azp":           withClaims(object{"client_id": nil, "azp": "client"}),
+		"no client":                   withClaims(object{"client_id": nil}),
+		"client under another name":   withClaims(object{"client_id": nil, "Client_ID": "client"}),
+		"expired":                     withClaims(object{"exp": verifyAt.Unix() - 1}),
+		"expired long ago":            withClaims(object{"exp": 0}),
+		"expired before 1970":         withClaims(object{"exp": -verifyAt.Unix()}),
+		"no expiry":                   withClaims(object{"exp": nil}),
+		"an expiry that is a text":    withClaims(object{"exp": "tomorrow"}),
+		"an expiry that is a date":    withClaims(object{"exp": "2999-01-01T00:00:00Z"}),
+		"an expiry that is a list":    withClaims(object{"exp": []int64{verifyAt.Unix() + 60}}),
+		"an expiry that is true":      withClaims(object{"exp": true}),
+		"not yet valid":               withClaims(object{"nbf": verifyAt.Add(time.Hour).Unix()}),
+		"issued in the future":        withClaims(object{"iat": verifyAt.Add(time.Hour).Unix()}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			keys := newKeyServer(t, set)
+			v := keys.verifier()
+			err := v.Verify(t.Context(), NewSecret(raw))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if errors.Is(err, ErrKeysUnavailable) {
+				t.Errorf("not refused, but: %v", err)
+			}
+			if text := err.Error(); strings.Contains(text, "canary") || len(text) > 300 {
+				t.Errorf("the error repeats the token: %.300s", text)
+			}
+			if err := v.Verify(t.Context(), NewSecret(good)); err != nil {
+				t.Errorf("a good token afterwards: %v", err)
+			}
+			if n := keys.fetches(); n != 1 {
+				t.Errorf("the keys were fetched %d times", n)
+			}
+		})
+	}
+	if n := elsewhere.fetches(); n > 0 {
+		t.Errorf("a token made %d requests to an address in it", n)
+	}
+}
+
+// TestVerifyAccepts: what RFC 9068 allows, and clocks that do not agree quite.
+func TestVerifyAccepts(t *testing.T) {
+	rsaKey := rsaKeys()[0]
+	keys := newKeyServer(t, keySetOf(ecJWK(ecKeyID, &ecKey.PublicKey), rsaJWK(rsaKeyID, &rsaKey.PublicKey).and(object{"alg": nil})))
+	v := keys.verifier()
+	rs := object{"alg": "RS256", "kid": rsaKeyID, "typ": "at+jwt"}
+	claims := goodClaims()
+	for name, raw := range map[string]string{
+		"RS256":                   signed(rs, claims, rsaKey),
+		"PS256":                   signed(rs.and(object{"alg": "PS256"}), claims, rsaKey),
+		"ES256":                   signed(rs.and(object{"alg": "ES256", "kid": ecKeyID}), claims, ecKey),
+		"no key id":               signed(rs.and(object{"kid": nil}), claims, rsaKey),
+		"the whole type":          signed(rs.and(object{"typ": "application/at+jwt"}), claims, rsaKey),
+		"the type in capitals":    signed(rs.and(object{"typ": "AT+JWT"}), claims, rsaKey),
+		"a clock behind by 4m":    signed(rs, claims.and(object{"nbf": verifyAt.Unix() + 240, "iat": verifyAt.Unix() + 240}), rsaKey),
+		"neither nbf nor iat":     signed(rs, claims.and(object{"nbf": nil, "iat": nil}), rsaKey),
+		"several audiences":       signed(rs, claims.and(object{"aud": []string{"a", "b"}}), rsaKey),
+		"a key address it ignore": signed(rs.and(object{"jku": "https://elsewhere.example/jwks", "x5u": "https://elsewhere.example/x"}), claims, rsaKey),
+		"large":                   signed(rs, claims.and(object{"x": strings.Repeat("x", maxAccessToken/2)}), rsaKey),
+	} {
+		if err := v.Verify(t.Context(), NewSecret(raw)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := keys.fetches(); n != 1 {
+		t.Errorf("the keys were fetched %d times", n)
+	}
+}
+
+// TestHostileKeySets: without a key set that can be read nothing is known about
+// a token: it is neither accepted nor called forged, and nothing of what came
+// in the set's place is repeated.
+func TestHostileKeySets(t *testing.T) {
+	good := rsaJWK(rsaKeyID, &rsaKeys()[0].PublicKey)
+	set := keySetOf(good)
+	body := func(text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
+	}
+	elsewhere := newKeyServer(t, set)
+	for name, respond := range map[string]http.HandlerFunc{
+		"nothing":            body(``),
+		"HTML":               body(`<h1>canary</h1>`),
+		"null, and more":     body(`null canary`),
+		"a list":             body(`[` + set + `]`),
+		"a text":             body(`"canary"`),
+		"keys that are none": body(`{"keys":"canary"}`),
+		"a key that is none": body(`{"keys":["canary"]}`),
+		"a key in pieces":    body(keySetOf(good, object{"kty": "RSA", "kid": "canary", "n": "canary"})),
+		"an impossible key":  body(keySetOf(good, object{"kty": "EC", "kid": "canary", "crv": "P-256", "x": "Y2FuYXJ5", "y": "Y2FuYXJ5"})),
+		"two sets":           body(set + set),
+		"a byte order mark":  body("\ufeff" + set),
+		"cut off":            body(set[:len(set)/2]),
+		"nested":             body(`{"keys":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`),
+		"too large":          body(`{"x":"` + strings.Repeat("canary", maxKeySet/5) + `","keys":[]}`),
+		"endless":            func(w http.ResponseWriter, _ *http.Request) { endless(w, `{"keys":[`, strings.Repeat(" ", 4<<10)) },
+		"compressed": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = io.WriteString(w, "\x1f\x8bcanary")
+		},
+		"elsewhere": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.url, http.StatusFound)
+		},
+		"elsewhere, for good": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.url, http.StatusPermanentRedirect)
+		},
+		"away": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, set)
+		},
+		"created": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, set)
+		},
+		"hanging up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			keys := newKeyServer(t, "")
+			keys.serve(respond)
+			v := keys.verifier()
+			token := NewSecret(signed(object{"alg": "RS256", "kid": rsaKeyID, "typ": "at+jwt"}, goodClaims(), rsaKeys()[0]))
+			err := v.Verify(t.Context(), token)
+			if !errors.Is(err, ErrKeysUnavailable) {
+				t.Errorf("got %.200v", err)
+			}
+			if text := err.Error(); strings.Contains(text, "canary") || len(text) > 500 {
+				t.Errorf("the error repeats the answer, in %d bytes: %.300s", len(text), text)
+			}
+		})
+	}
+	if n := elsewhere.fetches(); n > 0 {
+		t.Errorf("%d redirects were followed", n)
+	}
+}
+
+// TestUselessKeySets are sets that can be read and lack the key.
+func TestUselessKeySets(t *testing.T) {
+	rsaKey, stranger := rsaKeys()[0], rsaKeys()[1]
+	token := NewSecret(signed(object{"alg": "RS256", "kid": rsaKeyID, "typ": "at+jwt"}, goodClaims(), rsaKey))
+	for name, set := range map[string]string{
+		"null":                        `null`,
+		"an object":                   `{}`,
+		"no keys":                     `{"keys":[]}`,
+		"keys null":                   `{"keys":null}`,
+		"another key":                 keySetOf(rsaJWK("another", &rsaKey.PublicKey)),
+		"another key under its id":    keySetOf(rsaJWK(rsaKeyID, &stranger.PublicKey)),
+		"another kind of key":         keySetOf(ecJWK(rsaKeyID, &ecKey.PublicKey)),
+		"a shared secret":             keySetOf(object{"kty": "oct", "kid": rsaKeyID, "k": "c2hhcmVk"}),
+		"a kind of key nobody has":    keySetOf(object{"kty": "canary", "kid": rsaKeyID}),
+		"an algorithm nobody has":     keySetOf(rsaJWK(rsaKeyID, &rsaKey.PublicKey).and(object{"alg": "canary"})),
+		"a key in another spelling":   strings.Replace(keySetOf(rsaJWK(rsaKeyID, &rsaKey.PublicKey)), `"keys"`, `"kéys"`, 1),
+		"the key id in other letters": keySetOf(rsaJWK(strings.ToUpper(rsaKeyID), &rsaKey.PublicKey)),
+	} {
+		keys := newKeyServer(t, set)
+		v := keys.verifier()
+		for range 3 {
+			err := v.Verify(t.Context(), token)
+			if err == nil {
+				t.Errorf("%s: accepted", name)
+			} else if text := err.Error(); strings.Contains(text, "canary") || len(text) > 300 {
+				t.Errorf("%s: the error repeats the set: %.300s", name, text)
+			}
+		}
+		if n := keys.fetches(); n != 1 {
+			t.Errorf("%s: the keys were fetched %d times", name, n)
+		}
+	}
+}
+
+// TestStallingKeySet: a fetch ends for whoever waits with their context, and by
+// itself with the client's timeout.
+func TestStallingKeySet(t *testing.T) {
+	t.Parallel()
+	token := NewSecret(signed(object{"alg": "RS256", "kid": rsaKeyID, "typ": "at+jwt"}, goodClaims(), rsaKeys()[0]))
+	verifier := func(base string) *Verifier {
+		return NewVerifier(base, testIssuer, "client", func() time.Time { return verifyAt })
+	}
+	if timeout := verifier("https://auth.example").http.Timeout; timeout != requestTimeout {
+		t.Fatalf("a fetch may take %v", timeout)
+	}
+	for name, base := range stalling(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := verifier(base)
+			v.http.Timeout = 50 * time.Millisecond
+			if err := v.Verify(t.Context(), token); !errors.Is(err, ErrKeysUnavailable) {
+				t.Errorf("bound by the client: %v", err)
+			}
+			v = verifier(base)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if err := v.Verify(ctx, token); !errors.Is(err, ErrKeysUnavailable) {
+				t.Errorf("bound by its context: %v", err)
+			}
+		})
+	}
+}
+
+// keySetBytes answers every fetch with the same bytes, without a network.
+type keySetBytes []byte
+
+func (k keySetBytes) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(k))}, nil
+}
+
+func offlineVerifier(set []byte) *Verifier {
+	v := NewVerifier("https://auth.example/jwks", testIssuer, "client", func() time.Time { return verifyAt })
+	v.http.Transport.(*keySetTransport).next = keySetBytes(set)
+	return v
+}
+
+// FuzzVerify: whatever is made of a good token, what passes has the same claims.
+func FuzzVerify(f *testing.F) {
+	es := object{"alg": "ES256", "kid": ecKeyID, "typ": "at+jwt"}
+	good := signed(es, goodClaims(), ecKey)
+	f.Add(good)
+	f.Add(part(es.and(object{"alg": "none"})) + "." + part(goodClaims()) + ".")
+	f.Add(signed(es.and(object{"alg": "HS256"}), goodClaims(), []byte(keySetOf(ecJWK(ecKeyID, &ecKey.PublicKey)))))
+	f.Add(signed(es.and(object{"jwk": ecJWK(ecKeyID, &newECKey(2).PublicKey)}), goodClaims(), newECKey(2)))
+	f.Add(signed(es, goodClaims().and(object{"exp": nil}), ecKey))
+	f.Add("{}")
+	want := readClaims(good)
+	v := offlineVerifier([]byte(keySetOf(ecJWK(ecKeyID, &ecKey.PublicKey))))
+	f.Fuzz(func(t *testing.T, raw string) {
+		if err := v.Verify(t.Context(), NewSecret(raw)); err != nil {
+			return
+		}
+		if got := readClaims(raw); got != want {
+			t.Errorf("%q passed, with %+v", raw, got)
+		}
+	})
+}
+
+// FuzzKeySet: whatever is served in a key set's place, a token passes only if
+// its key is in it, and no error repeats what was served.
+func FuzzKeySet(f *testing.F) {
+	mine := ecJWK(ecKeyID, &ecKey.PublicKey)
+	f.Add([]byte(keySetOf(mine)))
+	f.Add([]byte(keySetOf(ecJWK(ecKeyID, &newECKey(2).PublicKey))))
+	f.Add([]byte(keySetOf(mine, object{"kty": "RSA", "kid": "x", "n": "AQAB"}, object{"kty": "oct", "k": "AAAA"})))
+	f.Add([]byte(`{"keys":null}`))
+	f.Add([]byte(`[]`))
+	token := NewSecret(signed(object{"alg": "ES256", "kid": ecKeyID, "typ": "at+jwt"}, goodClaims(), ecKey))
+	x, _ := mine["x"].(string)
+	f.Fuzz(func(t *testing.T, set []byte) {
+		err := offlineVerifier(set).Verify(t.Context(), token)
+		if err == nil {
+			// one coordinate of the key is enough to find, in whatever spelling of JSON
+			var published any
+			if json.Unmarshal(set, &published) != nil || !holds(published, x) {
+				t.Errorf("passed with %q", set)
+			}
+			return
+		}
+		if len(err.Error()) > 300 {
+			t.Errorf("an error of %d bytes: %.300s", len(err.Error()), err)
+		}
+	})
+}
+
+// holds reports whether text is somewhere in a JSON value.
+func holds(value any, text string) bool {
+	switch value := value.(type) {
+	case string:
+		return value == text
+	case []any:
+		for _, v := range value {
+			if holds(v, text) {
+				return true
+			}
+		}
+	case map[string]any:
+		for _, v := range value {
+			if holds(v, text) {
+				return true
+			}
+		}
+	}
+	return false
+}
