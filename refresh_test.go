@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"runtime"
 	"strings"
@@ -48,6 +49,15 @@ func (b *bench) awaitRefresh(t *testing.T, n int) {
 		runtime.Gosched()
 	}
 	b.auth.refreshes.wait(t.Context())
+	// its slot is free a moment before the flight is forgotten, and whoever
+	// comes in between is given its result
+	ids, _, err := b.store.(Lister).List(t.Context(), "", math.MaxInt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		_, _, _ = b.auth.refreshes.group.Do(id, func() (any, error) { return nil, nil })
+	}
 }
 
 func TestRefreshBehind(t *testing.T) {
