@@ -31,6 +31,7 @@ func FuzzClassify(f *testing.F) {
 	f.Add("GET", "navigate", "iframe", html, "", "", "", "")
 	f.Add("POST", "navigate", "document", html, "", "prefetch;prerender", "", "")
 	f.Add("GET", "websocket", "", "", "", "", "websocket", "")
+	f.Add("GET", "navigate", "document", html, "", "", "h2c", "")
 	f.Add("HEAD", "navigate", "", "", "", "", "", "")
 	f.Fuzz(func(t *testing.T, method, mode, dest, accept, purpose, secPurpose, upgrade, agent string) {
 		fields := map[string]string{
@@ -72,6 +73,8 @@ func FuzzOrigin(f *testing.F) {
 	f.Add("DELETE", "null", "", "", "")
 	f.Add("PUT", "https://APP.example.com", "", "", "")
 	f.Add("CONNECT", "", "none", "", "")
+	f.Add("POST", "http://app.example.com", "", "", "") // our host over another scheme
+	f.Add("OPTIONS", "https://evil.example", "cross-site", "", "PUT")
 	f.Add("get", "https://app.example.com:443", "", "", "")
 	f.Fuzz(func(t *testing.T, method, origin, site, upgrade, asks string) {
 		r := request(method, map[string]string{

@@ -30,6 +30,9 @@ func FuzzConfig(f *testing.F) {
 		f.Add([]byte(`{` + credentials + more + `}`))
 	}
 	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"client_id":"client","client_secret":"secret","redirect_uri":"http://app.example.com/truelayer"}`))
+	f.Add([]byte(`{` + credentials + `,"auth_server":"http://auth.example"}`))
+	f.Add([]byte(`{` + credentials + `,"token_header":{"field":"Cookie"}}`))
 	f.Add([]byte(`{"client_secret":"{env.NOT_SET}","client_id":"{","redirect_uri":"http://localhost/t"}`))
 	// with a configuration around it, which modules may ask, and that logs nothing
 	around, err := caddy.ProvisionContext(&caddy.Config{Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{

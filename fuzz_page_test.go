@@ -43,7 +43,7 @@ func FuzzProviderText(f *testing.F) {
 			LoginURL string `json:"login_url"`
 		}
 		answer := show(t, nil, text, returnTo).Body.Bytes()
-		if err := json.Unmarshal(answer, &problem); err != nil || problem.Provider != cut(text) || !strings.HasPrefix(problem.LoginURL, testOrigin+"/") {
+		if err := json.Unmarshal(answer, &problem); err != nil || problem.Provider != cut(text) || utf8.RuneCountInString(problem.Provider) > 201 || !strings.HasPrefix(problem.LoginURL, testOrigin+"/") {
 			t.Errorf("%q, %q: %s: %v", text, returnTo, answer, err)
 		}
 	})

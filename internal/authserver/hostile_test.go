@@ -27,15 +27,13 @@ func TestTokenAnswerRefused(t *testing.T) {
 	with := func(members string) string {
 		return `{"access_token":"canary","token_type":"Bearer","expires_in":3600` + members + `}`
 	}
-	utf16Bytes := func(s string, order func(uint16) []byte) string {
-		var b bytes.Buffer
-		for _, unit := range utf16.Encode([]rune(s)) {
-			b.Write(order(unit))
+	inUTF16 := func(order binary.AppendByteOrder, text string) string {
+		var b []byte
+		for _, unit := range utf16.Encode([]rune(text)) {
+			b = order.AppendUint16(b, unit)
 		}
-		return b.String()
+		return string(b)
 	}
-	big := func(u uint16) []byte { return binary.BigEndian.AppendUint16(nil, u) }
-	little := func(u uint16) []byte { return binary.LittleEndian.AppendUint16(nil, u) }
 	for name, body := range map[string]string{
 		"nothing":                       ``,
 		"null":                          `null`,
@@ -53,9 +51,9 @@ func TestTokenAnswerRefused(t *testing.T) {
 		"a comment":                     with(`/* canary */`),
 		"single quotes":                 strings.ReplaceAll(with(``), `"`, `'`),
 		"a byte order mark":             "\ufeff" + with(``),
-		"UTF-16, big endian":            utf16Bytes("\ufeff"+with(``), big),
-		"UTF-16, little endian":         utf16Bytes("\ufeff"+with(``), little),
-		"UTF-16 without a mark":         utf16Bytes(with(``), big),
+		"UTF-16, big endian":            inUTF16(binary.BigEndian, "\ufeff"+with(``)),
+		"UTF-16, little endian":         inUTF16(binary.LittleEndian, "\ufeff"+with(``)),
+		"UTF-16 without a mark":         inUTF16(binary.BigEndian, with(``)),
 		"Latin-1 in the token":          strings.Replace(with(``), "canary", "canary\xe9", 1),
 		"a form":                        `access_token=canary&token_type=Bearer&expires_in=3600`,
 		"a JWT of it":                   `eyJhbGciOiJub25lIn0.eyJhY2Nlc3NfdG9rZW4iOiJjYW5hcnkifQ.`,
@@ -275,6 +273,9 @@ func TestStallingServers(t *testing.T) {
 // TestEndlessServers: a call reads no more than it needs.
 func TestEndlessServers(t *testing.T) {
 	t.Parallel()
+	if transport := NewServer("https://auth.example").http.Transport.(*http.Transport); transport.MaxResponseHeaderBytes != maxAnswer {
+		t.Errorf("a header may have %d bytes", transport.MaxResponseHeaderBytes)
+	}
 	spaces, packed := strings.Repeat(" ", 4<<10), bomb(t)
 	for name, answer := range map[string]struct{ start, piece string }{
 		"a body":                    {"HTTP/1.1 200 OK\r\n\r\n{", spaces},

@@ -20,6 +20,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -182,10 +183,12 @@ func (k *keyServer) verifier() *Verifier {
 // comes with a token never leads to a key.
 func TestVerify(t *testing.T) {
 	rsaKey, stranger, ecStranger := rsaKeys()[0], rsaKeys()[1], newECKey(2)
+	shared := bytes.Repeat([]byte("s"), 32)
 	elsewhere := newKeyServer(t, keySetOf(rsaJWK(rsaKeyID, &stranger.PublicKey)))
 	set := keySetOf(
 		rsaJWK(rsaKeyID, &rsaKey.PublicKey), ecJWK(ecKeyID, &ecKey.PublicKey),
-		object{"kty": "oct", "kid": "shared", "alg": "HS256", "k": "c2hhcmVk"},
+		object{"kty": "oct", "kid": "shared", "alg": "HS256", "k": base64.RawURLEncoding.EncodeToString(shared)},
+		object{"kty": "oct", "kid": "any", "k": base64.RawURLEncoding.EncodeToString(shared)},
 	)
 	rs := object{"alg": "RS256", "kid": rsaKeyID, "typ": "at+jwt"}
 	es := object{"alg": "ES256", "kid": ecKeyID, "typ": "at+jwt"}
@@ -222,7 +225,8 @@ func TestVerify(t *testing.T) {
 		"HMAC with the key set":       hs256([]byte(set)),
 		"HMAC with nothing":           hs256(nil),
 		"HMAC under the type RSA":     signed(rs, claims, der),
-		"HMAC with a published key":   signed(object{"alg": "HS256", "kid": "shared", "typ": "at+jwt"}, claims, []byte("shared")),
+		"HMAC with a published key":   signed(object{"alg": "HS256", "kid": "shared", "typ": "at+jwt"}, claims, shared),
+		"HMAC with another of those":  signed(object{"alg": "HS256", "kid": "any", "typ": "at+jwt"}, claims, shared),
 		"none":                        part(rs.and(object{"alg": "none"})) + "." + payload + ".",
 		"none, with a signature":      withHeader(object{"alg": "none"}),
 		"None":                        part(rs.and(object{"alg": "None"})) + "." + payload + ".",
@@ -364,6 +368,7 @@ func TestHostileKeySets(t *testing.T) {
 		"cut off":            body(set[:len(set)/2]),
 		"nested":             body(`{"keys":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`),
 		"too large":          body(`{"x":"` + strings.Repeat("canary", maxKeySet/5) + `","keys":[]}`),
+		"too large a tail":   body(set + strings.Repeat(" ", maxKeySet)),
 		"endless":            func(w http.ResponseWriter, _ *http.Request) { endless(w, `{"keys":[`, strings.Repeat(" ", 4<<10)) },
 		"compressed": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
@@ -397,10 +402,44 @@ func TestHostileKeySets(t *testing.T) {
 			if text := err.Error(); strings.Contains(text, "canary") || len(text) > 500 {
 				t.Errorf("the error repeats the answer, in %d bytes: %.300s", len(text), text)
 			}
+			keys.serve(body(set))
+			err = v.Verify(t.Context(), token)
+			for i := 0; err != nil && i < 1000; i++ {
+				runtime.Gosched() // go-oidc gives a fetch's result once more if asked at once
+				err = v.Verify(t.Context(), token)
+			}
+			if err != nil {
+				t.Errorf("when it is there again: %v", err)
+			}
 		})
 	}
 	if n := elsewhere.fetches(); n > 0 {
 		t.Errorf("%d redirects were followed", n)
+	}
+}
+
+// readerFunc is a function as an io.Reader.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// TestKeySetIsBounded: of an endless set no more is read than is needed to know.
+func TestKeySetIsBounded(t *testing.T) {
+	read := 0
+	transport := &keySetTransport{now: time.Now, next: roundTripFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(readerFunc(func(b []byte) (int, error) {
+			if read += len(b); read > 10*maxKeySet {
+				return 0, io.ErrUnexpectedEOF
+			}
+			return copy(b, bytes.Repeat([]byte(" "), len(b))), nil
+		}))}, nil
+	})}
+	if resp, err := transport.RoundTrip(nil); !errors.Is(err, ErrKeysUnavailable) {
+		_ = resp.Body.Close()
+		t.Errorf("got %v", err)
+	}
+	if read > 2*maxKeySet {
+		t.Errorf("%d bytes were asked for", read)
 	}
 }
 
@@ -467,16 +506,17 @@ func TestStallingKeySet(t *testing.T) {
 	}
 }
 
-// keySetBytes answers every fetch with the same bytes, without a network.
-type keySetBytes []byte
+// roundTripFunc is a function as an http.RoundTripper.
+type roundTripFunc func(*http.Request) (*http.Response, error)
 
-func (k keySetBytes) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(k))}, nil
-}
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// offlineVerifier is served the same key set each time, without a network.
 func offlineVerifier(set []byte) *Verifier {
 	v := NewVerifier("https://auth.example/jwks", testIssuer, "client", func() time.Time { return verifyAt })
-	v.http.Transport.(*keySetTransport).next = keySetBytes(set)
+	v.http.Transport.(*keySetTransport).next = roundTripFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(set))}, nil
+	})
 	return v
 }
 

@@ -171,6 +171,9 @@ func TestNothingSecretIsWritten(t *testing.T) {
 	if log := w.log.text(t); !strings.Contains(log, `"logger":"http.log.trace","msg":"truelayer"`) {
 		t.Error("nothing was traced")
 	}
+	if metrics := w.metrics(); !strings.Contains(metrics, "caddy_") {
+		t.Errorf("the metrics are %q", metrics)
+	}
 	w.secrets.add("what is in the metrics")
 	if leaks := w.leaks(`a_metric{a="what is in the metrics"} 1`); !slices.Contains(leaks, "metrics has what is in t…") {
 		t.Errorf("found only %q", leaks)
