@@ -248,10 +248,15 @@ func FuzzCaddyfile(f *testing.F) {
 	f.Add("truelayer {" + required + "scopes a b\nproviders c\nauth_param d e\ntoken_header F g\nstore memory {\nmax_sessions 5\n}\n}")
 	f.Add("truelayer {" + required + "store storage {\ncache_ttl 1s\nstorage file_system /tmp\n}\n}")
 	f.Add("truelayer")
+	f.Add("<<<<")
 	f.Add("truelayer {\nclient_secret")
 	f.Fuzz(func(t *testing.T, text string) {
+		tokens, err := caddyfile.Tokenize([]byte(text), "Caddyfile")
+		if err != nil {
+			return
+		}
 		var h Handler
-		if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(text)); err != nil {
+		if err := h.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil {
 			return
 		}
 		config, err := json.Marshal(&h) //nolint:gosec // no secret, the fuzzer's text

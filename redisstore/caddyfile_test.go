@@ -179,8 +179,12 @@ func FuzzCaddyfile(f *testing.F) {
 	f.Add("redis {\n address a:1 b:2\n sentinel m {\n password p\n }\n tls {\n ca x\n }\n timeout 1s\n cache_size 1MiB\n database 1\n}")
 	f.Add("redis {\n address a:1\n cluster\n key_prefix x\n username u\n}")
 	f.Fuzz(func(t *testing.T, text string) {
+		tokens, err := caddyfile.Tokenize([]byte(text), "Caddyfile")
+		if err != nil {
+			return
+		}
 		var s, again Store
-		if err := s.UnmarshalCaddyfile(caddyfile.NewTestDispenser(text)); err != nil {
+		if err := s.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil {
 			return
 		}
 		config, err := json.Marshal(&s) //nolint:gosec // no secret, the fuzzer's text

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 )
@@ -115,8 +116,13 @@ func (v *Verifier) checkClaims(token *oidc.IDToken) error {
 }
 
 // isAccessTokenJWT looks at the header's type, which keeps other kinds of JWT
-// that the same key signs from passing as access tokens.
+// that the same key signs from passing as access tokens. White space, which a
+// JWT has none of (RFC 7515 section 2), is dropped by some readers and not by
+// others: they would not see the same claims.
 func isAccessTokenJWT(raw string) bool {
+	if strings.ContainsFunc(raw, unicode.IsSpace) {
+		return false
+	}
 	typ := strings.TrimPrefix(strings.ToLower(readHeader(raw).Type), "application/")
 	return typ == "at+jwt"
 }

@@ -254,6 +254,8 @@ func TestVerify(t *testing.T) {
 		"a certificate":               byStranger(object{"x5c": []string{base64.StdEncoding.EncodeToString(der)}}),
 		"all of them":                 byStranger(object{"jku": elsewhere.url, "x5u": elsewhere.url, "jwk": rsaJWK(rsaKeyID, &stranger.PublicKey)}),
 		"a critical extension":        withHeader(object{"crit": []string{"exp"}}),
+		"white space in it":           strings.Replace(good, ".", ".\v", 1),
+		"a line break in it":          strings.Replace(good, ".", "\n.", 1),
 		"type JWT":                    withHeader(object{"typ": "JWT"}),
 		"type at+jwt of another kind": withHeader(object{"typ": "text/at+jwt"}),
 		"type logout+jwt":             withHeader(object{"typ": "logout+jwt"}),
@@ -529,6 +531,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add(signed(es.and(object{"alg": "HS256"}), goodClaims(), []byte(keySetOf(ecJWK(ecKeyID, &ecKey.PublicKey)))))
 	f.Add(signed(es.and(object{"jwk": ecJWK(ecKeyID, &newECKey(2).PublicKey)}), goodClaims(), newECKey(2)))
 	f.Add(signed(es, goodClaims().and(object{"exp": nil}), ecKey))
+	f.Add(strings.Replace(good, ".", ".\v", 1))
 	f.Add("{}")
 	want := readClaims(good)
 	v := offlineVerifier([]byte(keySetOf(ecJWK(ecKeyID, &ecKey.PublicKey))))
@@ -549,16 +552,18 @@ func FuzzKeySet(f *testing.F) {
 	f.Add([]byte(keySetOf(mine)))
 	f.Add([]byte(keySetOf(ecJWK(ecKeyID, &newECKey(2).PublicKey))))
 	f.Add([]byte(keySetOf(mine, object{"kty": "RSA", "kid": "x", "n": "AQAB"}, object{"kty": "oct", "k": "AAAA"})))
+	x, _ := mine["x"].(string)
+	f.Add([]byte(keySetOf(mine.and(object{"x": x[:42] + string(x[42]+1)})))) // its last two bits stand for nothing
 	f.Add([]byte(`{"keys":null}`))
 	f.Add([]byte(`[]`))
 	token := NewSecret(signed(object{"alg": "ES256", "kid": ecKeyID, "typ": "at+jwt"}, goodClaims(), ecKey))
-	x, _ := mine["x"].(string)
+	coordinate, _ := base64.RawURLEncoding.DecodeString(x)
 	f.Fuzz(func(t *testing.T, set []byte) {
 		err := offlineVerifier(set).Verify(t.Context(), token)
 		if err == nil {
-			// one coordinate of the key is enough to find, in whatever spelling of JSON
+			// one coordinate of the key is enough to find, in whatever spelling
 			var published any
-			if json.Unmarshal(set, &published) != nil || !holds(published, x) {
+			if json.Unmarshal(set, &published) != nil || !holds(published, coordinate) {
 				t.Errorf("passed with %q", set)
 			}
 			return
@@ -569,20 +574,21 @@ func FuzzKeySet(f *testing.F) {
 	})
 }
 
-// holds reports whether text is somewhere in a JSON value.
-func holds(value any, text string) bool {
+// holds reports whether data is somewhere in a JSON value, in base64url.
+func holds(value any, data []byte) bool {
 	switch value := value.(type) {
 	case string:
-		return value == text
+		decoded, err := base64.RawURLEncoding.DecodeString(value)
+		return err == nil && bytes.Equal(decoded, data)
 	case []any:
 		for _, v := range value {
-			if holds(v, text) {
+			if holds(v, data) {
 				return true
 			}
 		}
 	case map[string]any:
 		for _, v := range value {
-			if holds(v, text) {
+			if holds(v, data) {
 				return true
 			}
 		}
