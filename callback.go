@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,6 +23,8 @@ const (
 	// lostSession is for how long after a login a navigation without its
 	// session is answered with a page instead of another trip to the bank.
 	lostSession = time.Minute
+	// refusedClaimLifetime is how long it is remembered that a code was refused.
+	refusedClaimLifetime = time.Minute
 )
 
 // authorizationResponse is what the auth server sends back through the
@@ -102,51 +105,67 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	case errors.As(err, &f):
 		f.returnTo = l.returnTo
 		return h.fail(w, r, f)
+	case errors.Is(err, errBusy):
+		return h.fail(w, r, failure{reason: tooManyLogins, cause: err, returnTo: l.returnTo})
 	case err != nil:
 		return h.fail(w, r, failure{reason: authServerUnavailable, cause: err, returnTo: l.returnTo})
 	}
-	return h.arrive(w, r, l, result.(landing))
+	return h.arrive(w, r, l, result.(*landing))
 }
 
 // landing is the result of a successful exchange.
 type landing struct {
 	secret *cookieSecret
 	ends   time.Time
+	given  atomic.Bool // to a browser, which may have signed out since
 }
 
 // exchange takes the login's code to the token endpoint and begins a session.
 // Claiming the login first makes sure that no other node or process sends the
 // code as well, and that the store can be written before the code is burnt.
-func (h *Handler) exchange(ctx context.Context, l *login, code string) (landing, error) {
+func (h *Handler) exchange(ctx context.Context, l *login, code string) (*landing, error) {
 	expires := l.started.Add(loginLifetime + time.Minute)
-	err := h.store.Create(ctx, h.claimID(l.state), claimRecord(h.client.ID, l.started, expires), expires.Sub(h.now()))
+	claim := claimRecord(h.client.ID, l.started, expires)
+	err := h.store.Create(ctx, h.claimID(l.state), claim, expires.Sub(h.now()))
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return landing{}, failure{reason: loginUsed}
+		return nil, failure{reason: loginUsed}
 	case err != nil:
-		return landing{}, storeFailure(err)
+		return nil, storeFailure(err)
 	}
 	token, err := h.client.Exchange(ctx, code, l.redirectURI, l.verifier)
 	if err != nil {
-		return landing{}, exchangeFailure(err)
+		if answer, ok := errors.AsType[*authserver.Error](err); ok && answer.Status/100 == 4 {
+			h.shortenClaim(ctx, l, claim)
+		}
+		return nil, exchangeFailure(err)
 	}
 	if err := h.checkScopes(token.Scopes); err != nil {
-		return landing{}, failure{reason: scopeRefused, cause: err}
+		return nil, failure{reason: scopeRefused, cause: err}
 	}
 	if h.verifier != nil {
 		err := h.verifier.Verify(ctx, token.Access)
 		if errors.Is(err, authserver.ErrKeysUnavailable) {
-			return landing{}, failure{reason: tokenUnverified, cause: err}
+			return nil, failure{reason: tokenUnverified, cause: err}
 		}
 		if err != nil {
-			return landing{}, failure{reason: tokenRefused, cause: err}
+			return nil, failure{reason: tokenRefused, cause: err}
 		}
 	}
 	session, err := h.create(ctx, token)
 	if err != nil {
-		return landing{}, storeFailure(err)
+		return nil, storeFailure(err)
 	}
 	return session, nil
+}
+
+// shortenClaim lets the claim on a code that was refused expire soon. By then
+// no browser repeats the callback of itself, and callbacks with invented codes,
+// which anybody can send, do not fill the store for half an hour. Should it
+// fail, the claim stays as it is.
+func (h *Handler) shortenClaim(ctx context.Context, l *login, claim []byte) {
+	shortened := claimRecord(h.client.ID, l.started, h.now().Add(refusedClaimLifetime))
+	_ = h.store.Replace(ctx, h.claimID(l.state), claim, shortened, refusedClaimLifetime)
 }
 
 // checkScopes compares the granted scopes with the ones asked for. Banks
@@ -169,7 +188,16 @@ func (h *Handler) checkScopes(granted []string) error {
 
 // arrive hands the browser its session and sends it to where it was going,
 // with the code gone from the address.
-func (h *Handler) arrive(w http.ResponseWriter, r *http.Request, l *login, session landing) error {
+func (h *Handler) arrive(w http.ResponseWriter, r *http.Request, l *login, session *landing) error {
+	if session.given.Swap(true) {
+		s, err := h.load(r.Context(), session.secret, h.now())
+		if err != nil {
+			return h.fail(w, r, failure{reason: storeUnavailable, cause: err, returnTo: l.returnTo})
+		}
+		if s == nil {
+			return h.orphan(w, r, loginUsed, l.returnTo)
+		}
+	}
 	h.discard(r, *session.secret)
 	done := &login{
 		done:     true,

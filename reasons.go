@@ -70,7 +70,7 @@ var problems = map[reason]problem{
 		"The answer came from another service than the one that was asked, so it was not used. Please start again.", "Start again", 0,
 	},
 	tooManyLogins: {
-		http.StatusTooManyRequests, zap.InfoLevel, "Many people are signing in from your network",
+		http.StatusTooManyRequests, zap.InfoLevel, "Many people are signing in",
 		"Your bank's answer has arrived and waits for its turn. This page tries again by itself in a moment.", "", 2,
 	},
 	loginLost: {

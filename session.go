@@ -147,7 +147,7 @@ func (h *Handler) writeTouch(ctx context.Context, s *held, now time.Time) {
 
 // create keeps a new session for the token and returns its cookie's secret,
 // which is always a new one: an id that a client brought is never adopted.
-func (h *Handler) create(ctx context.Context, token authserver.Token) (landing, error) {
+func (h *Handler) create(ctx context.Context, token authserver.Token) (*landing, error) {
 	secret := newCookieSecret()
 	now := h.now()
 	s := &session{
@@ -168,10 +168,10 @@ func (h *Handler) create(ctx context.Context, token authserver.Token) (landing, 
 	end := h.ends(s, now)
 	record, err := s.seal(&h.label, &secret, h.client.ID, end)
 	if err != nil {
-		return landing{}, err
+		return nil, err
 	}
 	err = h.store.Create(ctx, h.label.sessionID(&secret), record, end.Sub(now))
-	return landing{secret: &secret, ends: earlier(end, s.consentEnds)}, err
+	return &landing{secret: &secret, ends: earlier(end, s.consentEnds)}, err
 }
 
 // take puts a token that was just issued into the session. An answer without a

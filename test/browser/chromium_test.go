@@ -171,7 +171,7 @@ func (tab *tab) screenshot(path string) {
 	defer cancel()
 	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	if err == nil {
-		err = os.MkdirAll("failures", 0o755)
+		err = os.MkdirAll("failures", 0o750)
 	}
 	if err == nil {
 		err = os.WriteFile(path, picture, 0o644)
