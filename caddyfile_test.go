@@ -157,6 +157,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		"idle_timeout text":         {block("idle_timeout soon"), "not a duration"},
 		"idle_timeout zero":         {block("idle_timeout 0s"), "must be longer than nothing"},
 		"max_lifetime negative":     {block("max_lifetime -1h"), "must be longer than nothing"},
+		"max_lifetime of a century": {block("max_lifetime 876600h"), "must not be longer than ten years"},
 		"store without a name":      {block("store"), "takes the name of a store"},
 		"unknown store":             {block("store clay"), "module not registered: http.truelayer.token_stores.clay"},
 		"store option":              {block("store memory {\nsize 1\n}"), `unknown option "size"`},

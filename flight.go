@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/patrickmn/go-cache"
@@ -49,11 +48,8 @@ type authServer struct {
 	touches   flights
 	clients   shares       // of the exchanges, by network
 	landed    *cache.Cache // results of exchanges, by claim id
-	setbacks  *cache.Cache // failed refreshes, by session id
+	setbacks  *cache.Cache // failed refreshes, by session id, and by client where it was asked to pause
 	rejected  *cache.Cache // sessions whose token an upstream refused
-	// pausedUntil is when the auth server, which asked to be left alone, may
-	// be sent refreshes again, in Unix nanoseconds.
-	pausedUntil atomic.Int64
 	// exchangeTimeout is the constant of this name, and less in tests.
 	exchangeTimeout time.Duration
 	stop            chan struct{}
@@ -225,10 +221,18 @@ type setback struct {
 	until    time.Time
 }
 
+// longestSetback is more than any wait: a time that is later still was noted
+// before the clock was set back.
+const longestSetback = 5*time.Minute + time.Second
+
+// pause is the key of a client's setback: the auth server asked for a pause,
+// which holds for all sessions of that client and for no other client's.
+func pause(client string) string { return "client " + client }
+
 // setBack notes a failed refresh and returns when the next may be tried. The
 // delay doubles up to a minute and is spread, so that sessions which failed
 // together do not come back together.
-func (a *authServer) setBack(id string, now time.Time, retryAfter time.Duration) setback {
+func (a *authServer) setBack(id, client string, now time.Time, retryAfter time.Duration) setback {
 	var s setback
 	if found, ok := a.setbacks.Get(id); ok {
 		s = found.(setback)
@@ -239,16 +243,19 @@ func (a *authServer) setBack(id string, now time.Time, retryAfter time.Duration)
 	s.until = now.Add(delay)
 	a.setbacks.SetDefault(id, s)
 	if retryAfter > 0 {
-		a.pausedUntil.Store(now.Add(retryAfter).UnixNano())
+		a.setbacks.SetDefault(pause(client), setback{until: now.Add(retryAfter)})
 	}
 	return s
 }
 
 // heldBack is how long a session's refresh has to wait, 0 if it need not.
-func (a *authServer) heldBack(id string, now time.Time) time.Duration {
-	until := time.Unix(0, a.pausedUntil.Load())
-	if found, ok := a.setbacks.Get(id); ok && found.(setback).until.After(until) {
-		until = found.(setback).until
+func (a *authServer) heldBack(id, client string, now time.Time) (wait time.Duration) {
+	for _, key := range []string{id, pause(client)} {
+		if found, ok := a.setbacks.Get(key); ok {
+			if until := found.(setback).until.Sub(now); until <= longestSetback {
+				wait = max(wait, until)
+			}
+		}
 	}
-	return max(0, until.Sub(now))
+	return wait
 }

@@ -49,6 +49,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	t := h.takeOff(r, true)
 	if h.isPreflight(r) {
+		onlyPreflight(r)
 		return next.ServeHTTP(w, r)
 	}
 	if t == nil {
@@ -63,6 +64,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		if s, err = h.fresh(r.Context(), s, now); err != nil {
 			return h.failAs(w, r, err)
 		}
+		now = h.now() // it may have waited
 	}
 	switch {
 	case s == nil:
@@ -94,7 +96,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, next caddyhttp
 	dropOption(r.Header, field)
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if repl != nil {
-		repl.Map(h.placeholders(s))
+		h.setPlaceholders(repl, t, s)
 	}
 	if err := next.ServeHTTP(w, r); err != nil {
 		// error routes get the same request, and they may proxy it anywhere
@@ -151,10 +153,11 @@ func (h *Handler) protects(r *http.Request) (bool, error) {
 	if r.Method == orig.Method && *r.URL == *orig.URL {
 		return false, nil
 	}
-	method, target, uri := r.Method, r.URL, r.RequestURI
-	defer func() { r.Method, r.URL, r.RequestURI = method, target, uri }()
-	before := *orig.URL
-	r.Method, r.URL, r.RequestURI = orig.Method, &before, orig.RequestURI
+	// in place: placeholders in a matcher read the request that Caddy began
+	// with, which shares its URL with the one that tracing hands on
+	method, target, uri := r.Method, *r.URL, r.RequestURI
+	defer func() { r.Method, *r.URL, r.RequestURI = method, target, uri }()
+	r.Method, *r.URL, r.RequestURI = orig.Method, *orig.URL, orig.RequestURI
 	return h.match.AnyMatchWithError(r)
 }
 
@@ -199,10 +202,18 @@ func requestTarget(r *http.Request) string {
 	return target
 }
 
-// placeholders is what the application may know of the connection. The values
-// are made when a placeholder is used.
-func (h *Handler) placeholders(s *held) caddy.ReplacerFunc {
-	return func(key string) (any, bool) {
+// setPlaceholders sets what the application may know of the connection. The
+// values are made when a placeholder is used, and are those of the last block
+// that the request went through: of several functions in a replacer the first
+// one counts.
+func (h *Handler) setPlaceholders(repl *caddy.Replacer, t *taken, s *held) {
+	first := t.session == nil
+	t.session = s
+	if !first {
+		return
+	}
+	repl.Map(func(key string) (any, bool) {
+		s := t.session
 		switch key {
 		case "http.auth.user.id":
 			return s.connection, true
@@ -218,7 +229,7 @@ func (h *Handler) placeholders(s *held) caddy.ReplacerFunc {
 			return secondsUntil(s.consentEnds, h.now()), true
 		}
 		return nil, false
-	}
+	})
 }
 
 func secondsUntil(t, now time.Time) int { return max(0, int(t.Sub(now).Seconds())) }

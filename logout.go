@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"net/http"
 	"strings"
 	"time"
@@ -53,8 +54,13 @@ func (h *Handler) writeConfirmation(w http.ResponseWriter) error {
 func (h *Handler) endSessions(r *http.Request) error {
 	var failed error
 	for secret := range h.cookies.secrets(cookieLines(r)) {
-		s, err := h.load(r.Context(), &secret, h.now())
-		if deleteErr := h.store.Delete(context.WithoutCancel(r.Context()), h.label.sessionID(&secret)); deleteErr != nil {
+		id := h.label.sessionID(&secret)
+		_, err := h.store.Get(r.Context(), id)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // anybody can invent ids, and a delete costs the store more than a look
+		}
+		s, _ := h.load(r.Context(), &secret, h.now())
+		if deleteErr := h.store.Delete(context.WithoutCancel(r.Context()), id); deleteErr != nil {
 			failed = errors.Join(failed, err, deleteErr)
 		}
 		if s != nil && h.DisconnectOnLogout {

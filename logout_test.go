@@ -1,6 +1,10 @@
 package truelayer
 
 import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"sync"
 	"testing"
@@ -51,5 +55,42 @@ func TestAskingDoesNotExtend(t *testing.T) {
 	}
 	if v.lasts(t, b) {
 		t.Error("the session lasts")
+	}
+}
+
+// deletions is a store that counts what it is told to delete.
+type deletions struct {
+	TokenStore
+	n int
+}
+
+func (s *deletions) Delete(ctx context.Context, id string) error {
+	s.n++
+	return s.TokenStore.Delete(ctx, id)
+}
+
+// TestLogoutOfNobody: a logout with invented cookies, which anybody can send,
+// makes the store look and not write.
+func TestLogoutOfNobody(t *testing.T) {
+	b := newBench(t, nil)
+	store := &deletions{TokenStore: b.store}
+	b.store = store
+	logout := func(session string) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, testOrigin+"/truelayer/logout", nil)
+		r.AddCookie(&http.Cookie{Name: b.cookies.session, Value: session}) //nolint:gosec // as a browser sends it
+		if err := b.ServeHTTP(httptest.NewRecorder(), r, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	var invented cookieSecret
+	_, _ = rand.Read(invented[:])
+	logout(cookieEncoding.EncodeToString(invented[:]))
+	if store.n != 0 {
+		t.Errorf("%d deletions for nobody", store.n)
+	}
+	v := signedIn(t, b)
+	logout(v[b.cookies.session])
+	if store.n != 1 || v.lasts(t, b) {
+		t.Errorf("%d deletions, and the session lasts", store.n)
 	}
 }

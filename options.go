@@ -284,9 +284,15 @@ func checkLogoutRedirect(s string) error {
 	return fmt.Errorf("logout_redirect %q is neither a path such as /bye nor an absolute http(s) URL", s)
 }
 
+// maxDuration is longer than anybody needs; beyond it arithmetic overflows.
+const maxDuration = 10 * 365 * 24 * time.Hour
+
 func checkPositive(option string, d caddy.Duration) error {
 	if d <= 0 {
 		return fmt.Errorf("%s must be longer than nothing, for example 8h", option)
+	}
+	if time.Duration(d) > maxDuration {
+		return fmt.Errorf("%s must not be longer than ten years", option)
 	}
 	return nil
 }

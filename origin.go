@@ -69,6 +69,15 @@ func (h *Handler) isPreflight(r *http.Request) bool {
 		slices.Contains(h.AllowOrigins, originOf(r))
 }
 
+// onlyPreflight takes off a preflight what no browser's has, and what would
+// make another request of it in the application: a body, another method.
+func onlyPreflight(r *http.Request) {
+	r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, 0, nil
+	for _, field := range []string{"Content-Length", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
+		delete(r.Header, field)
+	}
+}
+
 // originOf is the request's origin, "" if it names none. Browsers name one; who
 // names several has none.
 func originOf(r *http.Request) string {

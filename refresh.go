@@ -42,7 +42,7 @@ func (h *Handler) fresh(ctx context.Context, s *held, now time.Time) (*held, err
 	if alive && !refused && now.Before(h.refreshFrom(s)) {
 		return s, nil
 	}
-	wait := h.auth.heldBack(s.id, now)
+	wait := h.auth.heldBack(s.id, h.client.ID, now)
 	switch {
 	case wait > 0 && alive:
 		return s, nil
@@ -140,7 +140,7 @@ func (h *Handler) refreshFailed(s *held, err error) failure {
 		}
 	}
 	now := h.now()
-	back := h.auth.setBack(s.id, now, retryAfter)
+	back := h.auth.setBack(s.id, h.client.ID, now, retryAfter)
 	h.logger.Warn("refreshing an access token failed", zap.Error(err), zap.String("remedy", remedy),
 		zap.Int("attempts", back.attempts), zap.Duration("next_attempt_in", back.until.Sub(now)))
 	return failure{reason: tokenUnavailable, cause: err, retryAfter: back.until.Sub(now)}

@@ -96,9 +96,9 @@ func (s *session) tokenDies() time.Time {
 }
 
 // over reports whether the connection can no longer be used, so that all that
-// is left is to tell the visitor.
+// is left is to tell the visitor. Once its token is gone no clock brings it back.
 func (s *session) over(now time.Time) bool {
-	return !now.Before(s.consentEnds) || (s.ended != "" && !now.Before(s.tokenDies()))
+	return s.bearer.Reveal() == "" || !now.Before(s.consentEnds) || (s.ended != "" && !now.Before(s.tokenDies()))
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -17,6 +17,8 @@ type taken struct {
 	cookies []string
 	// attached are the fields in which blocks have put their tokens.
 	attached []string
+	// session is the one that the last block has found.
+	session *held
 }
 
 // String keeps cookies out of whatever prints the request's variables.
@@ -41,7 +43,10 @@ func (h *Handler) takeOff(r *http.Request, protected bool) *taken {
 		caddyhttp.SetVar(r.Context(), takenVar, t)
 	}
 	field := h.tokenHeader.Field
-	if protected || (field != "Authorization" && (t == nil || !slices.Contains(t.attached, field))) {
+	// what a template includes (httpInclude) is asked for with the page's own
+	// fields, our token among them
+	included := len(r.Header["Caddy-Templates-Include"]) > 0
+	if protected || included || (field != "Authorization" && (t == nil || !slices.Contains(t.attached, field))) {
 		delete(r.Header, field)
 		dropTrailer(r, field)
 	}

@@ -75,6 +75,33 @@ func TestForwardAuthBeside(t *testing.T) {
 	}
 }
 
+// TestTemplatesInclude: what a page includes is asked for with the page's own
+// header fields, on a path that is not protected.
+func TestTemplatesInclude(t *testing.T) {
+	for _, field := range []string{"Authorization", "X-Bank-Token"} {
+		t.Run(field, func(t *testing.T) {
+			included := make(chan string, 1)
+			menu := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { included <- r.Header.Get(field) }))
+			t.Cleanup(menu.Close)
+			w := start(t, plain, func(w *world) {
+				w.Before, w.Matcher = "@private not path /menu", "@private"
+				if field != "Authorization" {
+					w.Options = "token_header " + field
+				}
+				w.After = "templates\n handle /menu {\n reverse_proxy " + strings.TrimPrefix(menu.URL, "http://") + "\n }"
+			})
+			w.app.answer(func(rw http.ResponseWriter, r *http.Request) {
+				rw.Header().Set("Content-Type", "text/html")
+				fmt.Fprintf(rw, `%.20s {{httpInclude "/menu"}}`, r.Header.Get(field)) //nolint:gosec // what the test looks at
+			})
+			if got := w.signedIn().navigate(w.Site + "/").body; !strings.Contains(got, "eyJ") {
+				t.Errorf("the page is %q", got)
+			}
+			equal(t, "the token of what it includes", <-included, "")
+		})
+	}
+}
+
 func TestBasicAuthBeside(t *testing.T) {
 	w := start(t, plain, func(w *world) {
 		// the password is "pass"
@@ -111,6 +138,27 @@ func TestH2C(t *testing.T) {
 	t.Cleanup(server.Close)
 	w := start(t, strings.Replace(plain, "reverse_proxy {{.App}}", "reverse_proxy h2c://"+strings.TrimPrefix(server.URL, "http://"), 1), nil)
 	equal(t, "through h2c", w.signedIn().navigate(w.Site+"/").body, "HTTP/2.0 Bearer eyJ")
+}
+
+// TestPlaceholdersOfTwoBlocks: they are those of the last block that a request
+// went through.
+func TestPlaceholdersOfTwoBlocks(t *testing.T) {
+	w := start(t, strings.Replace(plain, "reverse_proxy {{.App}}", `truelayer {
+		client_id     {{.ClientID}}
+		client_secret {env.TEST_CLIENT_SECRET}
+		redirect_uri  {{.Site}}/second
+		auth_server   {{.AuthServer}}
+		scopes        accounts
+		token_header  X-Second
+	}
+	reverse_proxy {{.App}} {
+		header_up X-Scopes {http.truelayer.scopes}
+	}`, 1), nil)
+	b := w.signedIn()
+	w.login(b, w.Site+"/")
+	equal(t, "with both sessions", b.navigate(w.Site+"/").StatusCode, http.StatusOK)
+	_, r := w.app.requests()
+	equal(t, "scopes", r.Header.Get("X-Scopes"), "accounts")
 }
 
 const twoBlocks = `{

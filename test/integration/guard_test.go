@@ -153,3 +153,28 @@ func TestMatcherFailsClosed(t *testing.T) {
 	equal(t, "login through a rewrite", w.login(b, w.Site+"/hidden?a=b").location(), "/hidden?a=b")
 	equal(t, "then", b.navigate(w.Site+"/hidden").body, "hello")
 }
+
+// TestMatcherFailsClosedBehindTracing: tracing hands on a copy of the request,
+// and placeholders go on reading the one that Caddy began with.
+func TestMatcherFailsClosedBehindTracing(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	for name, matcher := range map[string]string{
+		"path": `path /account*`, "expression": `expression {path}.startsWith("/account")`,
+		"another": `expression {http.request.uri}.endsWith("/x")`, "vars": `vars {http.request.uri.path} /account/x`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, plain, func(w *world) {
+				w.Before = "tracing\n @private " + matcher + "\n @account path /account/*\n rewrite @account /app"
+				w.Matcher = "@private"
+			})
+			equal(t, "rewritten", w.browser().fetch(w.Site+"/account/x").StatusCode, http.StatusUnauthorized)
+			n, _ := w.app.requests()
+			equal(t, "requests that came through", n, 0)
+			b := w.browser()
+			w.login(b, w.Site+"/account/x")
+			equal(t, "with a session", b.fetch(w.Site+"/account/x").StatusCode, http.StatusOK)
+			_, r := w.app.requests()
+			equal(t, "the application's path", r.URL.Path, "/app")
+		})
+	}
+}

@@ -126,6 +126,13 @@ func TestPreflight(t *testing.T) {
 	if n != 1 || got.Header.Get("Authorization") != "" {
 		t.Errorf("%d requests; Authorization is %q", n, got.Header.Get("Authorization"))
 	}
+	// what no browser's preflight has does not get to the application either
+	w.exchange("OPTIONS /page HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nOrigin: " + friend + "\r\n" + question + ": PUT\r\n" +
+		"X-HTTP-Method-Override: PUT\r\nContent-Length: 5\r\n\r\nhello")
+	n, got = w.app.requests()
+	if n != 2 || got.ContentLength != 0 || got.Header.Get("X-HTTP-Method-Override") != "" {
+		t.Errorf("%d requests; %d bytes, %v", n, got.ContentLength, got.Header)
+	}
 	for name, a := range map[string]*answer{
 		"a stranger":        ask("OPTIONS", "https://evil.example.com", question, "PUT"),
 		"our own page":      ask("OPTIONS", w.Site, question, "PUT"),
