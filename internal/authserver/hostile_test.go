@@ -283,6 +283,7 @@ func FuzzErrorAnswer(f *testing.F) {
 	f.Add(400, "30", "abc-123", []byte(`{"error":"invalid_grant","error_description":"x"}`))
 	f.Add(503, "Wed, 21 Oct 2099 07:28:00 GMT", "a b\r\n", []byte(`<h1>away</h1>`))
 	f.Add(429, "9223372036854775807", strings.Repeat("a", 100), []byte(`{"error":"a","error":"b"}`))
+	f.Add(400, "", "", []byte(`{"error":"a","x":1e1111}`)) // a number that is none of Go's
 	f.Fuzz(func(t *testing.T, status int, retryAfter, id string, body []byte) {
 		header := http.Header{"Retry-After": {retryAfter}, "X-Tl-Correlation-Id": {id}}
 		e := readError(status, header, body)
@@ -297,8 +298,11 @@ func FuzzErrorAnswer(f *testing.F) {
 			return
 		}
 		// another reader of JSON agrees that this is the code
-		var answer map[string]any
-		if err := json.Unmarshal(body, &answer); err != nil || answer["error"] != e.Code {
+		var (
+			answer map[string]json.RawMessage
+			code   string
+		)
+		if err := json.Unmarshal(body, &answer); err != nil || json.Unmarshal(answer["error"], &code) != nil || code != e.Code {
 			t.Errorf("%q was read as %q; %v", body, e.Code, err)
 		}
 	})
