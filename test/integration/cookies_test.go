@@ -104,6 +104,7 @@ func (l *wire) ask(request string) (int, string) {
 		l.hangUp()
 		return http.StatusBadRequest, ""
 	}
+	l.w.secrets.learn(a.Response)
 	if a.Close {
 		l.hangUp()
 	}

@@ -32,7 +32,12 @@ func (w *world) tryExchange(request string) (*answer, error) {
 		return nil, err
 	}
 	method, _, _ := strings.Cut(request, " ")
-	return readAnswer(bufio.NewReader(conn), method)
+	a, err := readAnswer(bufio.NewReader(conn), method)
+	if err != nil {
+		return nil, err
+	}
+	w.secrets.learn(a.Response)
+	return a, nil
 }
 
 // refuses sends bytes that net/http does not take for a request. Where it hangs

@@ -216,6 +216,7 @@ func (w *world) send(method, target string, header ...string) *answer {
 	if err != nil {
 		w.t.Fatalf("%.100q: %v", target, err)
 	}
+	w.secrets.learn(resp)
 	return &answer{resp, string(body)}
 }
 

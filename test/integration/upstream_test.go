@@ -85,6 +85,7 @@ func (w *world) raw(request string) int {
 		w.t.Fatal(err)
 	}
 	defer resp.Body.Close()
+	w.secrets.learn(resp)
 	return resp.StatusCode
 }
 

@@ -54,8 +54,9 @@ func (l *logFile) mark(t *testing.T) (since func() string) {
 // secrets are what a world's browsers were given. What TrueLayer issued the
 // simulator knows.
 type secrets struct {
-	mu    sync.Mutex
-	texts []string
+	network http.RoundTripper // nil is net/http's
+	mu      sync.Mutex
+	texts   []string
 }
 
 func (s *secrets) add(texts ...string) {
@@ -70,20 +71,28 @@ func (s *secrets) all() []string {
 	return slices.Clone(s.texts)
 }
 
-// RoundTrip is a browser's way to the network. What it learns are the cookies
-// that the browser is given, and the state of auth links.
+// RoundTrip is a browser's way to the network.
 func (s *secrets) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := http.DefaultTransport.RoundTrip(r)
+	network := s.network
+	if network == nil {
+		network = http.DefaultTransport
+	}
+	resp, err := network.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
+	s.learn(resp)
+	return resp, nil
+}
+
+// learn adds what an answer gives away: cookies, and the state of auth links.
+func (s *secrets) learn(resp *http.Response) {
 	for _, c := range resp.Cookies() {
 		s.add(c.Value)
 	}
 	if link, err := resp.Location(); err == nil {
 		s.add(link.Query().Get("state"), link.Query().Get("code_challenge"))
 	}
-	return resp, nil
 }
 
 // leaks says which secrets are in what was written, and where: in logs, in the
