@@ -73,6 +73,8 @@ func FuzzOrigin(f *testing.F) {
 	f.Add("DELETE", "null", "", "", "")
 	f.Add("PUT", "https://APP.example.com", "", "", "")
 	f.Add("CONNECT", "", "none", "", "")
+	f.Add("CONNECT", "https://evil.example", "", "", "")
+	f.Add("CONNECT", "https://evil.example", "same-site", "", "")
 	f.Add("POST", "http://app.example.com", "", "", "") // our host over another scheme
 	f.Add("OPTIONS", "https://evil.example", "cross-site", "", "PUT")
 	f.Add("get", "https://app.example.com:443", "", "", "")

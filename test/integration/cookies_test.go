@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -28,7 +29,7 @@ func init() {
 // countedStore is a memory store that counts what is asked of it.
 type countedStore struct{ truelayer.MemoryStore }
 
-var storeGets atomic.Int64
+var storeGets, storeCreates atomic.Int64
 
 func (*countedStore) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -44,6 +45,11 @@ func (s *countedStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (s *countedStore) Get(ctx context.Context, id string) ([]byte, error) {
 	storeGets.Add(1)
 	return s.MemoryStore.Get(ctx, id)
+}
+
+func (s *countedStore) Create(ctx context.Context, id string, record []byte, ttl time.Duration) error {
+	storeCreates.Add(1)
+	return s.MemoryStore.Create(ctx, id, record, ttl)
 }
 
 func startCounted(t *testing.T) *world {
