@@ -35,13 +35,20 @@ const (
 // startImpostor runs Caddy with an impostor for the auth server.
 func startImpostor(t *testing.T, set func(*world)) (*world, *impostor) {
 	t.Helper()
+	return startWithImpostor(t, plain, set)
+}
+
+func startWithImpostor(t *testing.T, caddyfile string, set func(*world)) (*world, *impostor) {
+	t.Helper()
 	i := &impostor{answer: make(map[string]http.HandlerFunc), asked: make(map[string]int)}
-	w := start(t, plain, func(w *world) {
+	w := start(t, caddyfile, func(w *world) {
 		i.sim, i.secrets = w.sim, &w.secrets
 		i.server = httptest.NewServer(i)
 		t.Cleanup(i.server.Close)
 		w.AuthServer = i.server.URL
-		set(w)
+		if set != nil {
+			set(w)
+		}
 	})
 	return w, i
 }
