@@ -116,7 +116,7 @@ func start(t *testing.T, caddyfile string, set func(*world)) *world {
 
 	sim, err := simulator.New(simulator.Config{Clients: []simulator.Client{{
 		ID: clientID, Secret: clientSecret, RedirectURIs: []string{
-			w.Site + "/truelayer", w.Site + "/second", w.Site + "/bank/truelayer",
+			w.Site + "/truelayer", w.Site + "/second", w.Site + "/third", w.Site + "/bank/truelayer",
 			fmt.Sprintf("http://localhost:%d/truelayer", w.Port2), fmt.Sprintf("https://localhost:%d/truelayer", w.Port),
 		},
 	}}})
