@@ -104,8 +104,9 @@ func (s *writtenStore) Get(context.Context, string) ([]byte, error) { return s.r
 // TestRecordBits: who writes into the store can make sessions go away, and
 // nothing else. A record with any bit changed, and one of another session,
 // block or version, is none, with one line in the log for the operator and no
-// secret in it (CVE-2023-35941, where what was authenticated could be read in
-// two ways; CVE-2026-47775, where it was not authenticated).
+// secret in it (CVE-2023-35941 alias GHSA-7mhv-gr67-hq55, where what was
+// authenticated could be read in two ways; CVE-2026-47775 alias
+// GHSA-396h-jpq4-vc7p, where it was not authenticated).
 func TestRecordBits(t *testing.T) {
 	change := map[string]func(*Handler){
 		"client":      func(h *Handler) { h.ClientID = "client2" },

@@ -10,10 +10,13 @@ import (
 )
 
 // TestSecurityDocument: each test that SECURITY.md names as showing something
-// is there, and so is each file and folder in which something is stopped.
+// is there, and so is each file and folder in which something is stopped. Each
+// advisory that it names stands beside a test.
 func TestSecurityDocument(t *testing.T) {
 	functions := make(map[string]bool)
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	advisory := regexp.MustCompile(`CVE-\d{4}-\d{4,}|GHSA(?:-\w{4}){3}`)
+	advised := make(map[string]bool)
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -21,8 +24,12 @@ func TestSecurityDocument(t *testing.T) {
 		case entry.IsDir() && path != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata"):
 			return fs.SkipDir
 		case strings.HasSuffix(path, "_test.go"):
-			for _, match := range declared.FindAllStringSubmatch(read(t, path), -1) {
+			text := read(t, path)
+			for _, match := range declared.FindAllStringSubmatch(text, -1) {
 				functions[match[1]] = true
+			}
+			for _, number := range advisory.FindAllString(text, -1) {
+				advised[number] = true
 			}
 		}
 		return nil
@@ -32,8 +39,9 @@ func TestSecurityDocument(t *testing.T) {
 	}
 	test := regexp.MustCompile(`^(Test|Fuzz)[A-Z]\w*$`)
 	file := regexp.MustCompile(`^[a-z][\w-]*(/[\w.-]+)+/?$|^[\w.-]+\.(go|md|html|css)$`)
+	document := read(t, "SECURITY.md")
 	tests, files := 0, 0
-	for _, match := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(read(t, "SECURITY.md"), -1) {
+	for _, match := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(document, -1) {
 		switch name := match[1]; {
 		case test.MatchString(name):
 			tests++
@@ -47,7 +55,13 @@ func TestSecurityDocument(t *testing.T) {
 			}
 		}
 	}
-	if tests < 20 || files < 10 {
-		t.Errorf("%d tests and %d files were found in SECURITY.md", tests, files)
+	numbers := advisory.FindAllString(document, -1)
+	for _, number := range numbers {
+		if !advised[number] {
+			t.Errorf("SECURITY.md names %s, which stands beside no test", number)
+		}
+	}
+	if tests < 20 || files < 10 || len(numbers) < 15 {
+		t.Errorf("%d tests, %d files and %d advisories were found in SECURITY.md", tests, files, len(numbers))
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
+// TestClientNetwork: a client is who Caddy takes it for, and not who it says it
+// is (CVE-2024-21494).
 func TestClientNetwork(t *testing.T) {
 	for address, want := range map[string]string{
 		"192.0.2.1":        "192.0.2.1/32",
@@ -26,6 +28,7 @@ func TestClientNetwork(t *testing.T) {
 		"":                 "invalid Prefix",
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("X-Forwarded-For", "203.0.113.9")
 		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), nil)
 		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, address)
 		if got := clientNetwork(r).String(); got != want {
@@ -34,6 +37,7 @@ func TestClientNetwork(t *testing.T) {
 	}
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.RemoteAddr = "192.0.2.7:1234"
+	r.Header.Set("X-Forwarded-For", "203.0.113.9")
 	if got := clientNetwork(r).String(); got != "192.0.2.7/32" {
 		t.Errorf("without Caddy's own word it is %s", got)
 	}
@@ -58,7 +62,7 @@ func (v visitor) from(t *testing.T, b *bench, address, target string) *httptest.
 }
 
 // TestOneNetworkCannotTakeAllExchanges: its further callbacks wait for their
-// turn while others are served.
+// turn while others are served (CVE-2024-21500, where there was no limit).
 func TestOneNetworkCannotTakeAllExchanges(t *testing.T) {
 	b := newBench(t, nil)
 	type callback struct {

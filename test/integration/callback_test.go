@@ -29,6 +29,8 @@ func TestDeclined(t *testing.T) {
 	equal(t, "exchanges", w.sim.Calls("token"), 0)
 }
 
+// TestProviderErrors: what an error says is no part of the page's HTML
+// (CVE-2023-52430), and is shown to the browser that began the login only.
 func TestProviderErrors(t *testing.T) {
 	w := start(t, plain, nil)
 	b := w.browser()
@@ -48,8 +50,9 @@ func TestProviderErrors(t *testing.T) {
 	}
 }
 
-// TestCallbackRefuses: nothing is exchanged, and the login that is under way
-// in the same browser still works.
+// TestCallbackRefuses: nothing crashes (CVE-2023-27496, without a state),
+// nothing is exchanged, and the login that is under way in the same browser
+// still works.
 func TestCallbackRefuses(t *testing.T) {
 	w := start(t, plain, nil)
 	b := w.browser()

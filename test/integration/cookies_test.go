@@ -374,7 +374,8 @@ func TestHostileCookiesOfTwoBlocks(t *testing.T) {
 }
 
 // TestHostileCookiesCost: how many cookies there are costs the store nothing
-// (CVE-2024-24814, where a cookie said how many others to read).
+// (CVE-2024-24814 alias GHSA-hxr6-w4gc-7vvv, where a cookie said how many
+// others to read).
 func TestHostileCookiesCost(t *testing.T) {
 	w := startCounted(t)
 	b := w.signedIn()

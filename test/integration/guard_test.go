@@ -7,6 +7,9 @@ import (
 	"testing"
 )
 
+// TestWhoIsRedirected: without a session the answer is ours, in the form that
+// suits who asks, and the application is not asked at all, also not for a form
+// (CVE-2025-31492 alias GHSA-59jp-rwph-878r, where it answered behind the page).
 func TestWhoIsRedirected(t *testing.T) {
 	w := start(t, plain, nil)
 	html := "text/html,application/xhtml+xml,*/*;q=0.8"

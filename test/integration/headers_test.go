@@ -169,8 +169,9 @@ func spellings(field string) map[string]spelling {
 
 // TestTokenHeaderSpellings: the application gets the module's token and no
 // other one, however a client spells the field, and never one of the module's
-// cookies. What a client puts there is no evidence of anything
-// (CVE-2022-29226), also not in the underscores of CVE-2025-64484.
+// cookies. What a client puts there is no evidence of anything (CVE-2022-29226
+// alias GHSA-h45c-2f94-prxh), also not in the underscores of CVE-2025-64484
+// alias GHSA-vjrc-mh2v-45x6, which Caddy drops by GHSA-f59h-q822-g45g.
 func TestTokenHeaderSpellings(t *testing.T) {
 	for field, options := range map[string]string{"Authorization": "", "X-Bank-Token": "token_header X-Bank-Token"} {
 		t.Run(field, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
+// TestLogout: only the site itself signs out, and where that leads no request
+// decides (CVE-2022-23527 alias GHSA-q6f2-285m-gr53).
 func TestLogout(t *testing.T) {
 	w := start(t, plain, func(w *world) { w.Options = "logout_redirect /bye" })
 	b := w.signedIn()

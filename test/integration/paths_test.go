@@ -42,8 +42,8 @@ func isAccount(p string) bool {
 // TestProtectedPaths: no way to write a protected path leads past the guard,
 // nor does anything that stands beside the path. Others have let the fragment
 // (GHSA-pxq7-h93f-9jrg), the query (GHSA-7rh7-c77v-6434), a header that names
-// another path (GHSA-7x63-xv5r-3p2x), or a health check's name
-// (GHSA-5hvv-m4w4-gf6v) decide.
+// another path (GHSA-7x63-xv5r-3p2x alias CVE-2026-40575), or a health check's
+// name (GHSA-5hvv-m4w4-gf6v, most likely CVE-2026-34457) decide.
 //
 // Which paths are the protected ones Caddy's path matcher decides: it decodes
 // once, ignores case, merges slashes, and resolves dot segments.

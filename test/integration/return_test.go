@@ -22,8 +22,10 @@ import (
 )
 
 // TestReturnTargets: whatever is asked for, the browser stays on the site, and
-// what is harmless comes out as it went in. testdata/return-targets.txt says
-// what is asked for.
+// what is harmless comes out as it went in (GHSA-qqxw-m5fj-f7gv,
+// GHSA-j7px-6hwj-hpjg, GHSA-5m6c-jp6f-2vcv, GHSA-4mf2-f3wh-gvf2,
+// CVE-2024-21497, CVE-2022-23527 alias GHSA-q6f2-285m-gr53, where it left).
+// testdata/return-targets.txt says what is asked for.
 func TestReturnTargets(t *testing.T) {
 	w := start(t, plain, func(w *world) { w.Options = "session_endpoint" })
 	// nobody looks at the tokens, and signing them would take most of the time
