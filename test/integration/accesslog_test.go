@@ -6,7 +6,8 @@ import (
 )
 
 // TestAccessLogWarning: an operator who logs accesses, and with them codes, is
-// told so once; one who filters them, or logs none, is not.
+// told so once; one who filters them, or logs none, is not. What the harness
+// would log beside that is left out.
 func TestAccessLogWarning(t *testing.T) {
 	const warning = "accesses are logged, and the codes of logins with them"
 	for name, test := range map[string]struct {
@@ -18,7 +19,7 @@ func TestAccessLogWarning(t *testing.T) {
 		"filtered":      {"log {\n output discard\n format filter {\n request>uri truelayer\n }\n}", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := start(t, plain, func(w *world) { w.Before = test.log })
+			w := start(t, plain, func(w *world) { w.Before, w.logsAsWritten = test.log, true })
 			for range 3 {
 				w.browser().navigate(w.Site + "/")
 			}

@@ -71,6 +71,8 @@ type world struct {
 	secrets secrets // what must not be in anything that is written
 	// leaky is a world in which a test wants to find some of them.
 	leaky bool
+	// logsAsWritten is a world whose template says all there is to log.
+	logsAsWritten bool
 }
 
 // plain is a site with one block; tests with another shape write their own.
@@ -164,6 +166,9 @@ func (w *world) adapt(caddyfile string) ([]byte, error) {
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(text.Bytes(), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		return nil, err
+	}
+	if w.logsAsWritten {
+		return config, nil
 	}
 	return w.logEverything(config), nil
 }
