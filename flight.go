@@ -50,9 +50,7 @@ type authServer struct {
 	landed    *cache.Cache // results of exchanges, by claim id
 	setbacks  *cache.Cache // failed refreshes, by session id, and by client where it was asked to pause
 	rejected  *cache.Cache // sessions whose token an upstream refused
-	// exchangeTimeout is the constant of this name, and less in tests.
-	exchangeTimeout time.Duration
-	stop            chan struct{}
+	stop      chan struct{}
 }
 
 func newAuthServer(base string) *authServer {
@@ -65,8 +63,6 @@ func newAuthServer(base string) *authServer {
 		setbacks:  cache.New(10*time.Minute, 0),
 		rejected:  cache.New(rejectedInterval, 0),
 		stop:      make(chan struct{}),
-
-		exchangeTimeout: exchangeTimeout,
 	}
 	go a.sweep()
 	return a
@@ -106,7 +102,7 @@ func (a *authServer) sweep() {
 // exchange may take, and half a minute for a store that does not answer.
 func (a *authServer) Destruct() error {
 	close(a.stop)
-	ctx, cancel := context.WithTimeout(context.Background(), a.exchangeTimeout+30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), exchangeTimeout+30*time.Second)
 	defer cancel()
 	a.exchanges.wait(ctx)
 	a.refreshes.wait(ctx)
@@ -203,7 +199,7 @@ func (a *authServer) exchangeOnce(ctx context.Context, claim string, client neti
 		return result, nil
 	}
 	turn := func(ctx context.Context) (func(), error) { return a.clients.take(ctx, client) }
-	return await(ctx, a.exchanges.beginInTurn(claim, a.exchangeTimeout, turn, func(ctx context.Context) (any, error) {
+	return await(ctx, a.exchanges.beginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
 		if result, ok := a.landed.Get(claim); ok {
 			return result, nil
 		}

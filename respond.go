@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.uber.org/zap"
 
@@ -236,10 +237,16 @@ func (h *Handler) writePage(w http.ResponseWriter, status int, framed bool, c pa
 	return nil
 }
 
-// cut bounds a text that came from outside.
+// cut bounds a text that came from outside, and takes out what would change how
+// the text around it is shown.
 func cut(s string) string {
 	const most = 200
-	s = strings.ToValidUTF8(s, "")
+	s = strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cc, unicode.Cf) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
 	if runes := []rune(s); len(runes) > most {
 		return string(runes[:most]) + "…"
 	}

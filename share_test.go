@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -124,27 +123,6 @@ func TestOneNetworkCannotQueueForEver(t *testing.T) {
 		t.Errorf("%d %v, %d exchanges", a.Code, a.Header(), b.sim.Calls(simulator.Token))
 	}
 	b.auth.clients.taken = nil
-	if a := v.from(t, b, "2001:db8::2", callback); a.Code != http.StatusSeeOther {
-		t.Errorf("again: %d", a.Code)
-	}
-}
-
-// TestAllExchangesUnderWay: a callback that never got its turn is told to come
-// again, with the code unspent.
-func TestAllExchangesUnderWay(t *testing.T) {
-	b := newBench(t, nil)
-	v := visitor{}
-	callback := v.depart(t, b, "/page")
-	b.auth.exchangeTimeout = 50 * time.Millisecond
-	if err := b.auth.exchanges.slots.Acquire(t.Context(), maxExchanges); err != nil {
-		t.Fatal(err)
-	}
-	a := v.from(t, b, "2001:db8::2", callback)
-	if a.Code != http.StatusTooManyRequests || a.Header().Get("Retry-After") != "2" || a.Header().Get("Refresh") != "2" || b.sim.Calls(simulator.Token) != 0 {
-		t.Errorf("%d %v, %d exchanges", a.Code, a.Header(), b.sim.Calls(simulator.Token))
-	}
-	b.auth.exchanges.slots.Release(maxExchanges)
-	b.auth.exchangeTimeout = exchangeTimeout
 	if a := v.from(t, b, "2001:db8::2", callback); a.Code != http.StatusSeeOther {
 		t.Errorf("again: %d", a.Code)
 	}

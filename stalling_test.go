@@ -35,7 +35,7 @@ func TestExchangeEnds(t *testing.T) {
 			if err := b.auth.exchanges.slots.Acquire(context.Background(), maxExchanges); err != nil {
 				t.Error(err)
 			}
-		}, authServerUnavailable},
+		}, tooManyLogins},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, nil)
