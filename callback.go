@@ -70,6 +70,9 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", http.MethodGet)
 		return h.fail(w, r, failure{reason: methodNotAllowed})
 	}
+	if reason, ok := failedBefore(arrived(r).URL); ok && h.DisableErrorPages {
+		return h.show(w, r, failure{reason: reason})
+	}
 	response, ok := readAuthorizationResponse(arrived(r).URL.RawQuery)
 	if !ok {
 		return h.fail(w, r, failure{reason: callbackMalformed})

@@ -172,7 +172,10 @@ type Handler struct {
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.truelayer.token_stores inline_key=type"`
 
 	// Return errors to Caddy, for `handle_errors` to draw, instead of writing
-	// the module's own pages. The 401 for machines stays as it is.
+	// the module's own pages. The 401 for machines stays as it is, and so does
+	// the page on which a login waits for its turn. Of a callback the visitor is
+	// first sent to an address without code and state, which Caddy's error log
+	// and the error routes would see.
 	DisableErrorPages bool `json:"disable_error_pages,omitempty"`
 
 	// Which requests are protected. Default: all. If an earlier handler

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -101,14 +102,9 @@ func (f failure) Error() string {
 // Unwrap implements the interface that errors.Is uses.
 func (f failure) Unwrap() error { return f.cause }
 
-// fail writes a failure as a page or as problem+json, or returns it to Caddy
-// if the site draws its errors itself.
+// fail logs a failure and shows it.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error {
-	p, who := problems[f.reason], classify(r)
-	if f.returnTo == "" {
-		f.returnTo = "/"
-	}
-	logger := h.logger
+	p, logger := problems[f.reason], h.logger
 	if f.reason == storeUnavailable {
 		logger = h.repeated // each request of everybody who is signed in fails now
 	}
@@ -118,6 +114,48 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error 
 			fields = append(fields, zap.Error(f.cause))
 		}
 		c.Write(fields...)
+	}
+	if h.returnsErrors(f) && h.carriesCode(r) {
+		seeOther(w, h.paths.callback+"?"+failedQuery+string(f.reason))
+		return nil
+	}
+	return h.show(w, r, f)
+}
+
+// failedQuery begins the query of a callback's address that has no code or
+// state in it, but the reason of the failure that they led to. Caddy's error log
+// and a site's error routes get a request with the address that it came with,
+// so the visitor is sent there before an error is returned. Anybody can make such
+// an address, and gets a fixed text for it.
+const failedQuery = "failed="
+
+// failedBefore is the reason in such an address, and whether it is one.
+func failedBefore(address *url.URL) (reason, bool) {
+	text, found := strings.CutPrefix(address.RawQuery, failedQuery)
+	_, known := problems[reason(text)]
+	return reason(text), found && known
+}
+
+// carriesCode reports whether the request's address may have a code or a state
+// in it.
+func (h *Handler) carriesCode(r *http.Request) bool {
+	address := arrived(r).URL
+	_, harmless := failedBefore(address)
+	return address.Path == h.paths.callback && address.RawQuery != "" && !harmless
+}
+
+// returnsErrors reports whether a failure becomes a Caddy error. One that waits
+// for its turn does not: its page comes again with the code.
+func (h *Handler) returnsErrors(f failure) bool {
+	return h.DisableErrorPages && f.reason != tooManyLogins
+}
+
+// show writes a failure as a page or as problem+json, or returns it to Caddy
+// if the site draws its errors itself.
+func (h *Handler) show(w http.ResponseWriter, r *http.Request, f failure) error {
+	p, who := problems[f.reason], classify(r)
+	if f.returnTo == "" {
+		f.returnTo = "/"
 	}
 	noStore(w)
 	retryAfter := p.retryAfter
@@ -134,7 +172,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error 
 		h.challenge(w)
 	}
 	setPlaceholder(r, "http.truelayer.error", string(f.reason))
-	if h.DisableErrorPages && (who != machine || f.reason != loginRequired) {
+	if h.returnsErrors(f) && (who != machine || f.reason != loginRequired) {
 		h.takeOff(r, true) // error routes get the request, and they may proxy it anywhere
 		return caddyhttp.Error(p.status, errors.New(p.title))
 	}

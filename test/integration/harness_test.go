@@ -224,7 +224,7 @@ func (w *world) logEverything(config []byte) []byte {
 func secretFields(config []byte) map[string]any {
 	address := map[string]string{"filter": "truelayer"}
 	fields := map[string]any{
-		"request>uri":           address, // of errors as well, with disable_error_pages
+		"request>uri":           address,
 		"resp_headers>Location": address,
 		"uri":                   address, // what rewrite and handle_path made of it, with debug
 		// forward_auth before the directive asks with the callback's address

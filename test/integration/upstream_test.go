@@ -153,8 +153,17 @@ func TestErrorPagesOfTheSite(t *testing.T) {
 	}`
 	})
 	b := w.browser()
-	equal(t, "declined", b.navigate(w.Site+"/truelayer?error=access_denied").body, "403 access_denied")
-	equal(t, "lost", b.navigate(w.Site+"/truelayer?code=x&state=y").body, "400 login_lost")
+	failed := func(callback string) string {
+		t.Helper()
+		a := b.navigate(w.Site + callback)
+		equal(t, callback, a.StatusCode, http.StatusSeeOther)
+		return b.navigate(w.Site + a.location()).body
+	}
+	equal(t, "declined", failed("/truelayer?error=access_denied"), "403 access_denied")
+	equal(t, "lost", failed("/truelayer?code=x&state=y"), "400 login_lost")
+	equal(t, "nothing to hide", b.navigate(w.Site+"/truelayer").body, "400 callback_malformed")
+	equal(t, "no reason of ours", failed("/truelayer?failed=evil"), "400 callback_malformed")
+	equal(t, "more than a reason", failed("/truelayer?failed=login_lost&code=x&state=y"), "400 login_lost")
 	equal(t, "a machine's 401", b.fetch(w.Site + "/").problem(t)["reason"], any("login_required"))
 	frame := b.do("GET", w.Site+"/", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe")
 	equal(t, "a frame's 401", frame.body, "401 login_required")
