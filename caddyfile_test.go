@@ -77,7 +77,7 @@ func TestAdapt(t *testing.T) {
 	tested := make(map[string]bool)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			text, err := os.ReadFile(file)
+			text, err := os.ReadFile(file) //nolint:gosec // test data
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -204,7 +204,7 @@ func TestCaddyfileErrors(t *testing.T) {
 			}
 		})
 	}
-	secret := "app.example.com {\n\ttruelayer {\n\t\tclient_secret hunter2 hunter2-more\n\t}\n}\n"
+	secret := "app.example.com {\n\ttruelayer {\n\t\tclient_secret hunter2 hunter2-more\n\t}\n}\n" //nolint:gosec // made up
 	if _, err := adapt(t, secret); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("the error repeats a secret: %v", err)
 	}

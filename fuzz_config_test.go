@@ -16,7 +16,7 @@ import (
 // FuzzConfig: whatever stands in the JSON configuration, setting it up ends
 // with an error or with a handler that is safe to run, and prints no secret.
 func FuzzConfig(f *testing.F) {
-	const credentials = `"client_id":"client","client_secret":"secret","redirect_uri":"https://app.example.com/truelayer"`
+	const credentials = `"client_id":"client","client_secret":"secret","redirect_uri":"https://app.example.com/truelayer"` //nolint:gosec // made up
 	for _, more := range []string{
 		``, `,"environment":"sandbox"`, `,"auth_server":"http://localhost:1/a","issuer":"https://i.example"`,
 		`,"scopes":["info","offline_access"],"providers":["uk-ob-all"],"provider_id":"ob-monzo","auth_param":{"a":"b"}`,

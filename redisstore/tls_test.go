@@ -74,7 +74,7 @@ func TestSecured(t *testing.T) {
 		"--tls-ca-cert-file", folder+"/client.pem", "--tls-auth-clients", "yes")
 	address := ""
 	for range 20 {
-		port := 10_000 + mathrand.IntN(20_000)
+		port := 10_000 + mathrand.IntN(20_000) //nolint:gosec // random, not secret
 		if answer, err := redis.Do("CONFIG", "SET", "tls-port", fmt.Sprint(port)); err == nil && answer == "+OK" {
 			address = fmt.Sprintf("127.0.0.1:%d", port)
 			break

@@ -59,6 +59,6 @@ func fill(b *testing.B, size int) (*truelayer.MemoryStore, []string) {
 			b.Fatal(err)
 		}
 	}
-	mathrand.Shuffle(size, func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	mathrand.Shuffle(size, func(i, j int) { ids[i], ids[j] = ids[j], ids[i] }) //nolint:gosec // random, not secret
 	return store, ids
 }

@@ -174,7 +174,7 @@ func (tab *tab) screenshot(path string) {
 		err = os.MkdirAll("failures", 0o750)
 	}
 	if err == nil {
-		err = os.WriteFile(path, picture, 0o644)
+		err = os.WriteFile(path, picture, 0o644) //nolint:gosec // a picture of a failed test
 	}
 	if err != nil {
 		tab.t.Logf("no screenshot: %v", err)

@@ -125,7 +125,7 @@ func application(pages map[string]string) http.Handler {
 	}
 	mux.HandleFunc("GET /account", func(w http.ResponseWriter, r *http.Request) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		fmt.Fprintf(w, `<!DOCTYPE html><h1>My account</h1><p id="authorization">%s, %d</p><p id="cookies">%s</p>`,
+		fmt.Fprintf(w, `<!DOCTYPE html><h1>My account</h1><p id="authorization">%s, %d</p><p id="cookies">%s</p>`, //nolint:gosec // what the test looks at
 			scheme, len(token), r.Header.Get("Cookie"))
 	})
 	return mux
@@ -137,7 +137,7 @@ func application(pages map[string]string) http.Handler {
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		port := 10_000 + rand.IntN(20_000)
+		port := 10_000 + rand.IntN(20_000) //nolint:gosec // random, not secret
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			_ = l.Close()

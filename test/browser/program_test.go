@@ -33,8 +33,8 @@ type program struct {
 func startProgram(t *testing.T, command, ready string, environment []string, arguments ...string) *program {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "program")
-	build := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-o", binary, command)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is released
+	build := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-o", binary, command) //nolint:gosec // a program of the tests' own
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")                                              // as it is released
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", command, err, output)
 	}
@@ -45,7 +45,7 @@ func startProgram(t *testing.T, command, ready string, environment []string, arg
 		}
 	}
 	// ends with the test at the latest
-	p.cmd = exec.CommandContext(t.Context(), binary, arguments...)
+	p.cmd = exec.CommandContext(t.Context(), binary, arguments...) //nolint:gosec // a program of the tests' own
 	p.cmd.Dir = p.home + "/work"
 	p.cmd.Env = append([]string{"HOME=" + p.home + "/home", "TMPDIR=" + p.home + "/tmp"}, environment...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p

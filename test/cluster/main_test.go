@@ -23,7 +23,7 @@ var (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if *seed == 0 {
-		*seed = rand.Uint64()
+		*seed = rand.Uint64() //nolint:gosec // random, not secret
 	}
 	directory, err := os.MkdirTemp("", "truelayer-cluster-")
 	if err != nil {

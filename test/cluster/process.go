@@ -91,7 +91,7 @@ func (p *Process) Start() {
 		p.owner.Fatalf("%s: %v", p.name, err)
 	}
 	defer output.Close()
-	cmd := exec.CommandContext(p.owner.Context(), p.argv[0], p.argv[1:]...)
+	cmd := exec.CommandContext(p.owner.Context(), p.argv[0], p.argv[1:]...) //nolint:gosec // a program of the tests' own
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.directory, p.environment, output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = Patience
@@ -128,7 +128,7 @@ func (p *Process) Freeze() {
 	p.signal(syscall.SIGSTOP)
 	status := fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)
 	Await(p.owner, p.name+" to stand still", func() bool {
-		text, err := os.ReadFile(status)
+		text, err := os.ReadFile(status) //nolint:gosec // a file of the tests' own
 		return err == nil && bytes.Contains(text, []byte("State:\tT"))
 	})
 }
@@ -199,7 +199,7 @@ func freePort(o Owner) int {
 	ports.Lock()
 	defer ports.Unlock()
 	for range 1000 {
-		port := 10_000 + rand.IntN(20_000)
+		port := 10_000 + rand.IntN(20_000) //nolint:gosec // random, not secret
 		if ports.given[port] {
 			continue
 		}

@@ -71,7 +71,7 @@ func StartRedisCluster(o Owner) Topology {
 	}
 	arguments := append([]string{"--cluster", "create"}, addresses...)
 	arguments = append(arguments, "--cluster-replicas", "1", "--cluster-yes")
-	create := exec.CommandContext(o.Context(), "redis-cli", arguments...)
+	create := exec.CommandContext(o.Context(), "redis-cli", arguments...) //nolint:gosec // a program of the tests' own
 	if output, err := create.CombinedOutput(); err != nil {
 		o.Fatalf("redis-cli --cluster create: %v\n%s", err, output)
 	}

@@ -54,7 +54,7 @@ func TestAccessLogExample(t *testing.T) {
 	equal(t, "one that does not", w.login(b, w.Site+"/alias").location(), "/alias")
 	equal(t, "a page", b.navigate(w.Site+"/alias").StatusCode, http.StatusOK)
 	for name, words := range map[string]string{"caddy.log": `"X-Forwarded-Uri":["/truelayer?`, "access.log": `"status":502`} {
-		log, err := os.ReadFile(w.Data + "/" + name)
+		log, err := os.ReadFile(w.Data + "/" + name) //nolint:gosec // a file of the tests' own
 		if err != nil || !strings.Contains(string(log), words) {
 			t.Errorf("%s has no %s: %v", name, words, err)
 		}

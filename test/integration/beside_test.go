@@ -119,7 +119,7 @@ func TestFastCGI(t *testing.T) {
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		_ = fcgi.Serve(l, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			fmt.Fprintf(rw, "%.10s cookies=%q", r.Header.Get("Authorization"), r.Header.Get("Cookie"))
+			fmt.Fprintf(rw, "%.10s cookies=%q", r.Header.Get("Authorization"), r.Header.Get("Cookie")) //nolint:gosec // what the test looks at
 		}))
 	}()
 	w := start(t, strings.Replace(plain, "reverse_proxy {{.App}}", "root * {{.Data}}\nphp_fastcgi "+l.Addr().String()+" {\n index off\n }", 1), nil)
@@ -130,7 +130,7 @@ func TestFastCGI(t *testing.T) {
 // h2c: an upstream that speaks HTTP/2 without TLS.
 func TestH2C(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(rw, "%s %.10s", r.Proto, r.Header.Get("Authorization"))
+		fmt.Fprintf(rw, "%s %.10s", r.Proto, r.Header.Get("Authorization")) //nolint:gosec // what the test looks at
 	}))
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)

@@ -238,7 +238,7 @@ func TestNewSessionAtLogin(t *testing.T) {
 	other := w.browser() // a login that was begun without the session
 	callback := w.approve(other, w.Site+"/")
 	for _, c := range other.client.Jar.Cookies(site) {
-		b.client.Jar.SetCookies(site, []*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/"}})
+		b.client.Jar.SetCookies(site, []*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/"}}) //nolint:gosec // as browsers send them, without attributes
 	}
 	equal(t, "second login", b.navigate(callback).location(), "/")
 	if second := session(); second == first || second == "" {

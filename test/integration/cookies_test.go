@@ -328,7 +328,7 @@ func TestOfferedSession(t *testing.T) {
 	for what, offered := range map[string]string{"invented": invented(), "an attacker's": theirs.Value} {
 		v := w.browser()
 		callback := w.approve(v, w.Site+"/page")
-		v.client.Jar.SetCookies(site, []*http.Cookie{{Name: theirs.Name, Value: offered, Path: "/"}})
+		v.client.Jar.SetCookies(site, []*http.Cookie{{Name: theirs.Name, Value: offered, Path: "/"}}) //nolint:gosec // as browsers send them, without attributes
 		equal(t, what+": back to", v.navigate(callback).location(), "/page")
 		own, _ := v.ownCookies(w.Site)
 		if own == nil || own.Value == offered {

@@ -256,7 +256,7 @@ func object(in map[string]any, path ...string) map[string]any {
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		port := 10_000 + rand.N(22_000)
+		port := 10_000 + rand.N(22_000) //nolint:gosec // random, not secret
 		if l, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
 			_ = l.Close()
 			return port

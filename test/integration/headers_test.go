@@ -173,7 +173,7 @@ func spellings(field string) map[string]spelling {
 // alias GHSA-h45c-2f94-prxh), also not in the underscores of CVE-2025-64484
 // alias GHSA-vjrc-mh2v-45x6, which Caddy drops by GHSA-f59h-q822-g45g.
 func TestTokenHeaderSpellings(t *testing.T) {
-	for field, options := range map[string]string{"Authorization": "", "X-Bank-Token": "token_header X-Bank-Token"} {
+	for field, options := range map[string]string{"Authorization": "", "X-Bank-Token": "token_header X-Bank-Token"} { //nolint:gosec // a name, no credential
 		t.Run(field, func(t *testing.T) {
 			w := start(t, plain, func(w *world) {
 				w.Matcher, w.Options = "/account*", options
@@ -255,7 +255,7 @@ func TestTokenHeaderSpellings(t *testing.T) {
 // TestTokenHeaderOverHTTP2 is the same with the frames of HTTP/2, where names
 // are lowercase and there is no Connection.
 func TestTokenHeaderOverHTTP2(t *testing.T) {
-	for field, options := range map[string]string{"Authorization": "", "X-Bank-Token": "token_header X-Bank-Token"} {
+	for field, options := range map[string]string{"Authorization": "", "X-Bank-Token": "token_header X-Bank-Token"} { //nolint:gosec // a name, no credential
 		t.Run(field, func(t *testing.T) {
 			w := start(t, plain, func(w *world) {
 				w.Matcher, w.Options = "/account*", options

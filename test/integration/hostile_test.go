@@ -64,14 +64,14 @@ func hostileAnswers(t *testing.T, app string) map[string]http.HandlerFunc {
 		}),
 		"the request, as HTML": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
-			fmt.Fprintf(w, "<h1>canary</h1><pre>%s</pre>", r.PostForm.Encode())
+			fmt.Fprintf(w, "<h1>canary</h1><pre>%s</pre>", r.PostForm.Encode()) //nolint:gosec // what the test looks at
 		},
 		"the request, as an error": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusBadRequest)
-			fmt.Fprintf(w, `{"error":"canary %[1]s","error_description":%[1]q,"error_uri":%[1]q}`, r.PostForm.Encode())
+			fmt.Fprintf(w, `{"error":"canary %[1]s","error_description":%[1]q,"error_uri":%[1]q}`, r.PostForm.Encode()) //nolint:gosec // what the test looks at
 		},
 		"the request, as a token": func(w http.ResponseWriter, r *http.Request) {
-			fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":-1}`, r.PostForm.Encode())
+			fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":-1}`, r.PostForm.Encode()) //nolint:gosec // what the test looks at
 		},
 		"the request, as a status": raw(func(conn net.Conn, r *http.Request) {
 			fmt.Fprintf(conn, "HTTP/1.1 %s\r\n\r\n", r.PostForm.Encode())

@@ -159,7 +159,7 @@ func TestHostHeader(t *testing.T) {
 		}
 	}
 	// what net/http and Caddy refuse
-	for what, host := range map[string]string{
+	for what, host := range map[string]string{ //nolint:gosec // host names
 		"none":                       "",
 		"empty":                      "Host:\r\n",
 		"spaces":                     "Host:   \r\n",

@@ -31,7 +31,7 @@ func Start(t testing.TB, arguments ...string) *Server {
 	s := &Server{t: t, arguments: append([]string{"--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, arguments...)}
 	// below the ports that systems take for the near ends of connections
 	for range 20 {
-		port := 10_000 + rand.IntN(20_000)
+		port := 10_000 + rand.IntN(20_000) //nolint:gosec // random, not secret
 		s.Address = fmt.Sprintf("127.0.0.1:%d", port)
 		if s.run() == nil {
 			t.Cleanup(s.Kill)
@@ -48,7 +48,7 @@ func (s *Server) run() error {
 	if err != nil {
 		return err
 	}
-	s.command = exec.CommandContext(context.WithoutCancel(s.t.Context()), "redis-server", append([]string{"--port", port}, s.arguments...)...)
+	s.command = exec.CommandContext(context.WithoutCancel(s.t.Context()), "redis-server", append([]string{"--port", port}, s.arguments...)...) //nolint:gosec // a program of the tests' own
 	if err := s.command.Start(); err != nil {
 		s.t.Fatalf("%v; it is in the Debian package redis-server", err)
 	}

@@ -103,7 +103,7 @@ func (q *faults) next(endpoint string) (Fault, bool) {
 		return Fault{}, false
 	}
 	f := waiting[0]
-	if f.Rate > 0 && rand.Float64() >= f.Rate {
+	if f.Rate > 0 && rand.Float64() >= f.Rate { //nolint:gosec // random, not secret
 		return Fault{}, false
 	}
 	struck := *f

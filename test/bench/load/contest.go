@@ -150,7 +150,7 @@ func (c *contender) round(ctx context.Context, wires []*wire, length time.Durati
 // visit is one connection's share of a round. It returns how long each request
 // took.
 func (c *contender) visit(ctx context.Context, w *wire, until time.Time) ([]time.Duration, error) {
-	random := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	random := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) //nolint:gosec // random, not secret
 	head := []byte(bench.Script("/account", ""))
 	head = head[:len(head)-len("\r\n")]
 	var (

@@ -36,7 +36,7 @@ func start(ctx context.Context, role string, procs int, config any) (*process, e
 	if err != nil {
 		return nil, err
 	}
-	command := exec.CommandContext(ctx, self, "role", role, string(text))
+	command := exec.CommandContext(ctx, self, "role", role, string(text)) //nolint:gosec // a program of the tests' own
 	command.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
 	command.Stderr = os.Stderr
 	stdin, err := command.StdinPipe() // its end tells the role to stop, also when we are killed

@@ -94,7 +94,7 @@ func (role *redisRole) run(data string) (*redisServer, error) {
 	}
 	log := filepath.Join(data, "log")
 	// no snapshots and no rewriting: they would begin in the middle of a round
-	command := exec.Command(role.Program, "--bind", "127.0.0.1", "--port", port, "--dir", data, "--logfile", log,
+	command := exec.Command(role.Program, "--bind", "127.0.0.1", "--port", port, "--dir", data, "--logfile", log, //nolint:gosec // a program of the tests' own
 		"--save", "", "--appendonly", aof, "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")
 	if err := command.Start(); err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (role *redisRole) run(data string) (*redisServer, error) {
 	}()
 	if err := s.ready(); err != nil {
 		s.stop()
-		text, _ := os.ReadFile(log)
+		text, _ := os.ReadFile(log) //nolint:gosec // a file of the tests' own
 		return nil, fmt.Errorf("%w; its log ends with: %s", err, bytes.TrimSpace(text[max(0, len(text)-500):]))
 	}
 	return s, nil

@@ -52,7 +52,7 @@ func playStore(config []byte, control *http.ServeMux) (address string, stop func
 	for i := range s.ids {
 		s.ids[i] = s.id(i)
 	}
-	rand.Shuffle(len(s.ids), func(i, j int) { s.ids[i], s.ids[j] = s.ids[j], s.ids[i] })
+	rand.Shuffle(len(s.ids), func(i, j int) { s.ids[i], s.ids[j] = s.ids[j], s.ids[i] }) //nolint:gosec // random, not secret
 	serveTask(control, "/fill", s.fill)
 	serveTask(control, "/again", s.readAgain)
 	serveTask(control, "/once", s.readOnce)

@@ -107,7 +107,7 @@ func (s *sweepRole) read(ctx context.Context, store *truelayer.MemoryStore) (rea
 	waits := newLockWaits()
 	var answer reading
 	for began := time.Now(); began.Before(expiry.Add(sweepTime)) && ctx.Err() == nil; answer.Gets++ {
-		id := lasting[mathrand.IntN(len(lasting))]
+		id := lasting[mathrand.IntN(len(lasting))] //nolint:gosec // random, not secret
 		began = time.Now()
 		if _, err := store.Get(ctx, id); err != nil {
 			return answer, err

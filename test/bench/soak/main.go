@@ -31,7 +31,7 @@ import (
 )
 
 const (
-	clientID, clientSecret = "sandbox-soak", "soak-client-secret"
+	clientID, clientSecret = "sandbox-soak", "soak-client-secret" //nolint:gosec // made up
 	tokenLifetime          = 5 * time.Second
 )
 

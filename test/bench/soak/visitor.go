@@ -26,11 +26,11 @@ type visitor struct {
 func (v *visitor) use(ctx context.Context, site string) {
 	for ctx.Err() == nil {
 		var wg sync.WaitGroup
-		for range 1 + rand.IntN(3) {
+		for range 1 + rand.IntN(3) { //nolint:gosec // random, not secret
 			wg.Go(func() { v.open(ctx, site) })
 		}
 		wg.Wait()
-		timer := time.NewTimer(rand.N(time.Second))
+		timer := time.NewTimer(rand.N(time.Second)) //nolint:gosec // random, not secret
 		select {
 		case <-timer.C:
 		case <-ctx.Done():

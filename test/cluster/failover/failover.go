@@ -86,7 +86,7 @@ func (f *failover) use(ctx context.Context, i int, b *cluster.Browser) {
 		if err == nil && a.Status == http.StatusUnauthorized {
 			return
 		}
-		pause := time.NewTimer(time.Duration(100+rand.IntN(200)) * time.Millisecond)
+		pause := time.NewTimer(time.Duration(100+rand.IntN(200)) * time.Millisecond) //nolint:gosec // random, not secret
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
