@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/redis/rueidis"
 )
 
 // List implements truelayer.Lister, node by node. The cursor is the node's
@@ -28,13 +30,23 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) (ids []strin
 		return nil, "", nil
 	}
 	client = nodes[names[node]]
-	answer := client.Do(ctx, client.B().Scan().Cursor(position).Match(s.KeyPrefix+":{*}").Count(int64(max(1, limit))).Build())
-	page, err := answer.AsScanEntry()
+	answer, err := ask(func() rueidis.RedisResult {
+		return client.Do(ctx, client.B().Scan().Cursor(position).Match(s.KeyPrefix+":{*}").Count(int64(max(1, limit))).Build())
+	})
+	var page rueidis.ScanEntry
+	if err == nil {
+		page, err = answer.AsScanEntry()
+	}
 	if err := s.verdict(ctx, "listing sessions", err); err != nil {
 		return nil, "", err
 	}
 	for _, key := range page.Elements {
-		id, err := base64.RawURLEncoding.DecodeString(key[len(s.KeyPrefix)+2 : len(key)-1])
+		encoded, ours := strings.CutPrefix(key, s.KeyPrefix+":{")
+		encoded, whole := strings.CutSuffix(encoded, "}")
+		if !ours || !whole {
+			continue // the server does not send what it was asked for
+		}
+		id, err := base64.RawURLEncoding.DecodeString(encoded)
 		if err == nil {
 			ids = append(ids, string(id))
 		}

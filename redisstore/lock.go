@@ -68,8 +68,8 @@ func (l *lock) do(ctx context.Context, connect connector, what string, command f
 	if err != nil {
 		return rueidis.RedisResult{}, err
 	}
-	answer := client.Do(ctx, command(client.B()))
-	return answer, l.s.verdict(ctx, what, answer.Error())
+	answer, err := ask(func() rueidis.RedisResult { return client.Do(ctx, command(client.B())) })
+	return answer, l.s.verdict(ctx, what, err)
 }
 
 // take takes the lock if it is free. The error is fs.ErrNotExist if it is not.

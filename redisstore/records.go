@@ -62,7 +62,8 @@ func (s *Store) Get(ctx context.Context, id string) ([]byte, error) {
 	return record, s.verdict(ctx, "reading a session", err)
 }
 
-func read(ctx context.Context, client rueidis.Client, key string) ([]byte, error) {
+func read(ctx context.Context, client rueidis.Client, key string) (record []byte, err error) {
+	defer caught(&err)
 	return client.DoCache(ctx, client.B().Get().Key(key).Cache(), cacheTTL).AsBytes()
 }
 
@@ -126,8 +127,17 @@ func (s *Store) write(ctx context.Context, connect connector, what, id string, c
 		return rueidis.RedisResult{}, err
 	}
 	key := s.key(id)
-	answers := client.DoMulti(ctx, command(client.B(), key), client.B().Exists().Key(key).Build())
-	return answers[0], s.verdict(ctx, what, answers[0].Error())
+	answer, err := ask(func() rueidis.RedisResult {
+		return client.DoMulti(ctx, command(client.B(), key), client.B().Exists().Key(key).Build())[0]
+	})
+	return answer, s.verdict(ctx, what, err)
+}
+
+// ask returns an answer and the error that it is.
+func ask(do func() rueidis.RedisResult) (answer rueidis.RedisResult, err error) {
+	defer caught(&err)
+	answer = do()
+	return answer, answer.Error()
 }
 
 // connector is client or connection.
@@ -169,6 +179,9 @@ func (s *Store) verdict(ctx context.Context, what string, err error) error {
 			return fs.ErrNotExist
 		}
 		return fmt.Errorf("%s: redis says: %w", what, err)
+	}
+	if errors.Is(err, errNonsense) {
+		s.server.drop()
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err() // whoever asked has gone

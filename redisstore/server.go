@@ -55,7 +55,8 @@ func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	made := s.connecting.DoChan("", func() (any, error) {
+	made := s.connecting.DoChan("", func() (made any, err error) {
+		defer caught(&err)
 		client, err := rueidis.NewClient(s.option)
 		if err != nil {
 			return nil, err
@@ -71,6 +72,28 @@ func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 		return result.Val.(rueidis.Client), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+}
+
+var errNonsense = errors.New("redis answered what it never does; look at what answers at its address")
+
+// caught is deferred around calls of the client library, which looks for an
+// answer's parts where they ought to be: what is no answer makes it panic.
+func caught(err *error) {
+	if recover() != nil {
+		*err = errNonsense
+	}
+}
+
+// drop closes connections over which such an answer came: the library may wait
+// for the end of it.
+func (s *server) drop() {
+	if client := s.client.Swap(nil); client != nil {
+		go func() {
+			var err error
+			defer caught(&err)
+			(*client).Close()
+		}()
 	}
 }
 

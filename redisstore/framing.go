@@ -1,0 +1,272 @@
+package redisstore
+
+import (
+	"errors"
+	"strings"
+)
+
+// What an answer of the store's commands, of CLUSTER SLOTS and SHARDS, of
+// HELLO, or of a Sentinel may have. The largest string of ours is a record of
+// 64 KiB.
+const (
+	maxBlob  = 1 << 20
+	maxCount = 64 << 10
+	maxLine  = 64 << 10
+	maxDepth = 8
+	// maxMessage is what one message may make its reader allocate: its texts, and
+	// messageSize for each element that it announces. A cluster whose slots are
+	// as scattered as they can be comes to 14 MB.
+	maxMessage  = 16 << 20
+	messageSize = 40
+)
+
+var (
+	errFraming  = errors.New("not an answer of Redis")
+	errTooLarge = errors.New("an answer larger than any of Redis's that the store needs")
+)
+
+// framing follows RESP, Redis's serialization protocol in its versions 2 and 3
+// (https://redis.io/docs/latest/develop/reference/protocol-spec/), over the
+// bytes of one direction of a connection, however they are cut into pieces. The
+// client library takes every length at its word, in goroutines of its own where
+// nobody can recover from what follows.
+//
+// Streamed types, attributes and blob errors are not let through: Redis sends
+// none.
+type framing struct {
+	rules rules
+	state state
+	kind  byte // of the header under way
+	depth int
+	open  [maxDepth]aggregate // the aggregates under way, the outermost first
+	room  int                 // of maxMessage
+
+	number   int // what the header says, without its sign
+	digits   int
+	negative bool
+	cr       bool // the byte before was one
+	spaces   int
+	left     int // bytes of a string under way, and of the line break behind it
+
+	length int      // of the last string or line
+	text   [12]byte // its beginning
+}
+
+// rules are what is to be said of messages beyond their form.
+type rules interface {
+	// begins is asked about each message at its first byte, and each push inside
+	// of another.
+	begins(f *framing) error
+	// element is asked about each element of an outermost aggregate at its last
+	// byte, with its index.
+	element(f *framing, index int) error
+	// ends is told of each message's last byte.
+	ends()
+}
+
+type aggregate struct {
+	kind        byte
+	left, total int
+}
+
+type state uint8
+
+const (
+	inType state = iota // a message's or element's first byte is next
+	inLine
+	inBlob
+)
+
+// word is the last string or line, if it is short.
+func (f *framing) word() string { return string(f.text[:min(f.length, len(f.text))]) }
+
+// follow returns how many of the bytes may be handed on, which are all unless
+// there is an error. The byte that completes something refused is not among
+// them.
+func (f *framing) follow(b []byte) (int, error) {
+	for i := 0; i < len(b); {
+		var err error
+		switch f.state {
+		case inType:
+			err = f.header(b[i])
+			i++
+		case inLine:
+			err = f.line(b[i])
+			i++
+		case inBlob:
+			n := min(f.left, len(b)-i)
+			if at := f.length + 2 - f.left; at < len(f.text) {
+				copy(f.text[at:], b[i:i+n])
+			}
+			i += n
+			if f.left -= n; f.left == 0 {
+				err = f.complete()
+			}
+		}
+		if err != nil {
+			return i - 1, err
+		}
+	}
+	return len(b), nil
+}
+
+func (f *framing) header(kind byte) error {
+	if f.depth == 0 {
+		f.room = maxMessage
+	}
+	f.kind, f.state = kind, inLine
+	f.number, f.digits, f.negative, f.cr, f.spaces, f.length = 0, 0, false, false, 0, 0
+	switch kind {
+	case '+', '-', ':', '$', '*', '_', '#', ',', '(', '=', '%', '~', '>':
+	default:
+		return errFraming
+	}
+	if f.depth == 0 || kind == '>' {
+		return f.rules.begins(f)
+	}
+	return nil
+}
+
+// line takes a header's next byte. The library skips the rest of '_' and '#'
+// without a look, and so nothing else than what belongs there may come.
+func (f *framing) line(c byte) error {
+	if f.kind == '+' || f.kind == '-' || f.kind == ',' || f.kind == '(' {
+		return f.textLine(c)
+	}
+	switch {
+	case f.cr && c == '\n':
+		return f.headerEnds()
+	case f.cr:
+		return errFraming
+	case c == '\r':
+		f.cr = true
+		if f.digits == 0 && f.kind != '_' {
+			return errFraming
+		}
+	case f.kind == '#' && (c == 't' || c == 'f') && f.digits == 0:
+		f.digits++
+	case f.kind == '_' || f.kind == '#':
+		return errFraming
+	case c == '-' && f.digits == 0 && !f.negative:
+		f.negative = true
+	case c < '0' || c > '9':
+		return errFraming
+	default:
+		f.digits++
+		return f.digit(int(c - '0'))
+	}
+	return nil
+}
+
+func (f *framing) digit(digit int) error {
+	switch f.kind {
+	case ':':
+		if f.digits > len("18446744073709551615") {
+			return errFraming
+		}
+		return nil
+	case '$', '=':
+		if f.number = 10*f.number + digit; f.number > maxBlob {
+			return errTooLarge
+		}
+	default:
+		if f.number = 10*f.number + digit; f.number > maxCount {
+			return errTooLarge
+		}
+	}
+	// leading zeros would make a header without an end
+	if f.digits > len("1048576") {
+		return errFraming
+	}
+	return nil
+}
+
+func (f *framing) textLine(c byte) error {
+	if c == '\n' {
+		if f.length--; f.length < 0 || !f.cr {
+			return errFraming
+		}
+		return f.headerEnds()
+	}
+	if f.length < len(f.text) {
+		f.text[f.length] = c
+	}
+	f.cr = c == '\r'
+	if c == ' ' {
+		f.spaces++
+	}
+	if f.length++; f.length > maxLine {
+		return errTooLarge
+	}
+	return nil
+}
+
+func (f *framing) headerEnds() error {
+	size := f.number
+	switch f.kind {
+	default:
+		f.room -= f.length
+		return f.complete()
+	case '$', '=':
+		if f.negative {
+			return f.null()
+		}
+		f.length, f.left, f.state = size, size+2, inBlob
+		f.room -= size
+	case '*', '~', '>', '%':
+		if f.negative {
+			return f.null()
+		}
+		if f.kind == '%' {
+			size *= 2
+		}
+		if f.room -= size * messageSize; size == 0 {
+			return f.complete()
+		}
+		if f.depth == maxDepth {
+			return errTooLarge
+		}
+		f.open[f.depth] = aggregate{kind: f.kind, left: size, total: size}
+		f.depth++
+		f.state = inType
+	}
+	if f.room < 0 {
+		return errTooLarge
+	}
+	return nil
+}
+
+// null is version 2's: only of a string and of an array, and spelled -1.
+func (f *framing) null() error {
+	if f.number != 1 || (f.kind != '$' && f.kind != '*') {
+		return errFraming
+	}
+	return f.complete()
+}
+
+// complete ends an element or message, and the aggregates that end with it.
+func (f *framing) complete() error {
+	if f.room < 0 {
+		return errTooLarge
+	}
+	// the library cuts the address out of these without a look
+	if word := f.word(); f.kind == '-' && f.spaces < 2 && (strings.HasPrefix(word, "MOVED") || strings.HasPrefix(word, "ASK")) {
+		return errFraming
+	}
+	f.state = inType
+	for f.depth > 0 {
+		top := &f.open[f.depth-1]
+		if f.depth == 1 {
+			if err := f.rules.element(f, top.total-top.left); err != nil {
+				return err
+			}
+		}
+		if top.left--; top.left > 0 {
+			return nil
+		}
+		f.depth--
+		f.length = 0 // an aggregate has no text
+	}
+	f.rules.ends()
+	return nil
+}

@@ -1,0 +1,316 @@
+package redisstore
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// hello is a server's answer to HELLO.
+func hello(version string) string {
+	return fmt.Sprintf("%%3\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$%d\r\n%s\r\n$5\r\nproto\r\n:3\r\n", len(version), version)
+}
+
+// expired is what Redis 6 sends for a key that it finds expired while it
+// answers EXEC: the array ends with PTTL's answer, and GET's comes behind it.
+const expired = "*2\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n:-2\r\n_\r\n"
+
+// follow returns what the answers to sent commands, of which the first one made
+// the connection ready, came to behind the framing, read in pieces of the size.
+func follow(answers string, sent int64, caching bool, size int) (passed string, err error) {
+	c := newConnection(nil, caching)
+	c.commands.sent.Store(sent)
+	c.replies.handshake = 1
+	for begin := 0; begin < len(answers); begin += size {
+		piece := answers[begin:min(begin+size, len(answers))]
+		n, err := c.answers.follow([]byte(piece))
+		if err != nil {
+			return answers[:begin+n], err
+		}
+	}
+	return answers, nil
+}
+
+func TestFraming(t *testing.T) {
+	shards := "*1\r\n%2\r\n$5\r\nslots\r\n*2\r\n:0\r\n:16383\r\n$5\r\nnodes\r\n*1\r\n%1\r\n$2\r\nid\r\n$1\r\nx\r\n"
+	for name, answers := range map[string]string{
+		"strings":          "$0\r\n\r\n$5\r\na\r\nbc\r\n=7\r\ntxt:abc\r\n+OK\r\n+a\rb\r\n-ERR no\r\n+\r\n",
+		"nulls":            "$-1\r\n*-1\r\n_\r\n",
+		"numbers":          ":0\r\n:-9223372036854775808\r\n#t\r\n#f\r\n,inf\r\n(3492890328409238509324850943850943825024385\r\n",
+		"aggregates":       "*0\r\n%0\r\n~1\r\n:1\r\n*2\r\n*1\r\n*0\r\n$-1\r\n" + shards,
+		"pushes":           ">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n>3\r\n$11\r\nunsubscribe\r\n_\r\n:0\r\n",
+		"the largest":      "$1048576\r\n" + strings.Repeat("x", maxBlob) + "\r\n+" + strings.Repeat("x", maxLine-1) + "\r\n*65536\r\n" + strings.Repeat("_\r\n", maxCount),
+		"the deepest":      strings.Repeat("*1\r\n", maxDepth) + "_\r\n",
+		"redirections":     "-MOVED 3999 127.0.0.1:6381\r\n-ASK 3999 127.0.0.1:6381\r\n",
+		"an expired key":   hello("6.2.6") + expired + "+OK\r\n" + expired,
+		"an unfinished":    "$5\r\nabc",
+		"subscribe inside": "*1\r\n$9\r\nsubscribe\r\n",
+	} {
+		for _, size := range []int{1, 7, len(answers)} {
+			if passed, err := follow(answers, 100_000, true, size); err != nil || passed != answers {
+				t.Errorf("%s, %d at a time: stopped behind %d of %d bytes: %v", name, size, len(passed), len(answers), err)
+			}
+		}
+	}
+
+	for name, refused := range map[string]struct {
+		answers string
+		err     error
+	}{
+		"a negative length":         {"$-2\r\n", errFraming},
+		"no length":                 {"$\r\n", errFraming},
+		"a sign alone":              {"$-\r\n", errFraming},
+		"minus zero":                {"$-0\r\n", errFraming},
+		"a huge length":             {"$9223372036854775000\r\n", errTooLarge},
+		"one that overflows":        {"$18446744073709551616\r\n", errTooLarge},
+		"one byte too long":         {"$1048577\r\n", errTooLarge},
+		"zeros without end":         {"$" + strings.Repeat("0", 100), errFraming},
+		"a huge verbatim string":    {"=1048577\r\n", errTooLarge},
+		"a negative count":          {"*-2\r\n", errFraming},
+		"a huge count":              {"*9223372036854775000\r\n", errTooLarge},
+		"one element too many":      {"*65537\r\n", errTooLarge},
+		"a map with too many":       {"%65537\r\n", errTooLarge},
+		"a null push":               {">-1\r\n", errFraming},
+		"a null map":                {"%-1\r\n", errFraming},
+		"a null set":                {"~-1\r\n", errFraming},
+		"too many counts together":  {strings.Repeat("*65536\r\n", maxDepth), errTooLarge},
+		"too large together":        {"*65536\r\n" + strings.Repeat("$1048576\r\n"+strings.Repeat("x", maxBlob)+"\r\n", 16), errTooLarge},
+		"long lines together":       {"*65536\r\n" + strings.Repeat("+"+strings.Repeat("x", maxLine-1)+"\r\n", 256), errTooLarge},
+		"too deep":                  {strings.Repeat("*1\r\n", maxDepth+1), errTooLarge},
+		"a long line":               {"+" + strings.Repeat("x", maxLine+1), errTooLarge},
+		"a long number":             {":" + strings.Repeat("1", 21), errFraming},
+		"a streamed string":         {"$?\r\n;4\r\nabcd\r\n;0\r\n", errFraming},
+		"a streamed array":          {"*?\r\n.\r\n", errFraming},
+		"a chunk":                   {";4\r\nabcd\r\n", errFraming},
+		"an attribute":              {"|1\r\n+a\r\n+b\r\n+c\r\n", errFraming},
+		"a blob error":              {"!5\r\nMOVED\r\n", errFraming},
+		"another protocol":          {"HTTP/1.1 400 Bad Request\r\n\r\n", errFraming},
+		"a null with something":     {"_ab_cd", errFraming},
+		"a boolean with something":  {"#tbc#tbc", errFraming},
+		"another boolean":           {"#x\r\n", errFraming},
+		"a line without CR":         {"+OK\n", errFraming},
+		"a line break alone":        {"+\n", errFraming},
+		"a count without CR":        {"*1\n", errFraming},
+		"a count with a letter":     {"*1a\r\n", errFraming},
+		"something behind CR":       {":1\r1\n", errFraming},
+		"a redirection to nowhere":  {"-MOVED\r\n", errFraming},
+		"another":                   {"-ASKED 1\r\n", errFraming},
+		"an answer too many":        {"+OK\r\n+OK\r\n+OK\r\n", errUnasked},
+		"one of another type":       {"+OK\r\n*0\r\n*0\r\n", errUnasked},
+		"a subscription":            {">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n", errPush},
+		"one spelled otherwise":     {">1\r\n+psubscribe\r\n", errPush},
+		"one of a shard":            {">1\r\n=10\r\nssubscribe\r\n", errPush},
+		"a push inside":             {hello("7.0.0") + expired, errPush},
+		"one of no version":         {expired, errPush},
+		"one in the wrong version":  {strings.Replace(hello("7"), "$5\r\nproto\r\n:3", "$7\r\nversion\r\n*1\r\n+6.0", 1) + expired, errPush},
+		"one where a key is 6":      {"*4\r\n+a\r\n$7\r\nversion\r\n+6.0\r\n+b\r\n" + expired, errPush},
+		"one in HELLO's answer":     {strings.Replace(hello("6.0"), ":3", ">0", 1), errPush},
+		"one inside of a push":      {hello("6.0") + ">1\r\n>0\r\n", errPush},
+		"one deep inside":           {hello("6.0") + "*1\r\n*1\r\n>0\r\n", errPush},
+		"one in an answer's rest":   {hello("6.0") + "*1\r\n>0\r\n*1\r\n>0\r\n", errPush},
+		"one too many behind those": {hello("6.0") + expired + "+OK\r\n", errUnasked},
+	} {
+		whole, err := follow(refused.answers, 2, true, len(refused.answers))
+		if !errors.Is(err, refused.err) || whole == refused.answers {
+			t.Errorf("%s: got error %v, want %v", name, err, refused.err)
+		}
+		for _, size := range []int{1, 7} {
+			if passed, again := follow(refused.answers, 2, true, size); !errors.Is(again, err) || passed != whole {
+				t.Errorf("%s, %d at a time: %v behind %d bytes; in one piece %v behind %d", name, size, again, len(passed), err, len(whole))
+			}
+		}
+	}
+	if _, err := follow(hello("6.0")+expired, 2, false, 1); !errors.Is(err, errPush) {
+		t.Errorf("a push inside of an answer that nobody keeps: %v", err)
+	}
+}
+
+// TestSubscribed: answers are not counted on a connection to a Sentinel.
+func TestSubscribed(t *testing.T) {
+	for command, subscribed := range map[string]bool{
+		"*2\r\n$9\r\nSUBSCRIBE\r\n$9\r\n+sentinel\r\n": true,
+		"*1\r\n$11\r\nUNSUBSCRIBE\r\n":                 true,
+		"*2\r\n$3\r\nGET\r\n$9\r\nSUBSCRIBE\r\n":       false,
+	} {
+		c := newConnection(nil, true)
+		if _, err := c.requests.follow([]byte("*1\r\n$4\r\nPING\r\n" + command)); err != nil {
+			t.Fatal(err)
+		}
+		if n := c.commands.sent.Load(); n != 2 {
+			t.Errorf("%q: %d commands were counted", command, n)
+		}
+		_, err := c.answers.follow([]byte(strings.Repeat(">1\r\n$9\r\nsubscribe\r\n", 2) + strings.Repeat("+PONG\r\n", 3)))
+		if (err == nil) != subscribed {
+			t.Errorf("%q: %v", command, err)
+		}
+	}
+}
+
+// FuzzFraming: what is let through the library survives, and it does not
+// depend on how the bytes are cut into pieces.
+func FuzzFraming(f *testing.F) {
+	f.Add(hello("7.2.4")+"+OK\r\n*2\r\n:1\r\n$3\r\nabc\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", uint8(2), true, uint8(3))
+	f.Add(hello("6.2.6")+expired+"$-1\r\n", uint8(2), true, uint8(1))
+	f.Add(hello("6")+"*1\r\n>0\r\n>1\r\n+subscribe\r\n_\r\n", uint8(3), true, uint8(2))
+	f.Add("+OK\r\n>3\r\n+subscribe\r\n_\r\n#t\r\n-MOVED 1 a:1\r\n", uint8(2), false, uint8(9))
+	f.Add("$-2\r\n*9223372036854775000\r\n%1\r\n~1\r\n|1\r\n!1\r\nx\r\n", uint8(9), false, uint8(4))
+	f.Fuzz(func(t *testing.T, answers string, sent uint8, caching bool, size uint8) {
+		passed, err := follow(answers, int64(sent)+1, caching, max(1, len(answers)))
+		if again, cut := follow(answers, int64(sent)+1, caching, int(size)+1); again != passed || !errors.Is(cut, err) {
+			t.Errorf("%v behind %d bytes, but %v behind %d, read in pieces", err, len(passed), cut, len(again))
+		}
+		l := library{r: bufio.NewReader(strings.NewReader(passed)), caching: caching}
+		if err := l.run(int(sent) + 1); errors.Is(err, errDead) {
+			t.Errorf("of %q %q was let through: %v", answers, passed, err)
+		}
+	})
+}
+
+var errDead = errors.New("the process is dead")
+
+// library reads as rueidis does (resp.go and pipe.go), and says where that
+// would be its end.
+type library struct {
+	r       *bufio.Reader
+	caching bool
+	depth   int
+}
+
+type message struct {
+	kind   byte
+	text   string
+	values []message
+}
+
+// run reads one answer as the library does when it connects, and then what
+// comes for the rest of the commands that were sent.
+func (l *library) run(sent int) error {
+	var first message
+	for first.kind == 0 || first.kind == '>' {
+		var err error
+		if first, err = l.next(); err != nil {
+			return err
+		}
+	}
+	version := ""
+	if (first.kind == '%' || first.kind == '*') && len(first.values)%2 == 0 {
+		for i := 0; i < len(first.values); i += 2 {
+			if first.values[i].text == "version" {
+				version = first.values[i+1].text
+			}
+		}
+	}
+	major, _, _ := strings.Cut(version, ".")
+	number, _ := strconv.ParseInt(major, 10, 32)
+	for came := 1; ; {
+		m, err := l.next()
+		if err != nil {
+			return err
+		}
+		if m.kind == '>' {
+			if len(m.values) >= 2 && (m.values[0].text == "subscribe" || m.values[0].text == "psubscribe" || m.values[0].text == "ssubscribe") {
+				return fmt.Errorf("%w: a subscription", errDead)
+			}
+			continue
+		}
+		if number == 6 && l.caching {
+			for _, v := range m.values {
+				if v.kind == '>' {
+					if _, err := l.next(); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		if came++; came > sent {
+			return fmt.Errorf("%w: an answer too many", errDead)
+		}
+	}
+}
+
+func (l *library) next() (m message, err error) {
+	if m.kind, err = l.r.ReadByte(); err != nil {
+		return m, err
+	}
+	switch m.kind {
+	case '+', '-', ',', '(':
+		line, err := l.r.ReadBytes('\n')
+		if len(line) < 2 {
+			return m, io.ErrUnexpectedEOF
+		}
+		m.text = string(line[:len(line)-2])
+		if m.kind == '-' && (strings.HasPrefix(m.text, "MOVED") || strings.HasPrefix(m.text, "ASK")) && len(strings.Split(m.text, " ")) < 3 && err == nil {
+			return m, fmt.Errorf("%w: no address", errDead)
+		}
+		return m, err
+	case '_':
+		_, err = l.r.Discard(2)
+	case '#':
+		_, err = l.r.Discard(3)
+	case ':':
+		_, err = l.number()
+	case '$', '=':
+		n, err := l.number()
+		if err != nil || n == -1 {
+			m.kind = '_'
+			return m, err
+		}
+		if n < 0 || n > maxBlob {
+			return m, fmt.Errorf("%w: a string of %d bytes", errDead, n)
+		}
+		text := make([]byte, n)
+		if _, err = io.ReadFull(l.r, text); err == nil {
+			_, err = l.r.Discard(2)
+		}
+		m.text = string(text)
+		return m, err
+	case '*', '~', '>', '%':
+		n, err := l.number()
+		if err != nil || n == -1 {
+			m.kind = '_'
+			return m, err
+		}
+		if n < 0 || n > maxCount {
+			return m, fmt.Errorf("%w: an aggregate of %d", errDead, n)
+		}
+		if m.kind == '%' {
+			n *= 2
+		}
+		if l.depth++; l.depth > maxDepth && n > 0 {
+			return m, fmt.Errorf("%w: too deep", errDead)
+		}
+		for range n {
+			v, err := l.next()
+			if err != nil {
+				return m, err
+			}
+			m.values = append(m.values, v)
+		}
+		l.depth--
+		return m, err
+	default:
+		return m, fmt.Errorf("%w: type %q", errDead, m.kind)
+	}
+	return m, err
+}
+
+func (l *library) number() (n int64, err error) {
+	line, err := l.r.ReadBytes('\n')
+	if err != nil {
+		return 0, err
+	}
+	line = bytes.TrimSuffix(line, []byte("\r\n"))
+	negative := len(line) > 0 && line[0] == '-'
+	for _, c := range bytes.TrimPrefix(line, []byte("-")) {
+		n = 10*n + int64(c-'0')
+	}
+	if negative {
+		n = -n
+	}
+	return n, nil
+}

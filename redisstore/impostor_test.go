@@ -1,0 +1,201 @@
+package redisstore
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-truelayer/caddy-truelayer/test/redisserver"
+)
+
+// impostor answers in a Redis's place, until it lets it answer itself.
+type impostor struct {
+	hello string // to HELLO
+	get   string // to GET, or to the EXEC that it is in
+	other string // to everything else; "" is what Redis says
+
+	address     string
+	redis       *redisserver.Server
+	honest      atomic.Bool
+	connections atomic.Int32
+}
+
+func (i *impostor) start(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	i.address = listener.Addr().String()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			i.connections.Add(1)
+			go func() {
+				defer conn.Close()
+				if i.honest.Load() {
+					i.forward(conn)
+				} else {
+					i.lie(conn)
+				}
+			}()
+		}
+	}()
+}
+
+func (i *impostor) forward(conn net.Conn) {
+	redis, err := net.Dial("tcp", i.redis.Address)
+	if err != nil {
+		return
+	}
+	defer redis.Close()
+	go func() {
+		_, _ = io.Copy(redis, conn)
+		_ = redis.Close()
+	}()
+	_, _ = io.Copy(conn, redis)
+}
+
+func (i *impostor) lie(conn net.Conn) {
+	reader := bufio.NewReader(conn)
+	line := func() string {
+		text, _ := reader.ReadString('\n')
+		return strings.TrimSpace(text)
+	}
+	inMulti := false
+	for !i.honest.Load() {
+		count, err := strconv.Atoi(strings.TrimPrefix(line(), "*"))
+		if err != nil {
+			return
+		}
+		words := make([]string, count)
+		for n := range words {
+			line() // its length
+			words[n] = line()
+		}
+		answer := "+OK\r\n"
+		switch command := words[0]; {
+		case command == "HELLO":
+			answer = i.hello
+		case i.other != "":
+			answer = i.other
+		case command == "CLUSTER":
+			host, port, _ := net.SplitHostPort(i.address)
+			answer = fmt.Sprintf("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$%d\r\n%s\r\n:%s\r\n", len(host), host, port)
+		case command == "PING":
+			answer = "+PONG\r\n"
+		case command == "MULTI":
+			inMulti = true
+		case command == "EXEC", command == "GET" && !inMulti:
+			inMulti = false
+			answer = i.get
+		case inMulti:
+			answer = "+QUEUED\r\n"
+		}
+		if _, err := io.WriteString(conn, strings.ReplaceAll(answer, "COMMAND", strings.Join(words, " "))); err != nil {
+			return
+		}
+	}
+}
+
+// TestImpostor: who answers in Redis's place is not believed that the session
+// is gone, ends nothing but connections, and is forgotten when Redis is back.
+func TestImpostor(t *testing.T) {
+	redis := redisserver.Start(t)
+	id := "id"
+	if err := open(t, &Store{Address: []string{redis.Address}}).Create(t.Context(), id, []byte("record"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	type mode uint8
+	const (
+		cached mode = 1 << iota
+		uncached
+		cluster
+		single = cached | uncached
+	)
+	for name, c := range map[string]struct {
+		i     impostor
+		modes mode
+	}{
+		"a negative length":     {impostor{get: "$-2\r\n"}, single | cluster},
+		"a huge length":         {impostor{get: "$9223372036854775000\r\n"}, single},
+		"a huge count":          {impostor{get: "*9223372036854775000\r\n"}, single},
+		"a huge map":            {impostor{get: "%4611686018427387904\r\n"}, single},
+		"arrays in arrays":      {impostor{get: strings.Repeat("*1\r\n", 1<<20)}, single},
+		"a long line":           {impostor{get: "+" + strings.Repeat("x", 8<<20)}, single},
+		"answers too many":      {impostor{get: strings.Repeat("-ERR no\r\n", 20)}, single},
+		"a subscription":        {impostor{get: ">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n"}, single},
+		"a web server":          {impostor{get: "HTTP/1.1 400 Bad Request\r\n\r\n"}, single},
+		"a short array":         {impostor{get: "*1\r\n:1\r\n"}, single},
+		"an empty array":        {impostor{get: "*0\r\n"}, single},
+		"no address":            {impostor{get: "-MOVED\r\n"}, cluster},
+		"a huge hello":          {impostor{hello: "$9223372036854775000\r\n"}, single | cluster},
+		"a negative hello":      {impostor{hello: "%-2\r\n"}, single},
+		"hellos too many":       {impostor{hello: strings.Repeat(hello("7.0.0"), 20)}, single},
+		"a hello and more":      {impostor{hello: hello("7.0.0") + ">2\r\n+subscribe\r\n+x\r\n"}, single},
+		"a hello of strings":    {impostor{hello: "*1\r\n+x\r\n"}, single},
+		"huge slots":            {impostor{other: "*9223372036854775000\r\n"}, cluster},
+	} {
+		for in, kind := range map[string]mode{"cached": cached, "uncached": uncached, "cluster": cluster} {
+			if c.modes&kind == 0 {
+				continue
+			}
+			t.Run(name+"/"+in, func(t *testing.T) {
+				i := &impostor{hello: c.i.hello, get: c.i.get, other: c.i.other, redis: redis}
+				if i.hello == "" {
+					i.hello = hello("7.0.0")
+				}
+				i.start(t)
+				timeout := 500 * time.Millisecond
+				store := &Store{Address: []string{i.address}, Timeout: caddy.Duration(timeout), Cluster: kind == cluster}
+				if kind != cached {
+					store.CacheSize = new(0)
+				}
+				s := open(t, store)
+				for range 3 {
+					began := time.Now()
+					if record, err := s.Get(t.Context(), id); err == nil || errors.Is(err, fs.ErrNotExist) {
+						t.Errorf("got the record %q and error %v", record, err)
+					}
+					if took := time.Since(began); took > 20*timeout { // on a busy machine
+						t.Errorf("it took %v", took)
+					}
+				}
+				if kind == cluster {
+					return // Redis is none
+				}
+				i.honest.Store(true)
+				wantBack(t, s, id)
+			})
+		}
+	}
+}
+
+// TestExpiredInRedis6: a key that Redis 6 finds expired while it answers is
+// gone, and the connection is as good as before.
+func TestExpiredInRedis6(t *testing.T) {
+	i := &impostor{hello: hello("6.2.14"), get: expired}
+	i.start(t)
+	s := open(t, &Store{Address: []string{i.address}})
+	for range 3 {
+		if _, err := s.Get(t.Context(), "id"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("got error %v, want %v", err, fs.ErrNotExist)
+		}
+	}
+	if n := i.connections.Load(); n != 1 {
+		t.Errorf("it took %d connections", n)
+	}
+}
