@@ -187,7 +187,7 @@ func openSession(record []byte, l *label, secret *cookieSecret, id string) (s se
 
 // splitRecord checks version and kind and cuts the record after its header.
 func splitRecord(record []byte, kind byte) (header, rest []byte, err error) {
-	if len(record) < 4 || record[0] != recordVersion || record[1] != kind {
+	if len(record) < 4 || len(record) > maxRecord || record[0] != recordVersion || record[1] != kind {
 		return nil, nil, errBadRecord
 	}
 	end := 4 + int(binary.BigEndian.Uint16(record[2:]))
