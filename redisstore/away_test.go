@@ -86,7 +86,7 @@ func TestReplaceDuringOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.server.outage.failures.Store(toleratedOfServer)
-	s.server.outage.next.Store(time.Now().Add(time.Hour).UnixNano())
+	s.server.outage.next.Store(int64(clock() + time.Hour))
 	if _, err := s.Get(t.Context(), "id"); !errors.Is(err, errAway) {
 		t.Errorf("get: got error %v, want %v", err, errAway)
 	}
@@ -101,7 +101,7 @@ func TestReplaceDuringOutage(t *testing.T) {
 // TestOutage: of many who ask while the server is away, one at a time looks.
 func TestOutage(t *testing.T) {
 	o := outage{tolerated: toleratedOfServer}
-	now := time.Now()
+	now := clock()
 	begun := 0
 	for range 2 * toleratedOfServer {
 		if o.silent(now) {
@@ -111,7 +111,7 @@ func TestOutage(t *testing.T) {
 	if begun != 1 {
 		t.Errorf("the outage began %d times", begun)
 	}
-	look := func(now time.Time) (looking int) {
+	look := func(now time.Duration) (looking int) {
 		for range 100 {
 			if !o.known() || o.look(now) == nil {
 				looking++
@@ -122,14 +122,25 @@ func TestOutage(t *testing.T) {
 	if n := look(now); n != 0 {
 		t.Errorf("%d looked at once", n)
 	}
-	if n := look(now.Add(lookInterval)); n != 1 {
+	if n := look(now + lookInterval); n != 1 {
 		t.Errorf("%d looked after a while", n)
 	}
-	if n := look(now.Add(lookInterval)); n != 0 {
+	if n := look(now + lookInterval); n != 0 {
 		t.Errorf("%d looked again", n)
 	}
 	if !o.answered() || o.answered() || look(now) != 100 {
 		t.Error("the outage did not end once")
+	}
+}
+
+// TestClock: the time of day does not matter for who looks, only how much of
+// it has passed.
+func TestClock(t *testing.T) {
+	if processBegan == processBegan.Round(0) { //nolint:staticcheck // Round(0) takes the monotonic clock's reading off, and == sees that
+		t.Error("the clock can be set back")
+	}
+	if now := clock(); now < 0 || now > time.Since(processBegan) || now > 24*time.Hour {
+		t.Errorf("%v since the process began", now)
 	}
 }
 

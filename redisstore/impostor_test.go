@@ -13,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-truelayer/caddy-truelayer/test/redisserver"
@@ -130,24 +134,24 @@ func TestImpostor(t *testing.T) {
 		i     impostor
 		modes mode
 	}{
-		"a negative length":     {impostor{get: "$-2\r\n"}, single | cluster},
-		"a huge length":         {impostor{get: "$9223372036854775000\r\n"}, single},
-		"a huge count":          {impostor{get: "*9223372036854775000\r\n"}, single},
-		"a huge map":            {impostor{get: "%4611686018427387904\r\n"}, single},
-		"arrays in arrays":      {impostor{get: strings.Repeat("*1\r\n", 1<<20)}, single},
-		"a long line":           {impostor{get: "+" + strings.Repeat("x", 8<<20)}, single},
-		"answers too many":      {impostor{get: strings.Repeat("-ERR no\r\n", 20)}, single},
-		"a subscription":        {impostor{get: ">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n"}, single},
-		"a web server":          {impostor{get: "HTTP/1.1 400 Bad Request\r\n\r\n"}, single},
-		"a short array":         {impostor{get: "*1\r\n:1\r\n"}, single},
-		"an empty array":        {impostor{get: "*0\r\n"}, single},
-		"no address":            {impostor{get: "-MOVED\r\n"}, cluster},
-		"a huge hello":          {impostor{hello: "$9223372036854775000\r\n"}, single | cluster},
-		"a negative hello":      {impostor{hello: "%-2\r\n"}, single},
-		"hellos too many":       {impostor{hello: strings.Repeat(hello("7.0.0"), 20)}, single},
-		"a hello and more":      {impostor{hello: hello("7.0.0") + ">2\r\n+subscribe\r\n+x\r\n"}, single},
-		"a hello of strings":    {impostor{hello: "*1\r\n+x\r\n"}, single},
-		"huge slots":            {impostor{other: "*9223372036854775000\r\n"}, cluster},
+		"a negative length":  {impostor{get: "$-2\r\n"}, single | cluster},
+		"a huge length":      {impostor{get: "$9223372036854775000\r\n"}, single},
+		"a huge count":       {impostor{get: "*9223372036854775000\r\n"}, single},
+		"a huge map":         {impostor{get: "%4611686018427387904\r\n"}, single},
+		"arrays in arrays":   {impostor{get: strings.Repeat("*1\r\n", 1<<20)}, single},
+		"a long line":        {impostor{get: "+" + strings.Repeat("x", 8<<20)}, single},
+		"answers too many":   {impostor{get: strings.Repeat("-ERR no\r\n", 20)}, single},
+		"a subscription":     {impostor{get: ">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n"}, single},
+		"a web server":       {impostor{get: "HTTP/1.1 400 Bad Request\r\n\r\n"}, single},
+		"a short array":      {impostor{get: "*1\r\n:1\r\n"}, single},
+		"an empty array":     {impostor{get: "*0\r\n"}, single},
+		"no address":         {impostor{get: "-MOVED\r\n"}, cluster},
+		"a huge hello":       {impostor{hello: "$9223372036854775000\r\n"}, single | cluster},
+		"a negative hello":   {impostor{hello: "%-2\r\n"}, single},
+		"hellos too many":    {impostor{hello: strings.Repeat(hello("7.0.0"), 20)}, single},
+		"a hello and more":   {impostor{hello: hello("7.0.0") + ">2\r\n+subscribe\r\n+x\r\n"}, single},
+		"a hello of strings": {impostor{hello: "*1\r\n+x\r\n"}, single},
+		"huge slots":         {impostor{other: "*9223372036854775000\r\n"}, cluster},
 	} {
 		for in, kind := range map[string]mode{"cached": cached, "uncached": uncached, "cluster": cluster} {
 			if c.modes&kind == 0 {
@@ -197,5 +201,53 @@ func TestExpiredInRedis6(t *testing.T) {
 	}
 	if n := i.connections.Load(); n != 1 {
 		t.Errorf("it took %d connections", n)
+	}
+}
+
+// TestErrorsOfTheServer: they may repeat what they are about, and the password
+// is in the first command. Ours say what to do instead.
+func TestErrorsOfTheServer(t *testing.T) {
+	const username, password = "caddy-user", "s3cret-of-redis"
+	for answer, want := range map[string]string{
+		"-ERR unknown command `HELLO`, with args beginning with: COMMAND\r\n":    "older than Redis 6",
+		"-ERR bad request: COMMAND\r\n":                                          "redis-cli",
+		"-WRONGPASS invalid username-password pair: COMMAND\r\n":                 "password are wrong",
+		"-NOAUTH HELLO must be called with the client already authenticated\r\n": "option password",
+		"-NOPERM User " + username + " has no permissions\r\n":                   "docs/scaling.md",
+		"-" + password + "\r\n":                                                  "may repeat",
+		"-COMMAND\r\n":                                                           "may repeat",
+		"+COMMAND\r\n":                                                           "",
+	} {
+		for where, i := range map[string]*impostor{
+			"HELLO":  {hello: answer},
+			"CLIENT": {hello: hello("7.0.0"), other: strings.ReplaceAll(answer, "COMMAND", "HELLO 3 AUTH "+username+" "+password)},
+			"GET":    {hello: hello("7.0.0"), get: strings.ReplaceAll(answer, "COMMAND", "HELLO 3 AUTH "+username+" "+password)},
+		} {
+			for _, cacheSize := range []int{0, defaultCacheSize} {
+				i.start(t)
+				core, logs := observer.New(zapcore.DebugLevel)
+				s := open(t, &Store{Address: []string{i.address}, Username: username, Password: new(password), CacheSize: &cacheSize})
+				s.logger = zap.New(core)
+				said := ""
+				for range toleratedOfServer {
+					_, err := s.Get(t.Context(), "id")
+					said += fmt.Sprintf("%v %+v\n", err, err)
+					if err := s.Replace(t.Context(), "id", []byte("old"), []byte("new"), time.Hour); err != nil {
+						said += fmt.Sprintf("%v\n", err)
+					}
+					_, _, err = s.List(t.Context(), "", 1)
+					said += fmt.Sprintf("%v\n", err)
+				}
+				for _, entry := range logs.All() {
+					said += fmt.Sprintf("%s %v\n", entry.Message, entry.ContextMap())
+				}
+				if strings.Contains(said, username) || strings.Contains(said, password) {
+					t.Errorf("%q to %s, cache %d: %s", answer, where, cacheSize, said)
+				}
+				if where == "HELLO" && cacheSize > 0 && !strings.Contains(said, want) {
+					t.Errorf("%q to %s: no remedy %q in %s", answer, where, want, said)
+				}
+			}
+		}
 	}
 }

@@ -97,7 +97,7 @@ func (s *Store) Replace(ctx context.Context, id string, old, record []byte, ttl 
 	if err != nil {
 		return err
 	}
-	switch done, err := answer.AsInt64(); {
+	switch done, err := answer.ToInt64(); {
 	case err != nil:
 		return fmt.Errorf("replacing a session: %w", err)
 	case done == replaceAbsent:
@@ -146,7 +146,7 @@ type connector func(context.Context) (rueidis.Client, error)
 // client returns the connections, unless the server is known to be away.
 func (s *Store) client(ctx context.Context) (rueidis.Client, error) {
 	if s.server.outage.known() {
-		if err := s.server.outage.look(time.Now()); err != nil {
+		if err := s.server.outage.look(clock()); err != nil {
 			return nil, err
 		}
 	}
@@ -168,7 +168,8 @@ func (s *Store) connection(ctx context.Context) (rueidis.Client, error) {
 // verdict says what an answer, or none, means for a caller, and for the
 // callers after it.
 func (s *Store) verdict(ctx context.Context, what string, err error) error {
-	if _, answered := errors.AsType[*rueidis.RedisError](err); err == nil || answered {
+	answer, answered := errors.AsType[*rueidis.RedisError](err)
+	if err == nil || answered {
 		if s.server.outage.answered() {
 			s.logger.Info("redis answers again")
 		}
@@ -178,15 +179,16 @@ func (s *Store) verdict(ctx context.Context, what string, err error) error {
 		case rueidis.IsRedisNil(err):
 			return fs.ErrNotExist
 		}
-		return fmt.Errorf("%s: redis says: %w", what, err)
+		return fmt.Errorf("%s: %w", what, refusal(answer.Error()))
 	}
+	err = silence(err)
 	if errors.Is(err, errNonsense) {
 		s.server.drop()
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err() // whoever asked has gone
 	}
-	if s.server.outage.silent(time.Now()) {
+	if s.server.outage.silent(clock()) {
 		s.logger.Error("redis does not answer; requests that need it get 503, and nobody is signed out", zap.Error(err))
 	}
 	return fmt.Errorf("%s: %w", what, err)

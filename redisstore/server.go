@@ -106,9 +106,15 @@ type outage struct {
 	// tolerated is how many of them are no outage yet. In a cluster of which one
 	// node is away the others' answers come between them, sooner or later.
 	tolerated int32
-	// next is when somebody looks, in Unix nanoseconds.
+	// next is when somebody looks, by the clock below.
 	next atomic.Int64
 }
+
+// clock is the time since the process began, which nobody can set back. With
+// the time of day nobody would look for as long as it was set back.
+func clock() time.Duration { return time.Since(processBegan) }
+
+var processBegan = time.Now()
 
 const (
 	toleratedOfServer  = 5
@@ -124,9 +130,9 @@ func (o *outage) known() bool { return o.failures.Load() >= o.tolerated }
 
 // look returns errAway, unless this call is to look whether the server is
 // back.
-func (o *outage) look(now time.Time) error {
+func (o *outage) look(now time.Duration) error {
 	next := o.next.Load()
-	if now.UnixNano() < next || !o.next.CompareAndSwap(next, now.Add(lookInterval).UnixNano()) {
+	if int64(now) < next || !o.next.CompareAndSwap(next, int64(now+lookInterval)) {
 		return errAway
 	}
 	return nil
@@ -138,10 +144,10 @@ func (o *outage) answered() bool {
 }
 
 // silent notes that no answer came, and reports whether an outage begins.
-func (o *outage) silent(now time.Time) bool {
+func (o *outage) silent(now time.Duration) bool {
 	failures := o.failures.Add(1)
 	if failures == o.tolerated {
-		o.next.Store(now.Add(lookInterval).UnixNano())
+		o.next.Store(int64(now + lookInterval))
 	}
 	return failures == o.tolerated
 }
