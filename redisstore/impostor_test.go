@@ -22,11 +22,16 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/test/redisserver"
 )
 
-// impostor answers in a Redis's place, until it lets it answer itself.
-type impostor struct {
+// lies are an impostor's answers, with COMMAND where they repeat it.
+type lies struct {
 	hello string // to HELLO
 	get   string // to GET, or to the EXEC that it is in
 	other string // to everything else; "" is what Redis says
+}
+
+// impostor answers in a Redis's place, until it lets it answer itself.
+type impostor struct {
+	lies
 
 	address     string
 	redis       *redisserver.Server
@@ -34,7 +39,9 @@ type impostor struct {
 	connections atomic.Int32
 }
 
-func (i *impostor) start(t *testing.T) {
+func startImpostor(t *testing.T, l lies, redis *redisserver.Server) *impostor {
+	t.Helper()
+	i := &impostor{lies: l, redis: redis}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +65,7 @@ func (i *impostor) start(t *testing.T) {
 			}()
 		}
 	}()
+	return i
 }
 
 func (i *impostor) forward(conn net.Conn) {
@@ -131,38 +139,37 @@ func TestImpostor(t *testing.T) {
 		single = cached | uncached
 	)
 	for name, c := range map[string]struct {
-		i     impostor
+		lies  lies
 		modes mode
 	}{
-		"a negative length":  {impostor{get: "$-2\r\n"}, single | cluster},
-		"a huge length":      {impostor{get: "$9223372036854775000\r\n"}, single},
-		"a huge count":       {impostor{get: "*9223372036854775000\r\n"}, single},
-		"a huge map":         {impostor{get: "%4611686018427387904\r\n"}, single},
-		"arrays in arrays":   {impostor{get: strings.Repeat("*1\r\n", 1<<20)}, single},
-		"a long line":        {impostor{get: "+" + strings.Repeat("x", 8<<20)}, single},
-		"answers too many":   {impostor{get: strings.Repeat("-ERR no\r\n", 20)}, single},
-		"a subscription":     {impostor{get: ">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n"}, single},
-		"a web server":       {impostor{get: "HTTP/1.1 400 Bad Request\r\n\r\n"}, single},
-		"a short array":      {impostor{get: "*1\r\n:1\r\n"}, single},
-		"an empty array":     {impostor{get: "*0\r\n"}, single},
-		"no address":         {impostor{get: "-MOVED\r\n"}, cluster},
-		"a huge hello":       {impostor{hello: "$9223372036854775000\r\n"}, single | cluster},
-		"a negative hello":   {impostor{hello: "%-2\r\n"}, single},
-		"hellos too many":    {impostor{hello: strings.Repeat(hello("7.0.0"), 20)}, single},
-		"a hello and more":   {impostor{hello: hello("7.0.0") + ">2\r\n+subscribe\r\n+x\r\n"}, single},
-		"a hello of strings": {impostor{hello: "*1\r\n+x\r\n"}, single},
-		"huge slots":         {impostor{other: "*9223372036854775000\r\n"}, cluster},
+		"a negative length":  {lies{get: "$-2\r\n"}, single | cluster},
+		"a huge length":      {lies{get: "$9223372036854775000\r\n"}, single},
+		"a huge count":       {lies{get: "*9223372036854775000\r\n"}, single},
+		"a huge map":         {lies{get: "%4611686018427387904\r\n"}, single},
+		"arrays in arrays":   {lies{get: strings.Repeat("*1\r\n", 1<<20)}, single},
+		"a long line":        {lies{get: "+" + strings.Repeat("x", 8<<20)}, single},
+		"answers too many":   {lies{get: strings.Repeat("-ERR no\r\n", 20)}, single},
+		"a subscription":     {lies{get: ">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n"}, single},
+		"a web server":       {lies{get: "HTTP/1.1 400 Bad Request\r\n\r\n"}, single},
+		"a short array":      {lies{get: "*1\r\n:1\r\n"}, single},
+		"an empty array":     {lies{get: "*0\r\n"}, single},
+		"no address":         {lies{get: "-MOVED\r\n"}, cluster},
+		"a huge hello":       {lies{hello: "$9223372036854775000\r\n"}, single | cluster},
+		"a negative hello":   {lies{hello: "%-2\r\n"}, single},
+		"hellos too many":    {lies{hello: strings.Repeat(hello("7.0.0"), 20)}, single},
+		"a hello and more":   {lies{hello: hello("7.0.0") + ">2\r\n+subscribe\r\n+x\r\n"}, single},
+		"a hello of strings": {lies{hello: "*1\r\n+x\r\n"}, single},
+		"huge slots":         {lies{other: "*9223372036854775000\r\n"}, cluster},
 	} {
 		for in, kind := range map[string]mode{"cached": cached, "uncached": uncached, "cluster": cluster} {
 			if c.modes&kind == 0 {
 				continue
 			}
 			t.Run(name+"/"+in, func(t *testing.T) {
-				i := &impostor{hello: c.i.hello, get: c.i.get, other: c.i.other, redis: redis}
-				if i.hello == "" {
-					i.hello = hello("7.0.0")
+				if c.lies.hello == "" {
+					c.lies.hello = hello("7.0.0")
 				}
-				i.start(t)
+				i := startImpostor(t, c.lies, redis)
 				timeout := 500 * time.Millisecond
 				store := &Store{Address: []string{i.address}, Timeout: caddy.Duration(timeout), Cluster: kind == cluster}
 				if kind != cached {
@@ -191,8 +198,7 @@ func TestImpostor(t *testing.T) {
 // TestExpiredInRedis6: a key that Redis 6 finds expired while it answers is
 // gone, and the connection is as good as before.
 func TestExpiredInRedis6(t *testing.T) {
-	i := &impostor{hello: hello("6.2.14"), get: expired}
-	i.start(t)
+	i := startImpostor(t, lies{hello: hello("6.2.14"), get: expired}, nil)
 	s := open(t, &Store{Address: []string{i.address}})
 	for range 3 {
 		if _, err := s.Get(t.Context(), "id"); !errors.Is(err, fs.ErrNotExist) {
@@ -218,13 +224,13 @@ func TestErrorsOfTheServer(t *testing.T) {
 		"-COMMAND\r\n":                                                           "may repeat",
 		"+COMMAND\r\n":                                                           "",
 	} {
-		for where, i := range map[string]*impostor{
+		for where, l := range map[string]lies{
 			"HELLO":  {hello: answer},
 			"CLIENT": {hello: hello("7.0.0"), other: strings.ReplaceAll(answer, "COMMAND", "HELLO 3 AUTH "+username+" "+password)},
 			"GET":    {hello: hello("7.0.0"), get: strings.ReplaceAll(answer, "COMMAND", "HELLO 3 AUTH "+username+" "+password)},
 		} {
 			for _, cacheSize := range []int{0, defaultCacheSize} {
-				i.start(t)
+				i := startImpostor(t, l, nil)
 				core, logs := observer.New(zapcore.DebugLevel)
 				s := open(t, &Store{Address: []string{i.address}, Username: username, Password: new(password), CacheSize: &cacheSize})
 				s.logger = zap.New(core)
