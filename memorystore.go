@@ -25,10 +25,11 @@ func init() {
 // MemoryStore keeps sessions in the memory of the Caddy process. They survive
 // a reload of the configuration, but neither a restart nor a second instance.
 type MemoryStore struct {
-	// How many records are kept at most. When the limit is reached new logins
-	// are answered with status 503; nobody who is signed in is thrown out. A
-	// login takes one record for its session and one, for half an hour, that
-	// says that its code has been used. Default: 100000.
+	// How many records are kept at most, of all sites of the process together.
+	// When the limit is reached new logins are answered with status 503; nobody
+	// who is signed in is thrown out. A login takes one record for its session
+	// and one, for half an hour, that says that its code has been used; a code
+	// that was refused takes one for a minute. Default: 100000.
 	MaxSessions int `json:"max_sessions,omitempty"`
 
 	memory *memory
