@@ -100,6 +100,7 @@ func TestWebSocketFromElsewhere(t *testing.T) {
 			t.Errorf("%s: got %q %v, want %s", origin, line, err, want)
 		}
 	}
+	w.awaitUpgrades(2)
 }
 
 func switchProtocols(rw http.ResponseWriter, _ *http.Request) {

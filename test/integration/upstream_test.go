@@ -11,6 +11,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 )
@@ -203,6 +204,18 @@ func TestWebSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "through the socket", got, "Bearer eyJ got ping\n")
+	w.awaitUpgrades(1)
+}
+
+// awaitUpgrades returns when the connections of so many requests that were
+// upgraded have ended: Caddy counts the bytes of one while it may be told to
+// stop, which the race detector sees.
+func (w *world) awaitUpgrades(n int) {
+	w.t.Helper()
+	waitUntil(w.t, "the upgraded connections to end", func() bool {
+		log, err := os.ReadFile(w.Data + "/access.log")
+		return err == nil && bytes.Count(log, []byte(`"status":101`)) >= n
+	})
 }
 
 // TestStreams: events arrive one by one, while the request is under way.
