@@ -238,9 +238,6 @@ func TestErrorsOfTheServer(t *testing.T) {
 				for range toleratedOfServer {
 					_, err := s.Get(t.Context(), "id")
 					said += fmt.Sprintf("%v %+v\n", err, err)
-					if err := s.Replace(t.Context(), "id", []byte("old"), []byte("new"), time.Hour); err != nil {
-						said += fmt.Sprintf("%v\n", err)
-					}
 					_, _, err = s.List(t.Context(), "", 1)
 					said += fmt.Sprintf("%v\n", err)
 				}
