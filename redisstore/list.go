@@ -31,7 +31,7 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) (ids []strin
 	}
 	client = nodes[names[node]]
 	answer, err := ask(func() rueidis.RedisResult {
-		return client.Do(ctx, client.B().Scan().Cursor(position).Match(s.KeyPrefix+":{*}").Count(int64(max(1, limit))).Build())
+		return client.Do(ctx, client.B().Scan().Cursor(position).Match(s.KeyPrefix+":{*}").Count(int64(max(1, limit))).Build().Pin())
 	})
 	var page rueidis.ScanEntry
 	if err == nil {

@@ -68,7 +68,7 @@ func (l *lock) do(ctx context.Context, connect connector, what string, command f
 	if err != nil {
 		return rueidis.RedisResult{}, err
 	}
-	answer, err := ask(func() rueidis.RedisResult { return client.Do(ctx, command(client.B())) })
+	answer, err := ask(func() rueidis.RedisResult { return client.Do(ctx, command(client.B()).Pin()) })
 	return answer, l.s.verdict(ctx, what, err)
 }
 

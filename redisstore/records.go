@@ -62,9 +62,12 @@ func (s *Store) Get(ctx context.Context, id string) ([]byte, error) {
 	return record, s.verdict(ctx, "reading a session", err)
 }
 
+// read pins its command, as all others here are: the library would use its
+// memory for the next one, also while a connection that has just broken may
+// still be writing it.
 func read(ctx context.Context, client rueidis.Client, key string) (record []byte, err error) {
 	defer caught(&err)
-	return client.DoCache(ctx, client.B().Get().Key(key).Cache(), cacheTTL).AsBytes()
+	return client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), cacheTTL).AsBytes()
 }
 
 // Create implements truelayer.TokenStore.
@@ -128,7 +131,7 @@ func (s *Store) write(ctx context.Context, connect connector, what, id string, c
 	}
 	key := s.key(id)
 	answer, err := ask(func() rueidis.RedisResult {
-		return client.DoMulti(ctx, command(client.B(), key), client.B().Exists().Key(key).Build())[0]
+		return client.DoMulti(ctx, command(client.B(), key).Pin(), client.B().Exists().Key(key).Build().Pin())[0]
 	})
 	return answer, s.verdict(ctx, what, err)
 }
