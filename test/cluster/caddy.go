@@ -85,7 +85,11 @@ func get(ctx context.Context, url string) (body string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return ask(req)
+	body, err = ask(req)
+	if errors.Is(err, io.EOF) { // the admin endpoint was replaced between accepting and answering
+		body, err = ask(req)
+	}
+	return body, err
 }
 
 // single keeps no connections: a reload replaces the admin endpoint.
