@@ -128,8 +128,8 @@ type landing struct {
 // code as well, and that the store can be written before the code is burnt.
 func (h *Handler) exchange(ctx context.Context, l *login, code string) (*landing, error) {
 	expires := l.started.Add(loginLifetime + time.Minute)
-	claim := claimRecord(h.client.ID, l.started, expires)
-	err := h.store.Create(ctx, h.claimID(l.state), claim, expires.Sub(h.now()))
+	id, claim := h.claimID(l.state), claimRecord(h.client.ID, l.started, expires)
+	err := h.store.Create(ctx, id, claim, expires.Sub(h.now()))
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return nil, failure{reason: loginUsed}
@@ -139,7 +139,7 @@ func (h *Handler) exchange(ctx context.Context, l *login, code string) (*landing
 	token, err := h.client.Exchange(ctx, code, l.redirectURI, l.verifier)
 	if err != nil {
 		if answer, ok := errors.AsType[*authserver.Error](err); ok && answer.Status/100 == 4 {
-			h.shortenClaim(ctx, l, claim)
+			h.shortenClaim(ctx, id, claim, l.started)
 		}
 		return nil, exchangeFailure(err)
 	}
@@ -166,9 +166,9 @@ func (h *Handler) exchange(ctx context.Context, l *login, code string) (*landing
 // no browser repeats the callback of itself, and callbacks with invented codes,
 // which anybody can send, do not fill the store for half an hour. Should it
 // fail, the claim stays as it is.
-func (h *Handler) shortenClaim(ctx context.Context, l *login, claim []byte) {
-	shortened := claimRecord(h.client.ID, l.started, h.now().Add(refusedClaimLifetime))
-	_ = h.store.Replace(ctx, h.claimID(l.state), claim, shortened, refusedClaimLifetime)
+func (h *Handler) shortenClaim(ctx context.Context, id string, claim []byte, started time.Time) {
+	shortened := claimRecord(h.client.ID, started, h.now().Add(refusedClaimLifetime))
+	_ = h.store.Replace(ctx, id, claim, shortened, refusedClaimLifetime)
 }
 
 // checkScopes compares the granted scopes with the ones asked for. Banks

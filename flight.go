@@ -219,11 +219,11 @@ type setback struct {
 
 // longestSetback is more than any wait: a time that is later still was noted
 // before the clock was set back.
-const longestSetback = 5*time.Minute + time.Second
+const longestSetback = authserver.MaxRetryAfter + time.Second
 
-// pause is the key of a client's setback: the auth server asked for a pause,
+// pauseKey is the key of a client's setback: the auth server asked for a pause,
 // which holds for all sessions of that client and for no other client's.
-func pause(client string) string { return "client " + client }
+func pauseKey(client string) string { return "client " + client }
 
 // setBack notes a failed refresh and returns when the next may be tried. The
 // delay doubles up to a minute and is spread, so that sessions which failed
@@ -239,14 +239,14 @@ func (a *authServer) setBack(id, client string, now time.Time, retryAfter time.D
 	s.until = now.Add(delay)
 	a.setbacks.SetDefault(id, s)
 	if retryAfter > 0 {
-		a.setbacks.SetDefault(pause(client), setback{until: now.Add(retryAfter)})
+		a.setbacks.SetDefault(pauseKey(client), setback{until: now.Add(retryAfter)})
 	}
 	return s
 }
 
 // heldBack is how long a session's refresh has to wait, 0 if it need not.
 func (a *authServer) heldBack(id, client string, now time.Time) (wait time.Duration) {
-	for _, key := range []string{id, pause(client)} {
+	for _, key := range []string{id, pauseKey(client)} {
 		if found, ok := a.setbacks.Get(key); ok {
 			if until := found.(setback).until.Sub(now); until <= longestSetback {
 				wait = max(wait, until)

@@ -55,15 +55,17 @@ func (h *Handler) endSessions(r *http.Request) error {
 	var failed error
 	for secret := range h.cookies.secrets(cookieLines(r)) {
 		id := h.label.sessionID(&secret)
-		_, err := h.store.Get(r.Context(), id)
+		record, err := h.store.Get(r.Context(), id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // anybody can invent ids, and a delete costs the store more than a look
 		}
-		s, _ := h.load(r.Context(), &secret, h.now())
 		if deleteErr := h.store.Delete(context.WithoutCancel(r.Context()), id); deleteErr != nil {
 			failed = errors.Join(failed, err, deleteErr)
 		}
-		if s != nil && h.DisconnectOnLogout {
+		if err != nil {
+			continue
+		}
+		if s := h.open(id, &secret, record, h.now()); s != nil && h.DisconnectOnLogout {
 			h.disconnect(s)
 		}
 	}

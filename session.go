@@ -61,16 +61,22 @@ func (h *Handler) load(ctx context.Context, secret *cookieSecret, now time.Time)
 	if err != nil {
 		return nil, err
 	}
+	return h.open(id, secret, record, now), nil
+}
+
+// open returns the session in a record, or nil if that is no session of the
+// secret's, or one that has ended.
+func (h *Handler) open(id string, secret *cookieSecret, record []byte, now time.Time) *held {
 	s, err := openSession(record, &h.label, secret, id)
 	if err != nil {
 		// an id cannot be hit by chance: somebody wrote into the store
 		h.logger.Error("a session was refused", zap.Error(err))
-		return nil, nil
+		return nil
 	}
 	if !now.Before(h.ends(&s, now)) {
-		return nil, nil
+		return nil
 	}
-	return &held{session: s, id: id, secret: *secret, record: record}, nil
+	return &held{session: s, id: id, secret: *secret, record: record}
 }
 
 // ends is the moment at which a session is forgotten. It is decided by the

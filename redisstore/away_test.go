@@ -16,8 +16,13 @@ import (
 // eventually repeats what depends on another process.
 func eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !happened(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	deadline, ticker := time.NewTimer(time.Minute), time.NewTicker(5*time.Millisecond)
+	defer deadline.Stop()
+	defer ticker.Stop()
+	for !happened() {
+		select {
+		case <-ticker.C:
+		case <-deadline.C:
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}

@@ -261,9 +261,9 @@ func TestRetryAfter(t *testing.T) {
 		"0":                             0,
 		"-5":                            0,
 		"30":                            30 * time.Second,
-		"301":                           maxRetryAfter,
-		"9223372036":                    maxRetryAfter,
-		"9223372036854775807":           maxRetryAfter,
+		"301":                           MaxRetryAfter,
+		"9223372036":                    MaxRetryAfter,
+		"9223372036854775807":           MaxRetryAfter,
 		"99999999999999999999":          0,
 		"1.5":                           0,
 		"1e3":                           0,
@@ -291,7 +291,7 @@ func FuzzErrorAnswer(f *testing.F) {
 		if len(text) > 300 || strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
 			t.Errorf("not for a log: %q", text)
 		}
-		if e.RetryAfter < 0 || e.RetryAfter > maxRetryAfter {
+		if e.RetryAfter < 0 || e.RetryAfter > MaxRetryAfter {
 			t.Errorf("Retry-After %q is %v", retryAfter, e.RetryAfter)
 		}
 		if e.Code == "" {

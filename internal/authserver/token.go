@@ -16,8 +16,8 @@ const (
 	maxAccessToken  = 16 << 10
 	maxRefreshToken = 4 << 10
 	maxScope        = 2 << 10
-	// maxRetryAfter is the longest that a server is left alone.
-	maxRetryAfter = 5 * time.Minute
+	// MaxRetryAfter is the longest that a server is left alone.
+	MaxRetryAfter = 5 * time.Minute
 	// maxExpiresIn is far beyond any real lifetime; it keeps arithmetic safe.
 	maxExpiresIn = 366 * 24 * 60 * 60
 )
@@ -147,7 +147,7 @@ func readString(members map[string]json.RawMessage, name string, limit int) (str
 func readError(status int, header http.Header, body []byte) *Error {
 	e := &Error{Status: status, CorrelationID: correlationID(header)}
 	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
-		e.RetryAfter = time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
+		e.RetryAfter = time.Duration(min(seconds, int(MaxRetryAfter/time.Second))) * time.Second
 	}
 	members, err := readObject(body)
 	if err == nil {
