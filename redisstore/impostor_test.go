@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-truelayer/caddy-truelayer/test/loopback"
 	"github.com/caddy-truelayer/caddy-truelayer/test/redisserver"
 )
 
@@ -42,29 +43,14 @@ type impostor struct {
 func startImpostor(t *testing.T, l lies, redis *redisserver.Server) *impostor {
 	t.Helper()
 	i := &impostor{lies: l, redis: redis}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	i.address = listener.Addr().String()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			i.connections.Add(1)
-			go func() {
-				defer conn.Close()
-				if i.honest.Load() {
-					i.forward(conn)
-				} else {
-					i.lie(conn)
-				}
-			}()
+	i.address = loopback.Serve(t, func(conn net.Conn) {
+		i.connections.Add(1)
+		if i.honest.Load() {
+			i.forward(conn)
+		} else {
+			i.lie(conn)
 		}
-	}()
+	})
 	return i
 }
 

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-truelayer/caddy-truelayer/test/loopback"
 	"github.com/caddy-truelayer/caddy-truelayer/test/redisserver"
 )
 
@@ -74,7 +74,10 @@ func TestSecured(t *testing.T) {
 		"--tls-ca-cert-file", folder+"/client.pem", "--tls-auth-clients", "yes")
 	address := ""
 	for range 20 {
-		port := 10_000 + mathrand.IntN(20_000) //nolint:gosec // random, not secret
+		port, err := loopback.Port()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if answer, err := redis.Do("CONFIG", "SET", "tls-port", fmt.Sprint(port)); err == nil && answer == "+OK" {
 			address = fmt.Sprintf("127.0.0.1:%d", port)
 			break

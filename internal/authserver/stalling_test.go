@@ -10,32 +10,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/test/loopback"
 )
 
 // wire is a server that answers each connection with bytes of the test's own,
 // as net/http's server would not.
 func wire(t *testing.T, answer func(conn net.Conn)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				// an answer before the request would be another matter
-				_, _ = conn.Read(make([]byte, 64<<10))
-				answer(conn)
-			}()
-		}
-	}()
-	return "http://" + l.Addr().String()
+	return "http://" + loopback.Serve(t, func(conn net.Conn) {
+		// an answer before the request would be another matter
+		_, _ = conn.Read(make([]byte, 64<<10))
+		answer(conn)
+	})
 }
 
 // endless writes until the other side has had enough.

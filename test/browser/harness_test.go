@@ -4,8 +4,6 @@ package browser
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +16,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-truelayer/caddy-truelayer"
+	"github.com/caddy-truelayer/caddy-truelayer/test/loopback"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -131,21 +130,13 @@ func application(pages map[string]string) http.Handler {
 	return mux
 }
 
-// freePort returns a port below the ones that systems take for the near ends
-// of connections, which Chromium makes many of: one of those could be gone
-// before it is listened on.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		port := 10_000 + rand.IntN(20_000) //nolint:gosec // random, not secret
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
+	port, err := loopback.Port()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	return port
 }
 
 // exchanges is how many codes were sent to the token endpoint.

@@ -8,8 +8,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +16,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/test/loopback"
 )
 
 // Patience is how long anything is waited for; only failures take it.
@@ -186,30 +186,11 @@ func Await(o Owner, what string, happened func() bool) {
 	}
 }
 
-var ports = struct {
-	sync.Mutex
-	given map[int]bool
-}{given: make(map[int]bool)}
-
-// freePort returns a port that was not given before, below the ones that
-// systems take for the near ends of connections: a process that is killed must
-// find its port free when it comes back.
 func freePort(o Owner) int {
 	o.Helper()
-	ports.Lock()
-	defer ports.Unlock()
-	for range 1000 {
-		port := 10_000 + rand.IntN(20_000) //nolint:gosec // random, not secret
-		if ports.given[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = l.Close()
-			ports.given[port] = true
-			return port
-		}
+	port, err := loopback.Port()
+	if err != nil {
+		o.Fatalf("%v", err)
 	}
-	o.Fatalf("no free port")
-	return 0
+	return port
 }

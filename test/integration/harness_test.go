@@ -8,8 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -25,6 +23,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-truelayer/caddy-truelayer"
+	"github.com/caddy-truelayer/caddy-truelayer/test/loopback"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -109,9 +108,6 @@ func start(t *testing.T, caddyfile string, set func(*world)) *world {
 	w.Log = w.Data + "/caddy.log"
 	w.log = &logFile{path: w.Log}
 	w.Port, w.Port2 = freePort(t), freePort(t)
-	for w.Port2 == w.Port {
-		w.Port2 = freePort(t)
-	}
 	w.Site = fmt.Sprintf("http://localhost:%d", w.Port)
 	w.app = newApplication(t)
 	w.App = strings.TrimPrefix(w.app.server.URL, "http://")
@@ -251,19 +247,13 @@ func object(in map[string]any, path ...string) map[string]any {
 	return in
 }
 
-// freePort is a port for Caddy to listen at, below the ones that systems choose
-// for outgoing connections: one of these could take it before Caddy does.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		port := 10_000 + rand.N(22_000) //nolint:gosec // random, not secret
-		if l, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
-			_ = l.Close()
-			return port
-		}
+	port, err := loopback.Port()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return 0
+	return port
 }
 
 // application is what stands behind the module: it remembers what it got.

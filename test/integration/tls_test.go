@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/caddy-truelayer/caddy-truelayer/test/loopback"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -70,25 +71,10 @@ func uncounted() func() int {
 // requests. What the client says first it has read.
 func listen(t *testing.T, deal func(net.Conn)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_, _ = conn.Read(make([]byte, 64<<10))
-				deal(conn)
-			}()
-		}
-	}()
-	return l.Addr().String()
+	return loopback.Serve(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 64<<10))
+		deal(conn)
+	})
 }
 
 // nobody returns an address at which nobody listens.

@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/test/loopback"
 )
 
 // Server is a Redis of a test's own, on a free port of the loopback interface.
@@ -29,9 +30,11 @@ type Server struct {
 func Start(t testing.TB, arguments ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, arguments: append([]string{"--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, arguments...)}
-	// below the ports that systems take for the near ends of connections
 	for range 20 {
-		port := 10_000 + rand.IntN(20_000) //nolint:gosec // random, not secret
+		port, err := loopback.Port()
+		if err != nil {
+			t.Fatal(err)
+		}
 		s.Address = fmt.Sprintf("127.0.0.1:%d", port)
 		if s.run() == nil {
 			t.Cleanup(s.Kill)
