@@ -103,7 +103,19 @@ var asNavigation = []string{
 // fetch asks as a script does.
 func (b *browser) fetch(target string) *answer {
 	b.t.Helper()
-	return b.do(http.MethodGet, target, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept", "*/*")
+	return b.do(http.MethodGet, target, asFetch...)
+}
+
+var asFetch = []string{"Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept", "*/*"}
+
+// cookies is the browser's Cookie field.
+func (b *browser) cookies(site string) string {
+	u, _ := url.Parse(site)
+	var pairs []string
+	for _, c := range b.client.Jar.Cookies(u) {
+		pairs = append(pairs, c.Name+"="+c.Value)
+	}
+	return strings.Join(pairs, "; ")
 }
 
 // login opens target, connects a bank, and returns the callback's answer.

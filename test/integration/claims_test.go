@@ -96,6 +96,11 @@ func TestKeyRotation(t *testing.T) {
 	w.sim.RotateKeys()
 	b := w.signedIn()
 	w.sim.RotateKeys()
+	first := w.browser()
+	// go-oidc gives a fetch's result once more if asked at once
+	waitUntil(t, "the fetch to be over", func() bool {
+		return first.fetch(w.approve(first, w.Site+"/page")).StatusCode == http.StatusServiceUnavailable
+	})
 	for range 2 {
 		stranger := w.browser()
 		a := w.failsCalmly(t, stranger.navigate, w.approve(stranger, w.Site+"/page"), http.StatusServiceUnavailable, "token_unverified")

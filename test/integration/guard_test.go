@@ -23,7 +23,7 @@ func TestWhoIsRedirected(t *testing.T) {
 		{"old browser", "GET", []string{"Accept", html}, "bank"},
 		{"curl", "GET", []string{"Accept", "*/*"}, "problem"},
 		{"nothing at all", "GET", nil, "problem"},
-		{"fetch", "GET", []string{"Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept", "*/*"}, "problem"},
+		{"fetch", "GET", asFetch, "problem"},
 		{"fetch that asks for html", "GET", []string{"Sec-Fetch-Mode", "same-origin", "Sec-Fetch-Dest", "empty", "Accept", html}, "problem"},
 		{"image", "GET", []string{"Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image", "Accept", "image/*"}, "problem"},
 		{"event stream", "GET", []string{"Sec-Fetch-Mode", "cors", "Accept", "text/event-stream"}, "problem"},

@@ -60,20 +60,6 @@ func startQUIC(t *testing.T, set func(*world)) *quicWorld {
 	return q
 }
 
-// cookieHeader is the browser's Cookie field.
-func (b *browser) cookieHeader(site string) string {
-	b.t.Helper()
-	u, err := url.Parse(site)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	var pairs []string
-	for _, c := range b.client.Jar.Cookies(u) {
-		pairs = append(pairs, c.Name+"="+c.Value)
-	}
-	return strings.Join(pairs, "; ")
-}
-
 // callbacks counts those that Caddy has answered.
 func (w *world) callbacks(t *testing.T) int {
 	t.Helper()
@@ -110,7 +96,7 @@ func TestReplayedEarlyData(t *testing.T) {
 	for i := 0; i < len(asNavigation); i += 2 {
 		req.Header.Add(asNavigation[i], asNavigation[i+1])
 	}
-	req.Header.Set("Cookie", b.cookieHeader(q.Site))
+	req.Header.Set("Cookie", b.cookies(q.Site))
 	answered := make(chan error, 1)
 	go func() {
 		resp, err := new(http3.Transport).NewClientConn(conn).RoundTrip(req)
@@ -202,7 +188,7 @@ func (q *quicWorld) connect(t *testing.T, b *browser, header ...string) int {
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Add(header[i], header[i+1])
 	}
-	if cookies := b.cookieHeader(q.Site); cookies != "" {
+	if cookies := b.cookies(q.Site); cookies != "" {
 		req.Header.Set("Cookie", cookies)
 	}
 	if err := stream.SendRequestHeader(req); err != nil {

@@ -95,7 +95,7 @@ func TestStallingLogin(t *testing.T) {
 			go func() {
 				fields := asNavigation
 				if !page {
-					fields = []string{"Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept", "*/*"}
+					fields = asFetch
 				}
 				got := want
 				got.name, got.page = fmt.Sprintf("%s, page %v", name, page), page

@@ -10,22 +10,12 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"net/url"
 	"os"
 	"strings"
 	"testing"
 )
 
 // sessionCookies are the browser's cookies as one header line.
-func (b *browser) cookies(site string) string {
-	u, _ := url.Parse(site)
-	var pairs []string
-	for _, c := range b.client.Jar.Cookies(u) {
-		pairs = append(pairs, c.Name+"="+c.Value)
-	}
-	return strings.Join(pairs, "; ")
-}
-
 // TestHeadersUpstream: our cookies and the client's token header go no further,
 // everything else arrives byte for byte.
 func TestHeadersUpstream(t *testing.T) {
