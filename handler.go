@@ -3,34 +3,22 @@ package truelayer
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// ServeHTTP implements caddyhttp.MiddlewareHandler. A request is one of: the
-// callback, the login URL, one that is not protected, one that is.
+// ServeHTTP implements caddyhttp.MiddlewareHandler. A request is one of: for an
+// address of ours, one that is not protected, one that is.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.warnOfAccessLog(r)
-	// the paths are compared with the request as it arrived, so that a rewrite
-	// or handle_path before us changes nothing
-	switch arrived(r).URL.Path {
-	case h.paths.callback:
-		return h.serveCallback(w, r)
-	case h.paths.login:
-		return h.serveLogin(w, r)
-	case h.paths.logout:
-		if !h.DisableLogout {
-			return h.serveLogout(w, r)
+	if serve := h.endpoint(r); serve != nil {
+		if method, fields, ok := h.readPreflight(r); ok {
+			return h.answerPreflight(w, r, method, fields)
 		}
-	case h.paths.session:
-		if h.SessionEndpoint {
-			return h.serveSession(w, r)
-		}
+		h.allowOrigin(w, r)
+		return serve(w, r)
 	}
 	protected, err := h.protects(r)
 	if err != nil {
@@ -44,15 +32,39 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return h.guard(w, r, next)
 }
 
+// endpoint returns what serves an address of ours, or nil if the address is the
+// application's. Addresses are compared with the request as it arrived, so that a
+// rewrite or handle_path before us changes nothing.
+func (h *Handler) endpoint(r *http.Request) func(http.ResponseWriter, *http.Request) error {
+	switch arrived(r).URL.Path {
+	case h.paths.callback:
+		return h.serveCallback
+	case h.paths.login:
+		return h.serveLogin
+	case h.paths.logout:
+		if !h.DisableLogout {
+			return h.serveLogout
+		}
+	case h.paths.session:
+		if h.SessionEndpoint {
+			return h.serveSession
+		}
+	}
+	return nil
+}
+
 // guard lets a request through if its visitor has a session, with the access
 // token on it, and answers it otherwise.
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	t := h.takeOff(r, true)
-	if h.isPreflight(r) {
-		onlyPreflight(r)
-		return next.ServeHTTP(w, r)
+	if method, fields, ok := h.readPreflight(r); ok {
+		return h.answerPreflight(w, r, method, fields)
 	}
-	if t == nil {
+	if !mayBeForwarded(r) {
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		return h.fail(w, r, failure{reason: methodNotAllowed})
+	}
+	if t.cookies == nil {
 		return h.admit(w, r)
 	}
 	now := h.now()
@@ -96,7 +108,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, next caddyhttp
 	dropOption(r.Header, field)
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if repl != nil {
-		h.setPlaceholders(repl, t, s)
+		t.identify(repl, s)
 	}
 	if err := next.ServeHTTP(w, r); err != nil {
 		// error routes get the same request, and they may proxy it anywhere
@@ -136,51 +148,37 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) error {
 
 var errSessionUnknown = errors.New("the browser brought a session that the store does not have: do all instances of this site share a store, and does it keep what it is given?")
 
-// protects asks the matcher about the request as it is and, if an earlier
-// handler rewrote it, also as it arrived: either match protects. So does an
-// address that an application may read otherwise than the matcher.
+// protects reports whether a request is protected. It asks the matcher about the
+// request as it is, as it arrived if an earlier handler rewrote it, and as
+// applications may read either: any match protects.
 func (h *Handler) protects(r *http.Request) (bool, error) {
 	match, err := h.match.AnyMatchWithError(r)
 	if err != nil || match {
 		return match, err
 	}
 	orig := arrived(r)
-	// a request target such as "x:http://host/path" has no path for us, and
-	// reverse_proxy sends "http://host/path" on
-	if !strings.HasPrefix(orig.URL.Path, "/") || hasDots(orig.URL) || hasDots(r.URL) {
-		return true, nil
+	ways, clear := appendReadings(nil, r.Method, r.URL, r.RequestURI)
+	if rewritten := r.Method != orig.Method || *r.URL != *orig.URL; rewritten && clear {
+		ways = append(ways, reading{orig.Method, *orig.URL, orig.RequestURI})
+		ways, clear = appendReadings(ways, orig.Method, orig.URL, orig.RequestURI)
 	}
-	if r.Method == orig.Method && *r.URL == *orig.URL {
-		return false, nil
+	if !clear || len(ways) == 0 {
+		return !clear, nil
 	}
 	// in place: placeholders in a matcher read the request that Caddy began
 	// with, which shares its URL with the one that tracing hands on
-	method, target, uri := r.Method, *r.URL, r.RequestURI
-	defer func() { r.Method, *r.URL, r.RequestURI = method, target, uri }()
-	r.Method, *r.URL, r.RequestURI = orig.Method, *orig.URL, orig.RequestURI
-	return h.match.AnyMatchWithError(r)
-}
-
-// hasDots reports whether a path has a segment "." or "..". Matchers resolve
-// them and not every application does, or an application resolves what the
-// matchers do not take for one: "..;x", a backslash for a slash, an escape of
-// an escape. Browsers resolve them before they ask.
-func hasDots(u *url.URL) bool {
-	path := u.Path
-	for range 2 {
-		for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
-			segment, _, _ = strings.Cut(segment, ";")
-			if segment == "." || segment == ".." {
-				return true
-			}
+	as := func(f reading) { r.Method, *r.URL, r.RequestURI = f.method, f.url, f.target }
+	asItIs := reading{r.Method, *r.URL, r.RequestURI}
+	defer as(asItIs)
+	for _, f := range ways {
+		as(f)
+		if match, err = h.match.AnyMatchWithError(r); err != nil || match {
+			return match, err
 		}
-		decoded, err := url.PathUnescape(path)
-		if err != nil || decoded == path {
-			return false
-		}
-		path = decoded
 	}
-	return false
+	// once more, for what matchers leave in placeholders
+	as(asItIs)
+	return h.match.AnyMatchWithError(r)
 }
 
 // arrived is the request as it was before any handler rewrote it: its method,
@@ -201,38 +199,6 @@ func requestTarget(r *http.Request) string {
 	}
 	return target
 }
-
-// setPlaceholders sets what the application may know of the connection. The
-// values are made when a placeholder is used, and are those of the last block
-// that the request went through: of several functions in a replacer the first
-// one counts.
-func (h *Handler) setPlaceholders(repl *caddy.Replacer, t *taken, s *held) {
-	first := t.session == nil
-	t.session = s
-	if !first {
-		return
-	}
-	repl.Map(func(key string) (any, bool) {
-		s := t.session
-		switch key {
-		case "http.auth.user.id":
-			return s.connection, true
-		case "http.truelayer.provider":
-			return s.provider, true
-		case "http.truelayer.scopes":
-			return s.scopes, true
-		case "http.truelayer.expires_in":
-			return secondsUntil(s.tokenExpires, h.now()), true
-		case "http.truelayer.consent_expires":
-			return s.consentEnds.UTC().Format(time.RFC3339), true
-		case "http.truelayer.consent_expires_in":
-			return secondsUntil(s.consentEnds, h.now()), true
-		}
-		return nil, false
-	})
-}
-
-func secondsUntil(t, now time.Time) int { return max(0, int(t.Sub(now).Seconds())) }
 
 // value is the field's value for a token that stands behind "Bearer ".
 func (t *TokenHeader) value(bearer string) string {

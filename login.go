@@ -198,7 +198,7 @@ func (h *Handler) returnTarget(target string) string {
 		}
 	}
 	u, err := url.Parse(target)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || hasDots(u) {
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || hasDots(u.Path) {
 		return "/" // browsers would resolve dots, to "//host" for example
 	}
 	if u.Path == h.paths.callback || strings.HasPrefix(u.Path, path.Dir(h.paths.login)+"/") {

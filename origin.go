@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // setOrigins takes the origins whose pages may use a visitor's session.
@@ -60,22 +61,18 @@ func opensConnection(r *http.Request) bool {
 	return r.Method == http.MethodConnect || len(r.Header["Upgrade"]) > 0
 }
 
-// isPreflight tells the question whether another origin's page may send a
-// request (Fetch standard, CORS-preflight request). It never carries a
-// session, so it cannot be let through by one; it is, without a token, from the
-// origins that the operator has named.
-func (h *Handler) isPreflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" &&
-		slices.Contains(h.AllowOrigins, originOf(r))
-}
-
-// onlyPreflight takes off a preflight what no browser's has, and what would
-// make another request of it in the application: a body, another method.
-func onlyPreflight(r *http.Request) {
-	r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, 0, nil
-	for _, field := range []string{"Content-Length", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
-		delete(r.Header, field)
+// mayBeForwarded reports whether a request's method may carry an access token
+// upstream. The answer to TRACE repeats the request (RFC 9110 section 9.3.8), the
+// token with it, and so does TRACK, which some servers know. A CONNECT that is not
+// an extended one (RFC 8441 section 4) asks for a tunnel.
+func mayBeForwarded(r *http.Request) bool {
+	switch strings.ToUpper(r.Method) {
+	case http.MethodTrace, "TRACK":
+		return false
+	case http.MethodConnect:
+		return len(r.Header[":protocol"]) > 0 || r.ProtoMajor == 3 && !strings.HasPrefix(r.Proto, "HTTP/")
 	}
+	return true
 }
 
 // originOf is the request's origin, "" if it names none. Browsers name one; who

@@ -35,6 +35,7 @@ func seeOther(w http.ResponseWriter, location string) {
 func noStore(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
+	addMissing(w.Header(), "Vary", "Cookie") // for caches that are told to keep it all the same
 }
 
 // audience is who waits for the answer to a request.
@@ -158,6 +159,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, f failure) error 
 		f.returnTo = "/"
 	}
 	noStore(w)
+	h.allowOrigin(w, r)
 	retryAfter := p.retryAfter
 	if f.retryAfter > 0 {
 		retryAfter = int((f.retryAfter + time.Second - 1) / time.Second)
@@ -173,7 +175,10 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, f failure) error 
 	}
 	setPlaceholder(r, "http.truelayer.error", string(f.reason))
 	if h.returnsErrors(f) && (who != machine || f.reason != loginRequired) {
-		h.takeOff(r, true) // error routes get the request, and they may proxy it anywhere
+		t := h.takeOff(r, true) // error routes get the request, and they may proxy it anywhere
+		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && t.session == nil {
+			t.identify(repl, nil)
+		}
 		return caddyhttp.Error(p.status, errors.New(p.title))
 	}
 	if who == machine {

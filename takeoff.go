@@ -17,7 +17,7 @@ type taken struct {
 	cookies []string
 	// attached are the fields in which blocks have put their tokens.
 	attached []string
-	// session is the one that the last block has found.
+	// session is the one that the last block has found, nil if none has.
 	session *held
 }
 
@@ -26,7 +26,7 @@ func (*taken) String() string { return "[redacted]" }
 
 const takenVar = "truelayer"
 
-// takenFrom returns what was taken off the request, nil if nothing was.
+// takenFrom returns what blocks have done to the request, nil if it has met none.
 func takenFrom(r *http.Request) *taken {
 	t, _ := caddyhttp.GetVar(r.Context(), takenVar).(*taken)
 	return t
@@ -34,19 +34,23 @@ func takenFrom(r *http.Request) *taken {
 
 // takeOff takes the handler's cookies off the request, and the client's token
 // header where it must not reach the application: everywhere if it is a field
-// of the operator's choice, on protected requests if it is Authorization. It
-// returns nil if neither this nor an earlier block has found a cookie.
+// of the operator's choice, on protected requests if it is Authorization. The
+// result has no cookies if neither this nor an earlier block has found one.
 func (h *Handler) takeOff(r *http.Request, protected bool) *taken {
 	t, lines := takenFrom(r), r.Header["Cookie"]
-	if h.cookies.stripCookies(r.Header) && t == nil {
-		t = &taken{cookies: lines}
+	if t == nil {
+		t = new(taken)
 		caddyhttp.SetVar(r.Context(), takenVar, t)
+		h.setPlaceholders(r, t)
+	}
+	if h.cookies.stripCookies(r.Header) && t.cookies == nil {
+		t.cookies = lines
 	}
 	field := h.tokenHeader.Field
 	// what a template includes (httpInclude) is asked for with the page's own
 	// fields, our token among them
 	included := len(r.Header["Caddy-Templates-Include"]) > 0
-	if protected || included || (field != "Authorization" && (t == nil || !slices.Contains(t.attached, field))) {
+	if protected || included || (field != "Authorization" && !slices.Contains(t.attached, field)) {
 		delete(r.Header, field)
 		dropTrailer(r, field)
 	}
@@ -114,7 +118,7 @@ func (b *bodyEnd) Read(p []byte) (int, error) {
 
 // cookieLines are the request's Cookie lines as they arrived.
 func cookieLines(r *http.Request) []string {
-	if t := takenFrom(r); t != nil {
+	if t := takenFrom(r); t != nil && t.cookies != nil {
 		return t.cookies
 	}
 	return r.Header["Cookie"]

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -104,36 +105,96 @@ func switchProtocols(rw http.ResponseWriter, _ *http.Request) {
 	_ = buffered.Flush()
 }
 
-// TestPreflight: the question of a friend's page goes to the application, which
-// answers it, without a token; nobody else's does.
+// TestPreflight: a friend's page is told by the module what it may ask, also at
+// addresses of the module's own. No preflight request reaches the application:
+// it carries no session, and an application that switches protocols on any method
+// would open a tunnel to anybody who writes one.
 func TestPreflight(t *testing.T) {
 	w := startWithFriend(t)
-	w.app.answer(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNoContent) })
-	ask := func(method, origin string, header ...string) *answer {
-		return w.browser().do(method, w.Site+"/page", append(header, "Origin", origin, "Authorization", "Bearer forged")...)
+	w.app.answer(switchProtocols)
+	ask := func(method, path, origin string, header ...string) *answer {
+		if origin != "" {
+			header = append(header, "Origin", origin)
+		}
+		return w.browser().do(method, w.Site+path, append(header, "Authorization", "Bearer forged")...)
 	}
-	const question = "Access-Control-Request-Method"
-	equal(t, "a friend", ask("OPTIONS", friend, question, "PUT").StatusCode, http.StatusNoContent)
-	n, got := w.app.requests()
-	if n != 1 || got.Header.Get("Authorization") != "" {
-		t.Errorf("%d requests; Authorization is %q", n, got.Header.Get("Authorization"))
+	const method, fields = "Access-Control-Request-Method", "Access-Control-Request-Headers"
+	for _, path := range []string{"/page", "/truelayer/session", "/truelayer/logout", "/truelayer/login", "/truelayer"} {
+		a := ask("OPTIONS", path, friend, method, "PUT", fields, "content-type,x-a")
+		equal(t, path, a.StatusCode, http.StatusNoContent)
+		for field, want := range map[string]string{
+			"Access-Control-Allow-Origin": friend, "Access-Control-Allow-Credentials": "true", "Access-Control-Allow-Methods": "PUT",
+			"Access-Control-Allow-Headers": "content-type,x-a", "Access-Control-Max-Age": "60", "Cache-Control": "no-store",
+			"Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+		} {
+			equal(t, path+": "+field, strings.Join(a.Header.Values(field), ", "), want)
+		}
 	}
-	// what no browser's preflight has does not get to the application either
-	w.exchange("OPTIONS /page HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nOrigin: " + friend + "\r\n" + question + ": PUT\r\n" +
-		"X-HTTP-Method-Override: PUT\r\nContent-Length: 5\r\n\r\nhello")
-	n, got = w.app.requests()
-	if n != 2 || got.ContentLength != 0 || got.Header.Get("X-HTTP-Method-Override") != "" {
-		t.Errorf("%d requests; %d bytes, %v", n, got.ContentLength, got.Header)
+	for _, more := range []string{
+		"", "Connection: Upgrade\r\nUpgrade: websocket\r\n", "X-HTTP-Method-Override: PUT\r\nContent-Length: 5\r\n", "Cookie: a=b\r\n",
+	} {
+		a := w.exchange("OPTIONS /page HTTP/1.1\r\nHost: localhost\r\nOrigin: " + friend + "\r\n" + method + ": PUT\r\n" + more + "\r\nhello")
+		equal(t, more, a.StatusCode, http.StatusNoContent)
 	}
 	for name, a := range map[string]*answer{
-		"a stranger":        ask("OPTIONS", "https://evil.example.com", question, "PUT"),
-		"our own page":      ask("OPTIONS", w.Site, question, "PUT"),
-		"no origin":         ask("OPTIONS", "", question, "PUT"),
-		"no question":       ask("OPTIONS", friend),
-		"a GET that asks":   ask("GET", friend, question, "PUT"),
-		"an origin twice":   ask("OPTIONS", "https://evil.example.com", question, "PUT", "Origin", friend),
-		"with another case": ask("OPTIONS", strings.ToUpper(friend), question, "PUT"),
+		"a stranger":        ask("OPTIONS", "/page", "https://evil.example.com", method, "PUT"),
+		"our own page":      ask("OPTIONS", "/page", w.Site, method, "PUT"),
+		"no origin":         ask("OPTIONS", "/page", "", method, "PUT"),
+		"no question":       ask("OPTIONS", "/page", friend),
+		"two questions":     ask("OPTIONS", "/page", friend, method, "PUT", method, "GET"),
+		"no method":         ask("OPTIONS", "/page", friend, method, "PUT, GET"),
+		"no field's name":   ask("OPTIONS", "/page", friend, method, "PUT", fields, "a b"),
+		"too many fields":   ask("OPTIONS", "/page", friend, method, "PUT", fields, strings.Repeat("a,", 2000)),
+		"a GET that asks":   ask("GET", "/page", friend, method, "PUT"),
+		"an origin twice":   ask("OPTIONS", "/page", "https://evil.example.com", method, "PUT", "Origin", friend),
+		"with another case": ask("OPTIONS", "/page", strings.ToUpper(friend), method, "PUT"),
 	} {
 		equal(t, name, a.StatusCode, http.StatusUnauthorized)
+	}
+	n, _ := w.app.requests()
+	equal(t, "requests that came through", n, 0)
+}
+
+// TestPreflightOfPublicPaths: what is not protected the application answers.
+func TestPreflightOfPublicPaths(t *testing.T) {
+	w := start(t, plain, func(w *world) { w.Options, w.Matcher = "allow_origins "+friend, "/account*" })
+	a := w.browser().do("OPTIONS", w.Site+"/public", "Origin", friend, "Access-Control-Request-Method", "PUT")
+	equal(t, "the application's answer", a.body, "hello")
+}
+
+// TestFriendReadsOurAnswers: a friend's script learns from a 401 where to go.
+func TestFriendReadsOurAnswers(t *testing.T) {
+	w := start(t, plain, func(w *world) { w.Options = "session_endpoint\n\t\tallow_origins " + friend })
+	for _, path := range []string{"/page", "/truelayer/session"} {
+		for origin, want := range map[string]string{friend: friend, "https://evil.example.com": "", w.Site: ""} {
+			a := w.browser().do("GET", w.Site+path, append(asFetch, "Origin", origin)...)
+			equal(t, path+" for "+origin, a.Header.Get("Access-Control-Allow-Origin"), want)
+			equal(t, path+" for "+origin+": with cookies", a.Header.Get("Access-Control-Allow-Credentials") == "true", want != "")
+			equal(t, path+" for "+origin+": varies", slices.Contains(a.Header.Values("Vary"), "Origin"), true)
+			equal(t, path+" for "+origin+": varies", slices.Contains(a.Header.Values("Vary"), "Cookie"), true)
+		}
+	}
+	// the application's own answers it marks itself
+	b := w.signedIn()
+	a := b.do("GET", w.Site+"/page", append(asFetch, "Origin", friend)...)
+	equal(t, "status", a.StatusCode, http.StatusOK)
+	equal(t, "what is forwarded", a.Header.Get("Access-Control-Allow-Origin"), "")
+}
+
+// TestMethodsNotForwarded: no upstream is asked for an echo of the request, which
+// would show the token to its visitor, nor for a tunnel.
+func TestMethodsNotForwarded(t *testing.T) {
+	for _, field := range []string{"", "token_header X-Bank-Token"} {
+		w := start(t, plain, func(w *world) { w.Options, w.Matcher = field, "/account*" })
+		b, got := w.signedInAt("/account"), w.app.record()
+		for _, request := range []string{"TRACE /account", "trace /account", "TRACK /account", "CONNECT /account", "CONNECT localhost:443", "connect /account"} {
+			for _, cookie := range []string{"", "Cookie: " + b.cookies(w.Site) + "\r\n"} {
+				a := w.exchange(request + " HTTP/1.1\r\nHost: localhost\r\n" + cookie + "Max-Forwards: 0\r\n\r\n")
+				equal(t, request, a.StatusCode, http.StatusMethodNotAllowed)
+				equal(t, request+": Allow", a.Header.Get("Allow"), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+				equal(t, request+": requests upstream", len(got.take()), 0)
+			}
+		}
+		equal(t, "a method that nobody knows", w.exchange("BREW /account HTTP/1.1\r\nHost: localhost\r\nCookie: "+b.cookies(w.Site)+"\r\n\r\n").StatusCode, http.StatusOK)
 	}
 }

@@ -1,0 +1,55 @@
+package truelayer
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// userID is the placeholder that Caddy's own authentication handlers set, and
+// that its access log reads.
+const userID = "http.auth.user.id"
+
+// setPlaceholders sets what the application may know of the connection, once for
+// all blocks that the request goes through: the values are made when they are
+// used, and are those of the last block that has found a session. Without one they
+// are empty, since a placeholder that nobody knows would be sent as its own name.
+func (h *Handler) setPlaceholders(r *http.Request, t *taken) {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	repl.Map(func(key string) (any, bool) {
+		value, ok := placeholders[key]
+		if !ok {
+			return nil, false
+		}
+		if t.session == nil {
+			return "", true
+		}
+		return value(t.session, h.now()), true
+	})
+}
+
+var placeholders = map[string]func(s *held, now time.Time) any{
+	userID:                              func(s *held, _ time.Time) any { return s.connection },
+	"http.truelayer.provider":           func(s *held, _ time.Time) any { return s.provider },
+	"http.truelayer.scopes":             func(s *held, _ time.Time) any { return s.scopes },
+	"http.truelayer.expires_in":         func(s *held, now time.Time) any { return secondsUntil(s.tokenExpires, now) },
+	"http.truelayer.consent_expires":    func(s *held, _ time.Time) any { return s.consentEnds.UTC().Format(time.RFC3339) },
+	"http.truelayer.consent_expires_in": func(s *held, now time.Time) any { return secondsUntil(s.consentEnds, now) },
+}
+
+// identify says whose the request is. The value that an earlier handler may have
+// set, basic_auth for example, would win over one that is only made when used.
+func (t *taken) identify(repl *caddy.Replacer, s *held) {
+	t.session = s
+	if s == nil {
+		repl.Set(userID, "")
+		return
+	}
+	repl.Set(userID, s.connection)
+}
+
+func secondsUntil(t, now time.Time) int { return max(0, int(t.Sub(now).Seconds())) }

@@ -1,0 +1,203 @@
+package truelayer
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// A matcher reads a path in one way: decoded once, in lower case, with slashes
+// merged and dot segments resolved. Applications have others. One takes what
+// follows "//" for a host, one cuts the path at ";" or at an escaped "?", one
+// decodes it again. What the matcher takes for a public path would then be a
+// protected one to the application, so the matcher is asked about every reading.
+
+const (
+	// maxReadings bounds how many readings of one path the matcher is asked about.
+	maxReadings = 32
+	// maxUnescapes is how often a path, decoded already, is unescaped again.
+	maxUnescapes = 2
+	// maxReadPath is the longest path whose readings are looked for.
+	maxReadPath = 2 << 10
+)
+
+// reading is one way to see a request, for a matcher.
+type reading struct {
+	method string
+	url    url.URL
+	target string
+}
+
+// appendReadings appends the other ways to read a request's path. It returns
+// false if the request must not be public.
+func appendReadings(ways []reading, method string, u *url.URL, target string) ([]reading, bool) {
+	paths, clear := otherPaths(u)
+	for _, path := range paths {
+		read := *u
+		read.Path, read.RawPath = path, ""
+		ways = append(ways, reading{method, read, target})
+	}
+	return ways, clear
+}
+
+// otherPaths returns the paths, other than its own, that an application may take
+// the path of u for. It returns false if nobody can tell, and u must not be
+// public whatever the matcher says.
+func otherPaths(u *url.URL) (paths []string, clear bool) {
+	if !strings.HasPrefix(u.Path, "/") {
+		return nil, false // of "x:http://host/path" reverse_proxy sends on "http://host/path"
+	}
+	if hasOneReading(u) {
+		return nil, true
+	}
+	if len(u.Path) > maxReadPath {
+		return nil, false
+	}
+	decoded, ok := decodings(u)
+	if !ok {
+		return nil, false
+	}
+	for _, path := range decoded {
+		for _, spelling := range spellings(path) {
+			if namesHost(spelling) || hasDots(spelling) || len(paths) == maxReadings {
+				return nil, false
+			}
+			if spelling != u.Path && !slices.Contains(paths, spelling) {
+				paths = append(paths, spelling)
+			}
+		}
+	}
+	return paths, true
+}
+
+// hasOneReading reports whether a path that begins with a slash has nothing in
+// it that parsers disagree about. Nearly every path is one of these.
+func hasOneReading(u *url.URL) bool {
+	path := u.Path
+	if u.RawPath != "" || strings.HasPrefix(path, "//") {
+		return false
+	}
+	for i := range len(path) {
+		switch c := path[i]; {
+		case c <= 0x20, c >= 0x7f, c == '%', c == '\\', c == ';', c == '?', c == '#':
+			return false
+		case c == '.' && (path[i-1] == '/' || i+1 == len(path) || path[i+1] == '/'):
+			return false
+		}
+	}
+	return true
+}
+
+// decodings returns the path of u decoded once, once without its escaped
+// slashes, and again. It returns false if an escape in one of them is broken or
+// is no UTF-8.
+func decodings(u *url.URL) (paths []string, ok bool) {
+	keepSlashes := strings.NewReplacer("%2f", "%252F", "%2F", "%252F")
+	path, err := url.PathUnescape(keepSlashes.Replace(u.EscapedPath()))
+	if err != nil {
+		return nil, false
+	}
+	paths = []string{u.Path, path}
+	path = u.Path
+	for range maxUnescapes {
+		again, err := url.PathUnescape(path)
+		if err != nil {
+			return nil, false
+		}
+		if again == path {
+			break
+		}
+		path = again
+		paths = append(paths, path)
+	}
+	return paths, !slices.ContainsFunc(paths, hasOverlong)
+}
+
+// hasOverlong reports whether a path has an ASCII character in a longer form
+// than UTF-8 allows (RFC 3629 section 10), such as a slash in the bytes C0 AF.
+func hasOverlong(path string) bool {
+	for i := range len(path) - 1 {
+		first, second := path[i], path[i+1]
+		if second&0xc0 == 0x80 && (first == 0xc0 || first == 0xc1 ||
+			first == 0xe0 && second < 0xa0 || first == 0xf0 && second < 0x90) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	// foldedCharacters are those that Unicode's compatibility forms (NFKC) turn
+	// into a dot, a slash, or another character that ends a path.
+	foldedCharacters = strings.NewReplacer(
+		"\uff0e", ".", "\ufe52", ".", "\u2024", ".", "\u2025", "..", "\u2026", "...",
+		"\uff0f", "/", "\uff3c", `\`, "\ufe68", `\`, "\uff1b", ";", "\ufe54", ";", "\uff1f", "?", "\ufe56", "?", "\uff03", "#", "\ufe5f", "#",
+	)
+	// urlParsersDrop is what the URL parsers of browsers, and of many
+	// applications, take out of an address (WHATWG URL standard, basic URL parser).
+	urlParsersDrop = strings.NewReplacer("\t", "", "\n", "", "\r", "")
+)
+
+// spellings returns a decoded path as it is and as other parsers see it.
+func spellings(path string) []string {
+	paths := []string{path}
+	add := func(change func(string) string) {
+		for _, path := range paths {
+			if changed := change(path); len(paths) <= maxReadings && !slices.Contains(paths, changed) {
+				paths = append(paths, changed)
+			}
+		}
+	}
+	add(foldedCharacters.Replace)
+	add(urlParsersDrop.Replace)
+	add(func(path string) string { return strings.ReplaceAll(path, `\`, "/") })
+	for _, end := range []string{"?", "#", "\x00"} {
+		add(func(path string) string { return before(path, end) })
+	}
+	add(func(path string) string { return before(path, ";") })
+	// path parameters (RFC 3986 section 3.3), which servlet containers take off
+	add(func(path string) string {
+		return eachSegment(path, func(segment string) string { return before(segment, ";") })
+	})
+	// Windows takes dots and spaces off the ends of names
+	add(func(path string) string {
+		return eachSegment(path, func(segment string) string {
+			if strings.Trim(segment, ".") == "" {
+				return segment
+			}
+			return strings.TrimRight(segment, ". ")
+		})
+	})
+	return paths
+}
+
+func before(s, end string) string {
+	s, _, _ = strings.Cut(s, end)
+	return s
+}
+
+func eachSegment(path string, change func(string) string) string {
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		segments[i] = change(segment)
+	}
+	return strings.Join(segments, "/")
+}
+
+// namesHost reports whether URL parsers take the beginning of a path for a host
+// (RFC 3986 section 4.2, network-path reference).
+func namesHost(path string) bool {
+	return strings.HasPrefix(path, "//") || strings.HasPrefix(path, `/\`)
+}
+
+// hasDots reports whether a path has a segment "." or "..", with or without
+// parameters. Matchers resolve them and not every application does. Browsers
+// resolve them before they ask.
+func hasDots(path string) bool {
+	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
+		if segment = before(segment, ";"); segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
+}
