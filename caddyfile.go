@@ -302,6 +302,7 @@ func checkSiblings(h httpcaddyfile.Helper, handler *Handler) error {
 		}
 		claims["cookie_name "+handler.CookieName+" on "+redirect.Host] = fmt.Sprintf("%q", []string{
 			handler.ClientID, handler.Environment, handler.AuthServer, strings.Join(handler.Scopes, " "), handler.ProviderID,
+			handler.VerifyAccessToken, handler.Issuer,
 		})
 	}
 	for claim, by := range claims {

@@ -95,7 +95,7 @@ func TestDocumentsCaddyfiles(t *testing.T) {
 			found++
 			t.Run(fmt.Sprintf("%s %d", document, i+1), func(t *testing.T) {
 				text := match[1]
-				if !regexp.MustCompile(`(?m)^\S+ \{$|^\{$`).MatchString(text) || strings.HasPrefix(text, "truelayer") {
+				if !regexp.MustCompile(`(?m)^\S+ \{$|^\{$`).MatchString(text) || strings.HasPrefix(text, "truelayer") || strings.HasPrefix(text, "route") {
 					text = "app.example.com {\n" + text + "\n}\n"
 				}
 				validate(t, text)

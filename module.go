@@ -45,8 +45,8 @@ func init() {
 // the path, and `<redirect path>/logout`, which ends the session on POST and
 // asks on GET.
 //
-// The handler sets these placeholders on protected requests; no token is ever
-// one of them:
+// The handler sets these placeholders on protected requests; on others they are
+// empty, unless another handler has set them. No token is ever one of them:
 //
 // Placeholder | Description
 // ------------|------------
@@ -127,9 +127,10 @@ type Handler struct {
 
 	// Other origins, such as `https://www.example.com`, whose pages may use a
 	// visitor's session: with methods that change something, and with WebSockets.
-	// Their preflight requests (CORS) pass, without a token. Browsers send the
-	// session to sibling subdomains' requests, so anything else from another
-	// origin is answered with 403. Default: none but the redirect URI's own.
+	// Their preflight requests (CORS) to protected paths are answered here, never by
+	// the application. Browsers send the session to sibling subdomains' requests, so
+	// anything else from another origin is answered with 403. Default: none but the
+	// redirect URI's own.
 	AllowOrigins []string `json:"allow_origins,omitempty"`
 
 	// The name of the session cookie; the names of login cookies begin with
@@ -246,6 +247,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.warnOfEnvironment(clientID)
+	h.warnOfScope(ctx)
 
 	matchers, err := ctx.LoadModule(h, "MatcherSetsRaw")
 	if err != nil {
@@ -274,7 +276,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // setNames derives all that depends only on configuration: the label, paths,
 // cookie names, and keys.
 func (h *Handler) setNames(redirect *url.URL, clientID string, secret authserver.Secret) error {
-	h.label = newLabel(h.AuthServer, clientID, strings.Join(h.Scopes, " "), h.ProviderID)
+	tied := []string{h.AuthServer, clientID, strings.Join(h.Scopes, " "), h.ProviderID}
+	if h.VerifyAccessToken != "" {
+		// a session whose token nobody has checked must not pass for one of these
+		tied = append(tied, h.VerifyAccessToken, h.Issuer)
+	}
+	h.label = newLabel(tied...)
 	h.origin = redirect.Scheme + "://" + redirect.Host
 	h.paths = endpointPaths{
 		callback: redirect.Path,

@@ -49,6 +49,29 @@ func (w *world) tokenFor(t *testing.T, client string, config simulator.Config) s
 	return answer.Token
 }
 
+// TestSessionsFromBeforeVerification: turning verify_access_token on does not let
+// through those whose tokens nobody has checked, nor does a block beside it that
+// checks nothing.
+func TestSessionsFromBeforeVerification(t *testing.T) {
+	for name, options := range map[string]string{"its own cookie name": "", "a name of the operator's": "cookie_name bank"} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, plain, func(w *world) { w.Options = options })
+			b := w.signedIn()
+			equal(t, "before", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
+			if err := w.load(verifying); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "after", b.fetch(w.Site+"/page").StatusCode, http.StatusUnauthorized)
+			equal(t, "a new login", w.login(b, w.Site+"/page").location(), "/page")
+			equal(t, "a checked token", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
+			if err := w.load(strings.Replace(verifying, "{{.Options}}", "{{.Options}}\n\t\tissuer https://auth.example", 1)); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "after another issuer was set", b.fetch(w.Site+"/page").StatusCode, http.StatusUnauthorized)
+		})
+	}
+}
+
 // TestTokenForSomebodyElse: a token with a good signature is refused if it is
 // from another issuer, for another client, or not for now.
 func TestTokenForSomebodyElse(t *testing.T) {
