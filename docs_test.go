@@ -67,7 +67,11 @@ func validate(t *testing.T, text string) {
 		t.Setenv(name, value)
 	}
 	for _, name := range regexp.MustCompile(`\{env\.(\w+)\}`).FindAllStringSubmatch(text, -1) {
-		t.Setenv(name[1], "sandbox-value")
+		value := "sandbox-value"
+		if strings.HasSuffix(name[1], "_HASH") { // of a password
+			value = "$2a$04$QkRxX1v8CgoVlzkI2T0bReyLE0ZziDHJg0zR2dp1GfbjjRQ6QxsVS"
+		}
+		t.Setenv(name[1], value)
 	}
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
