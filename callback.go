@@ -90,7 +90,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	case l == nil:
 		return h.orphan(w, r, loginLost, "/")
 	case l.done:
-		seeOther(w, h.returnTarget(l.returnTo))
+		h.seeOther(w, h.returnTarget(l.returnTo))
 		return nil
 	case h.now().Sub(l.started) > loginLifetime:
 		return h.orphan(w, r, loginExpired, l.returnTo)
@@ -212,7 +212,7 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request, l *login, sessi
 	name := h.cookies.loginCookieName(l.state)
 	h.cookies.set(w, name, h.loginKeys.seal(name, done), loginLifetime)
 	h.cookies.set(w, h.cookies.session, cookieEncoding.EncodeToString(session.secret[:]), 0)
-	seeOther(w, h.returnTarget(l.returnTo))
+	h.seeOther(w, h.returnTarget(l.returnTo))
 	return nil
 }
 
@@ -240,7 +240,7 @@ func (h *Handler) orphan(w http.ResponseWriter, r *http.Request, reason reason, 
 		return h.fail(w, r, failure{reason: storeUnavailable, cause: err, returnTo: returnTo})
 	}
 	if s != nil && !s.over(h.now()) {
-		seeOther(w, h.returnTarget(returnTo))
+		h.seeOther(w, h.returnTarget(returnTo))
 		return nil
 	}
 	return h.fail(w, r, failure{reason: reason, returnTo: returnTo})

@@ -69,7 +69,7 @@ func (h *Handler) answerPreflight(w http.ResponseWriter, r *http.Request, method
 		header.Set("Access-Control-Allow-Headers", fields)
 	}
 	header.Set("Access-Control-Max-Age", preflightMaxAge)
-	w.WriteHeader(http.StatusNoContent)
+	h.writeHeader(w, http.StatusNoContent)
 	return nil
 }
 

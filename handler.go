@@ -115,6 +115,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, next caddyhttp
 		delete(r.Header, field)
 		return err
 	}
+	h.checkForwarded(answer)
 	if repl != nil {
 		h.noteStatus(repl, s)
 	}

@@ -92,7 +92,7 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, returnTo, p
 		link.ProviderID = provider
 	}
 	link.Verifier = l.verifier
-	seeOther(w, h.client.AuthLink(link))
+	h.seeOther(w, h.client.AuthLink(link))
 	return nil
 }
 
@@ -166,7 +166,7 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request) error {
 	case s.over(h.now()):
 		return h.startLogin(w, r, returnTo, s.provider) // the bank that was connected before
 	}
-	seeOther(w, returnTo)
+	h.seeOther(w, returnTo)
 	return nil
 }
 

@@ -36,7 +36,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return h.fail(w, r, failure{reason: logoutIncomplete, cause: err})
 	}
-	seeOther(w, h.LogoutRedirect)
+	h.seeOther(w, h.LogoutRedirect)
 	return nil
 }
 
@@ -141,6 +141,7 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	h.writeHeader(w, http.StatusOK)
 	return json.NewEncoder(w).Encode(info)
 }
 

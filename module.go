@@ -203,6 +203,7 @@ type Handler struct {
 	now         func() time.Time
 
 	accessLogSeen *atomic.Bool // what is to be said of it has been said
+	replaced      *replacedFields
 }
 
 // TokenHeader says how the access token is written into a request.
@@ -234,6 +235,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return zapcore.NewSamplerWithOptions(core, time.Second, 3, 0)
 	}))
 	h.accessLogSeen = new(atomic.Bool)
+	h.replaced = new(replacedFields)
 	if h.now == nil {
 		h.now = time.Now
 	}

@@ -24,10 +24,10 @@ import (
 
 // seeOther redirects with 303, which makes any method a GET and is not cached.
 // It writes no body: a link that carries a state has no place in one.
-func seeOther(w http.ResponseWriter, location string) {
+func (h *Handler) seeOther(w http.ResponseWriter, location string) {
 	noStore(w)
 	w.Header().Set("Location", location)
-	w.WriteHeader(http.StatusSeeOther)
+	h.writeHeader(w, http.StatusSeeOther)
 }
 
 // noStore marks an answer of ours: no cache keeps it, and no page that it
@@ -117,7 +117,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error 
 		c.Write(fields...)
 	}
 	if h.returnsErrors(f) && h.carriesCode(r) {
-		seeOther(w, h.paths.callback+"?"+failedQuery+string(f.reason))
+		h.seeOther(w, h.paths.callback+"?"+failedQuery+string(f.reason))
 		return nil
 	}
 	return h.show(w, r, f)
@@ -226,7 +226,7 @@ func (h *Handler) writeProblem(w http.ResponseWriter, p problem, f failure) erro
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(p.status)
+	h.writeHeader(w, p.status)
 	_, _ = w.Write(body)
 	return nil
 }
@@ -275,7 +275,7 @@ func (h *Handler) writePage(w http.ResponseWriter, status int, framed bool, c pa
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
+	h.writeHeader(w, status)
 	_, _ = w.Write(body.Bytes())
 	return nil
 }

@@ -148,6 +148,9 @@ func TestStallingRefresh(t *testing.T) {
 		w.Options = "scopes info offline_access\n\t\trefresh_timeout 1s"
 	})
 	header, body, end := stalling(t)
+	if err := w.load(verifying); err != nil {
+		t.Fatal(err)
+	}
 	browsers, expire := w.shortLived(4, time.Second)
 	expire()
 	stalls := func(name, path string, b *browser, answer http.HandlerFunc) {

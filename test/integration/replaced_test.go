@@ -1,0 +1,71 @@
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestReplacedFields: a header block with a deletion changes answers after the
+// module has written them. The log says so once for each field, with the form
+// that does no harm; with that form nothing is lost and nothing is said.
+func TestReplacedFields(t *testing.T) {
+	for name, test := range map[string]struct {
+		mark string
+		lost bool
+	}{"replaced": {"", true}, "set where missing": {"?", false}} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, plain, func(w *world) {
+				w.Options, w.Matcher = "session_endpoint", "/account*"
+				w.Before = strings.ReplaceAll(`
+	header {
+		-Server
+		#Cache-Control "max-age=300"
+		#Referrer-Policy unsafe-url
+		#Content-Security-Policy "default-src *"
+	}`, "#", test.mark)
+			})
+			b := w.signedInAt("/account")
+			for range 3 {
+				for what, a := range map[string]*answer{
+					"forwarded":      b.navigate(w.Site + "/account"),
+					"a redirect":     w.browser().navigate(w.Site + "/account"),
+					"a problem":      w.browser().fetch(w.Site + "/account"),
+					"a page":         b.navigate(w.Site + "/truelayer"),
+					"the session":    b.fetch(w.Site + "/truelayer/session"),
+					"a confirmation": b.navigate(w.Site + "/truelayer/logout"),
+				} {
+					want := "no-store"
+					switch {
+					case test.lost:
+						want = "max-age=300"
+					case what == "forwarded":
+						want = "private"
+					}
+					equal(t, what+": Cache-Control", a.Header.Get("Cache-Control"), want)
+				}
+			}
+			equal(t, "public pages", b.navigate(w.Site+"/public").Header.Get("Cache-Control"), "max-age=300")
+			for _, field := range []string{"Cache-Control", "Referrer-Policy", "Content-Security-Policy"} {
+				warnings := strings.Count(w.log.text(t), fmt.Sprintf("write ?%s in the place of %s,", field, field))
+				equal(t, field+": warnings", warnings, map[bool]int{true: 1}[test.lost])
+			}
+		})
+	}
+}
+
+// TestReplacedFieldsElsewhere: what an application or another handler adds is not
+// taken for a loss.
+func TestReplacedFieldsElsewhere(t *testing.T) {
+	w := start(t, plain, func(w *world) {
+		w.Before = "header Cache-Control max-age=300\n header X-Frame-Options DENY\n header {\n -Server\n +Cache-Control must-revalidate\n }"
+	})
+	w.app.answer(func(rw http.ResponseWriter, _ *http.Request) { rw.Header().Set("Cache-Control", "max-age=60") })
+	b := w.signedIn()
+	a := b.navigate(w.Site + "/page")
+	if got := strings.Join(a.Header.Values("Cache-Control"), ", "); !strings.Contains(got, "private") {
+		t.Errorf("Cache-Control is %q", got)
+	}
+	equal(t, "warnings", strings.Count(w.log.text(t), "has replaced a field"), 0)
+}
