@@ -41,15 +41,18 @@ var placeholders = map[string]func(s *held, now time.Time) any{
 	"http.truelayer.consent_expires_in": func(s *held, now time.Time) any { return secondsUntil(s.consentEnds, now) },
 }
 
-// identify says whose the request is. The value that an earlier handler may have
-// set, basic_auth for example, would win over one that is only made when used.
+// identify says whose the request is: the session's, or nobody's if s is nil.
 func (t *taken) identify(repl *caddy.Replacer, s *held) {
 	t.session = s
-	if s == nil {
-		repl.Set(userID, "")
-		return
+	id := ""
+	if s != nil {
+		id = s.connection
 	}
-	repl.Set(userID, s.connection)
+	// what an earlier handler has set, basic_auth for example, wins over what is
+	// only made when it is used
+	if now, _ := repl.GetString(userID); now != id {
+		repl.Set(userID, id)
+	}
 }
 
 func secondsUntil(t, now time.Time) int { return max(0, int(t.Sub(now).Seconds())) }
