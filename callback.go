@@ -3,18 +3,10 @@ package truelayer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
-
-	"go.uber.org/zap"
-
-	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
 const (
@@ -23,8 +15,6 @@ const (
 	// lostSession is for how long after a login a navigation without its
 	// session is answered with a page instead of another trip to the bank.
 	lostSession = time.Minute
-	// refusedClaimLifetime is how long it is remembered that a code was refused.
-	refusedClaimLifetime = time.Minute
 )
 
 // authorizationResponse is what the auth server sends back through the
@@ -95,8 +85,9 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	case h.now().Sub(l.started) > loginLifetime:
 		return h.orphan(w, r, loginExpired, l.returnTo)
 	}
-	result, err := h.auth.exchangeOnce(r.Context(), h.claimID(l.state), clientNetwork(r), func(ctx context.Context) (any, error) {
-		return h.exchange(ctx, l, response.code)
+	network := clientNetwork(r)
+	session, err := h.auth.exchangeOnce(r.Context(), h.claimID(l.state), network, h.now(), func(ctx context.Context) (*landing, error) {
+		return h.exchange(ctx, l, response.code, network)
 	})
 	if r.Context().Err() != nil {
 		return nil // the browser is gone; the flight goes on without it
@@ -113,80 +104,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return h.fail(w, r, failure{reason: authServerUnavailable, cause: err, returnTo: l.returnTo})
 	}
-	return h.arrive(w, r, l, result.(*landing))
-}
-
-// landing is the result of a successful exchange.
-type landing struct {
-	secret *cookieSecret
-	ends   time.Time
-	given  atomic.Bool // to a browser, which may have signed out since
-}
-
-// exchange takes the login's code to the token endpoint and begins a session.
-// Claiming the login first makes sure that no other node or process sends the
-// code as well, and that the store can be written before the code is burnt.
-func (h *Handler) exchange(ctx context.Context, l *login, code string) (*landing, error) {
-	expires := l.started.Add(loginLifetime + time.Minute)
-	id, claim := h.claimID(l.state), claimRecord(h.client.ID, l.started, expires)
-	err := h.store.Create(ctx, id, claim, expires.Sub(h.now()))
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return nil, failure{reason: loginUsed}
-	case err != nil:
-		return nil, storeFailure(err)
-	}
-	token, err := h.client.Exchange(ctx, code, l.redirectURI, l.verifier)
-	if err != nil {
-		if answer, ok := errors.AsType[*authserver.Error](err); ok && answer.Status/100 == 4 {
-			h.shortenClaim(ctx, id, claim, l.started)
-		}
-		return nil, exchangeFailure(err)
-	}
-	if err := h.checkScopes(token.Scopes); err != nil {
-		return nil, failure{reason: scopeRefused, cause: err}
-	}
-	if h.verifier != nil {
-		err := h.verifier.Verify(ctx, token.Access)
-		if errors.Is(err, authserver.ErrKeysUnavailable) {
-			return nil, failure{reason: tokenUnverified, cause: err}
-		}
-		if err != nil {
-			return nil, failure{reason: tokenRefused, cause: err}
-		}
-	}
-	session, err := h.create(ctx, token)
-	if err != nil {
-		return nil, storeFailure(err)
-	}
-	return session, nil
-}
-
-// shortenClaim lets the claim on a code that was refused expire soon. By then
-// no browser repeats the callback of itself, and callbacks with invented codes,
-// which anybody can send, do not fill the store for half an hour. Should it
-// fail, the claim stays as it is.
-func (h *Handler) shortenClaim(ctx context.Context, id string, claim []byte, started time.Time) {
-	shortened := claimRecord(h.client.ID, started, h.now().Add(refusedClaimLifetime))
-	_ = h.store.Replace(ctx, id, claim, shortened, refusedClaimLifetime)
-}
-
-// checkScopes compares the granted scopes with the ones asked for. Banks
-// differ in what they can grant, so a part is accepted and shown to the
-// application in a placeholder; none at all is no connection. offline_access
-// is not data.
-func (h *Handler) checkScopes(granted []string) error {
-	if granted == nil || slices.Equal(granted, h.Scopes) {
-		return nil
-	}
-	h.logger.Info("the granted scopes differ from the ones asked for",
-		zap.Strings("granted", granted), zap.Strings("asked", h.Scopes))
-	for _, scope := range h.Scopes {
-		if scope != "offline_access" && slices.Contains(granted, scope) {
-			return nil
-		}
-	}
-	return errors.New("none of the scopes asked for was granted; check which scopes TrueLayer has enabled for the client id")
+	return h.arrive(w, r, l, session)
 }
 
 // arrive hands the browser its session and sends it to where it was going,
@@ -244,31 +162,4 @@ func (h *Handler) orphan(w http.ResponseWriter, r *http.Request, reason reason, 
 		return nil
 	}
 	return h.fail(w, r, failure{reason: reason, returnTo: returnTo})
-}
-
-// claimID is the id of the record that says: this login's code is taken.
-func (h *Handler) claimID(state string) string {
-	id := h.label.derive("claim", []byte(state)[:min(len(state), 43)])
-	return string(id[:])
-}
-
-func storeFailure(err error) failure {
-	if errors.Is(err, ErrFull) {
-		return failure{reason: sessionsFull, cause: err}
-	}
-	return failure{reason: storeUnavailable, cause: err}
-}
-
-// exchangeFailure tells what the visitor can mend from what the operator has
-// to, by the parsed error code (RFC 6749 section 5.2 and TrueLayer's own).
-func exchangeFailure(err error) failure {
-	if answer, ok := errors.AsType[*authserver.Error](err); ok {
-		switch answer.Code {
-		case "invalid_grant", "invalid_authorization_code":
-			return failure{reason: codeRefused, cause: err}
-		case "invalid_client", "unauthorized_client":
-			return failure{reason: clientRefused, cause: fmt.Errorf("%w; check client_id, client_secret and environment", err)}
-		}
-	}
-	return failure{reason: authServerUnavailable, cause: err}
 }

@@ -139,7 +139,7 @@ func TestCleanupWaitsForExchanges(t *testing.T) {
 	if err := <-cleaned; err != nil {
 		t.Error(err)
 	}
-	if auth.landed.ItemCount() != 1 {
+	if auth.outcomes.ItemCount() != 1 {
 		t.Error("did not wait for the exchange")
 	}
 	if got := <-back; got.Header().Get("Location") != "/page" {

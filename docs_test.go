@@ -99,7 +99,7 @@ func TestDocumentsCaddyfiles(t *testing.T) {
 			found++
 			t.Run(fmt.Sprintf("%s %d", document, i+1), func(t *testing.T) {
 				text := match[1]
-				if !regexp.MustCompile(`(?m)^\S+ \{$|^\{$`).MatchString(text) || regexp.MustCompile(`^(truelayer|route|header)\b`).MatchString(text) {
+				if !regexp.MustCompile(`(?m)^\S+ \{$|^\{$`).MatchString(text) || regexp.MustCompile(`^(truelayer|route|header|map)\b`).MatchString(text) {
 					text = "app.example.com {\n" + text + "\n}\n"
 				}
 				validate(t, text)

@@ -30,9 +30,11 @@ const (
 	// maxTouches bounds the writes that say that a session is in use. More are
 	// dropped; the session's next request tries again.
 	maxTouches = 32
-	// landedLifetime is how long an exchange's result is kept for a browser
-	// that repeats the callback because the answer did not reach it.
-	landedLifetime = time.Minute
+	// outcomeLifetime is how long it is remembered how an exchange ended, for a
+	// browser that repeats the callback because the answer did not reach it.
+	outcomeLifetime = time.Minute
+	// maxOutcomes bounds how many of them are remembered.
+	maxOutcomes = 100_000
 )
 
 // authServers holds one authServer for each address, shared by the handlers
@@ -46,8 +48,10 @@ type authServer struct {
 	exchanges flights
 	refreshes flights
 	touches   flights
-	clients   shares       // of the exchanges, by network
-	landed    *cache.Cache // results of exchanges, by claim id
+	clients   shares // of the exchanges, by network
+	refusals  budget
+	uncertain uncertainClaims
+	outcomes  *cache.Cache // of exchanges, by claim id
 	setbacks  *cache.Cache // failed refreshes, by session id, and by client where it was asked to pause
 	rejected  *cache.Cache // sessions whose token an upstream refused
 	stop      chan struct{}
@@ -59,7 +63,7 @@ func newAuthServer(base string) *authServer {
 		exchanges: flights{slots: semaphore.NewWeighted(maxExchanges), most: maxExchanges},
 		refreshes: flights{slots: semaphore.NewWeighted(maxRefreshes), most: maxRefreshes},
 		touches:   flights{slots: semaphore.NewWeighted(maxTouches), most: maxTouches},
-		landed:    cache.New(landedLifetime, 0),
+		outcomes:  cache.New(outcomeLifetime, 0),
 		setbacks:  cache.New(10*time.Minute, 0),
 		rejected:  cache.New(rejectedInterval, 0),
 		stop:      make(chan struct{}),
@@ -83,12 +87,12 @@ func unloadAuthServer(base string) error {
 
 // sweep drops what is no longer worth remembering.
 func (a *authServer) sweep() {
-	ticker := time.NewTicker(landedLifetime)
+	ticker := time.NewTicker(outcomeLifetime)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			for _, c := range []*cache.Cache{a.landed, a.setbacks, a.rejected} {
+			for _, c := range []*cache.Cache{a.outcomes, a.setbacks, a.rejected} {
 				c.DeleteExpired()
 			}
 		case <-a.stop:
@@ -192,23 +196,53 @@ func await(ctx context.Context, flight <-chan singleflight.Result) (any, error) 
 	}
 }
 
-// exchangeOnce runs an exchange under the claim's id, or gives the result of
-// one that ended a moment ago.
-func (a *authServer) exchangeOnce(ctx context.Context, claim string, client netip.Prefix, exchange func(context.Context) (any, error)) (any, error) {
-	if result, ok := a.landed.Get(claim); ok {
-		return result, nil
+// outcome is how an exchange ended: with a session, or with a refusal.
+type outcome struct {
+	landing *landing
+	err     error
+}
+
+// outcomeOf returns how the exchange under a claim's id ended a moment ago.
+func (a *authServer) outcomeOf(claim string) (outcome, bool) {
+	o, ok := a.outcomes.Get(claim)
+	if !ok {
+		return outcome{}, false
+	}
+	return o.(outcome), true
+}
+
+func (a *authServer) remember(claim string, o outcome) {
+	if o.err == nil || a.outcomes.ItemCount() < maxOutcomes {
+		a.outcomes.SetDefault(claim, o)
+	}
+}
+
+var errNetworkOver = errors.New("the token endpoint has refused too many codes of this network lately, or left too many without an answer")
+
+// exchangeOnce runs an exchange under the claim's id, or returns how it ended a
+// moment ago.
+func (a *authServer) exchangeOnce(ctx context.Context, claim string, client netip.Prefix, now time.Time, exchange func(context.Context) (*landing, error)) (*landing, error) {
+	if o, ok := a.outcomeOf(claim); ok {
+		return o.landing, o.err
+	}
+	if over := max(a.refusals.over(client, now), a.uncertain.over(client, now)); over > 0 {
+		return nil, failure{reason: tooManyLogins, cause: errNetworkOver, retryAfter: min(over, time.Minute)}
 	}
 	turn := func(ctx context.Context) (func(), error) { return a.clients.take(ctx, client) }
-	return await(ctx, a.exchanges.beginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
-		if result, ok := a.landed.Get(claim); ok {
-			return result, nil
+	result, err := await(ctx, a.exchanges.beginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
+		if o, ok := a.outcomeOf(claim); ok {
+			return o.landing, o.err
 		}
-		result, err := exchange(ctx)
+		landing, err := exchange(ctx)
 		if err == nil {
-			a.landed.SetDefault(claim, result)
+			a.remember(claim, outcome{landing: landing})
 		}
-		return result, err
+		return landing, err
 	}))
+	if err != nil {
+		return nil, err
+	}
+	return result.(*landing), nil
 }
 
 // setback is a session's failed refresh.
@@ -225,6 +259,10 @@ const longestSetback = authserver.MaxRetryAfter + time.Second
 // which holds for all sessions of that client and for no other client's.
 func pauseKey(client string) string { return "client " + client }
 
+// loginPauseKey is the same for a client's exchanges, which a server that is away
+// for refreshes may go on answering.
+func loginPauseKey(client string) string { return "logins of client " + client }
+
 // setBack notes a failed refresh and returns when the next may be tried. The
 // delay doubles up to a minute and is spread, so that sessions which failed
 // together do not come back together.
@@ -239,19 +277,32 @@ func (a *authServer) setBack(id, client string, now time.Time, retryAfter time.D
 	s.until = now.Add(delay)
 	a.setbacks.SetDefault(id, s)
 	if retryAfter > 0 {
-		a.setbacks.SetDefault(pauseKey(client), setback{until: now.Add(retryAfter)})
+		a.pause(pauseKey(client), now, retryAfter)
 	}
 	return s
 }
 
-// heldBack is how long a session's refresh has to wait, 0 if it need not.
-func (a *authServer) heldBack(id, client string, now time.Time) (wait time.Duration) {
-	for _, key := range []string{id, pauseKey(client)} {
-		if found, ok := a.setbacks.Get(key); ok {
-			if until := found.(setback).until.Sub(now); until <= longestSetback {
-				wait = max(wait, until)
-			}
-		}
+// pause notes that nothing is to be sent for a while under a key, unless that is
+// known for longer.
+func (a *authServer) pause(key string, now time.Time, d time.Duration) {
+	if a.paused(key, now) < d {
+		a.setbacks.SetDefault(key, setback{until: now.Add(d)})
 	}
-	return wait
+}
+
+// paused is how long that lasts, 0 if it is over.
+func (a *authServer) paused(key string, now time.Time) time.Duration {
+	found, ok := a.setbacks.Get(key)
+	if !ok {
+		return 0
+	}
+	if left := found.(setback).until.Sub(now); left <= longestSetback {
+		return max(0, left)
+	}
+	return 0
+}
+
+// heldBack is how long a session's refresh has to wait, 0 if it need not.
+func (a *authServer) heldBack(id, client string, now time.Time) time.Duration {
+	return max(a.paused(id, now), a.paused(pauseKey(client), now))
 }

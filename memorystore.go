@@ -25,11 +25,12 @@ func init() {
 // MemoryStore keeps sessions in the memory of the Caddy process. They survive
 // a reload of the configuration, but neither a restart nor a second instance.
 type MemoryStore struct {
-	// How many records are kept at most, of all sites of the process together.
-	// When the limit is reached new logins are answered with status 503; nobody
-	// who is signed in is thrown out. A login takes one record for its session
-	// and one, for half an hour, that says that its code has been used; a code
-	// that was refused takes one for a minute. Default: 100000.
+	// How many sessions are kept at most, of all sites of the process together.
+	// When the limit is reached new logins are answered with status 503, with
+	// their codes unspent; nobody who is signed in is thrown out. The small records
+	// which say, for half an hour, that a code has been used are not counted; they
+	// have a limit of their own, the same number or 100000 if that is more.
+	// Default: 100000.
 	MaxSessions int `json:"max_sessions,omitempty"`
 
 	memory *memory
@@ -136,8 +137,12 @@ func (m *MemoryStore) Create(ctx context.Context, id string, record []byte, ttl 
 		return fs.ErrExist
 	}
 	s.records.Delete(id) // an expired one that was not swept yet is counted
-	if m.memory.count.Add(1) > int64(m.MaxSessions) {
-		m.memory.count.Add(-1)
+	most := m.MaxSessions
+	if isClaim(record) {
+		most = max(most, defaultMaxSessions)
+	}
+	if count := m.memory.count(record); count.Add(1) > int64(most) {
+		count.Add(-1)
 		return ErrFull
 	}
 	s.records.Set(id, record, ttl)
@@ -208,10 +213,19 @@ func checkWrite(ctx context.Context, ttl time.Duration) error {
 // straight to a shard's cache; writers take the shard's lock first, which
 // makes a look and the write that follows it one step.
 type memory struct {
-	seed   maphash.Seed
-	shards [memoryShards]memoryShard
-	count  atomic.Int64
-	stop   chan struct{}
+	seed             maphash.Seed
+	shards           [memoryShards]memoryShard
+	sessions, claims atomic.Int64
+	stop             chan struct{}
+}
+
+// count is the number of records of a record's kind. A Replace does not change
+// the kind.
+func (m *memory) count(record []byte) *atomic.Int64 {
+	if isClaim(record) {
+		return &m.claims
+	}
+	return &m.sessions
 }
 
 type memoryShard struct {
@@ -224,7 +238,7 @@ func newMemory() *memory {
 	for i := range m.shards {
 		// no janitor of go-cache's own: only the garbage collector stops it
 		m.shards[i].records = cache.New(cache.NoExpiration, 0)
-		m.shards[i].records.OnEvicted(func(string, any) { m.count.Add(-1) })
+		m.shards[i].records.OnEvicted(func(_ string, record any) { m.count(record.([]byte)).Add(-1) })
 	}
 	go m.sweep()
 	return m

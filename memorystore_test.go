@@ -45,6 +45,38 @@ func TestMemoryStoreIsShared(t *testing.T) {
 	}
 }
 
+// TestMemoryStoreCountsClaims: records that only say that a code was used take no
+// session's place, and are bounded all the same.
+func TestMemoryStoreCountsClaims(t *testing.T) {
+	const mostClaims = 100_000
+	s := openMemory(t, 2)
+	create := func(id, record string) error { return s.Create(t.Context(), id, []byte(record), time.Hour) }
+	for i := range mostClaims {
+		if err := create(fmt.Sprint("claim", i), "\x01claim"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 2 {
+		if err := create(fmt.Sprint("session", i), "\x01session"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, record := range []string{"\x01claim", "\x01session"} {
+		if err := create("more", record); !errors.Is(err, truelayer.ErrFull) {
+			t.Errorf("%q: got error %v, want %v", record, err, truelayer.ErrFull)
+		}
+	}
+	if err := s.Delete(t.Context(), "claim0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := create("more", "\x01session"); !errors.Is(err, truelayer.ErrFull) {
+		t.Errorf("a session in a claim's place: %v", err)
+	}
+	if err := create("more", "\x01claim"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMemoryStoreFull(t *testing.T) {
 	s := openMemory(t, 3)
 	for i := range 3 {

@@ -199,7 +199,6 @@ type Handler struct {
 	crossOrigin *http.CrossOriginProtection
 	origins     []string // the redirect URI's and AllowOrigins
 	logger      *zap.Logger
-	repeated    *zap.Logger // for what each request would say while something is away
 	now         func() time.Time
 
 	accessLogSeen *atomic.Bool // what is to be said of it has been said
@@ -230,15 +229,12 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision checks the configuration and sets the handler up. It makes no call
 // to the network.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
-	h.repeated = h.logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(core, time.Second, 3, 0)
-	}))
-	h.accessLogSeen = new(atomic.Bool)
-	h.replaced = new(replacedFields)
 	if h.now == nil {
 		h.now = time.Now
 	}
+	h.logger = sampled(ctx.Logger(), h.now)
+	h.accessLogSeen = new(atomic.Bool)
+	h.replaced = new(replacedFields)
 	h.setDefaults()
 	redirect, err := h.checkOptions()
 	if err != nil {

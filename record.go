@@ -28,12 +28,13 @@ import (
 // use a token nor find the cookie. The clear header is for listing and
 // sweeping; what decides anything stands in the body.
 //
-// A claim's record (see callback.go) ends after the header: it has nothing to
-// hide, it only has to exist.
+// The records of a claim and of a reservation (see claim.go) end after the header:
+// they have nothing to hide, they only have to exist.
 const (
-	recordVersion = 1
-	kindSession   = 's'
-	kindClaim     = 'c'
+	recordVersion   = 1
+	kindSession     = 's'
+	kindClaim       = 'c'
+	kindReservation = 'r'
 
 	nonceSize = 12
 	// maxRecord is what a store has to be able to keep.
@@ -211,10 +212,14 @@ func appendHeader(b []byte, clientID, provider string, created, lastSeen, expire
 	return b
 }
 
-// claimRecord is the record that says: this login's code has been taken.
-func claimRecord(clientID string, created, expires time.Time) []byte {
-	return appendHeader([]byte{recordVersion, kindClaim}, clientID, "", created, created, expires)
+// headerRecord is the record of a claim or a reservation.
+func headerRecord(kind byte, clientID string, created, expires time.Time) []byte {
+	return appendHeader([]byte{recordVersion, kind}, clientID, "", created, created, expires)
 }
+
+// isClaim tells the records that say nothing but that a code was sent from those
+// that are a session's, or will be.
+func isClaim(record []byte) bool { return len(record) > 1 && record[1] == kindClaim }
 
 func (s *session) appendBody(b []byte) []byte {
 	b = appendTime(b, s.created)

@@ -89,7 +89,7 @@ func TestRecordRefused(t *testing.T) {
 	if otherLabel.sessionID(&secret) == id {
 		t.Error("two labels give one id")
 	}
-	if _, err := openSession(claimRecord("client", time.Now(), time.Now()), &l, &secret, id); err == nil {
+	if _, err := openSession(headerRecord(kindClaim, "client", time.Now(), time.Now()), &l, &secret, id); err == nil {
 		t.Error("opened a claim")
 	}
 }
@@ -178,7 +178,7 @@ func TestRecordBits(t *testing.T) {
 	refused("twice", h, append(bytes.Clone(record), record...), &secret)
 	refused("nothing", h, nil, &secret)
 	refused("zeros", h, make([]byte, len(record)), &secret)
-	refused("a claim", h, claimRecord("client", now, now.Add(time.Hour)), &secret)
+	refused("a claim", h, headerRecord(kindClaim, "client", now, now.Add(time.Hour)), &secret)
 
 	// the same session under a later header, whose times decide nothing anyhow
 	later, err := s.seal(&h.label, &secret, "client", now.Add(24*time.Hour))

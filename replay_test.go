@@ -2,12 +2,14 @@ package truelayer
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -21,7 +23,7 @@ func TestCallbackRepeated(t *testing.T) {
 	}{
 		"at once": {func(*testing.T, *bench, visitor) {}, http.StatusSeeOther},
 		"after a minute": {func(_ *testing.T, b *bench, _ visitor) {
-			b.auth.landed.Flush()
+			b.auth.outcomes.Flush()
 		}, http.StatusBadRequest},
 		"after a logout": {func(t *testing.T, b *bench, v visitor) {
 			secret, _ := decodeCookieSecret(v[b.cookies.session])
@@ -55,7 +57,8 @@ func TestCallbackRepeated(t *testing.T) {
 	}
 }
 
-// lifetimes is a store that notes for how long records are kept.
+// lifetimes is a store that notes for how long records are kept, 0 for those that
+// were deleted.
 type lifetimes struct {
 	TokenStore
 	ttl map[string]time.Duration
@@ -71,24 +74,43 @@ func (s *lifetimes) Replace(ctx context.Context, id string, old, record []byte, 
 	return s.TokenStore.Replace(ctx, id, old, record, ttl)
 }
 
-// TestClaims: that a code was sent is remembered for as long as its login
-// lasts, but for a minute only if it was refused. Callbacks with invented codes
-// would fill the store otherwise.
+func (s *lifetimes) Delete(ctx context.Context, id string) error {
+	s.ttl[id] = 0
+	return s.TokenStore.Delete(ctx, id)
+}
+
+// kept is how many records were not deleted.
+func (s *lifetimes) kept() (n int) {
+	for _, ttl := range s.ttl {
+		if ttl > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// TestClaims: that a code was sent is remembered in the store for as long as its
+// login lasts, or as the code may be good if nobody knows what became of it.
+// Nothing stays there of one that was refused, or that cannot have got to the
+// token endpoint, and nothing of the session that was reserved.
 func TestClaims(t *testing.T) {
-	long, short := loginLifetime+time.Minute, time.Minute
+	long, uncertain := loginLifetime+time.Minute, 10*time.Minute
 	for name, test := range map[string]struct {
 		code  string // in place of the bank's
 		fault *simulator.Fault
 		want  time.Duration
+		again string // the reason when the callback is repeated
 	}{
-		"used":                       {"", nil, long},
-		"invented":                   {"invented", nil, short},
-		"too many requests":          {"", &simulator.Fault{Status: http.StatusTooManyRequests}, short},
-		"the wrong secret":           {"", &simulator.Fault{Status: http.StatusUnauthorized}, short},
-		"nobody knows: an error":     {"", &simulator.Fault{Status: http.StatusInternalServerError}, long},
-		"nobody knows: no answer":    {"", &simulator.Fault{Truncate: true}, long},
-		"nobody knows: a redirect":   {"", &simulator.Fault{Status: http.StatusFound}, long},
-		"used, but it is no success": {"", &simulator.Fault{Body: `{}`}, long},
+		"used":                       {"", nil, long, ""},
+		"invented":                   {"invented", nil, 0, "code_refused"},
+		"the wrong secret":           {"", &simulator.Fault{Status: 401, ContentType: "application/json", Body: `{"error":"invalid_client"}`}, 0, "client_refused"},
+		"an error of HTTP":           {"", &simulator.Fault{Status: http.StatusForbidden}, 0, ""},
+		"nobody knows: an error":     {"", &simulator.Fault{Status: http.StatusInternalServerError}, uncertain, "login_used"},
+		"nobody knows: away":         {"", &simulator.Fault{Status: http.StatusServiceUnavailable}, uncertain, "login_used"},
+		"nobody knows: no answer":    {"", &simulator.Fault{Truncate: true}, uncertain, "login_used"},
+		"nobody knows: hanging up":   {"", &simulator.Fault{DropBefore: true}, uncertain, "login_used"},
+		"nobody knows: a redirect":   {"", &simulator.Fault{Status: http.StatusFound}, uncertain, "login_used"},
+		"used, but it is no success": {"", &simulator.Fault{Body: `{}`}, uncertain, "login_used"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, nil)
@@ -110,11 +132,99 @@ func TestClaims(t *testing.T) {
 			if got := store.ttl[b.claimID(state)]; got != test.want {
 				t.Errorf("remembered for %v, want %v", got, test.want)
 			}
+			want := 0
+			if test.want > 0 {
+				want++
+			}
+			if name == "used" { // and the session
+				want++
+			}
+			if got := store.kept(); got != want {
+				t.Errorf("%d records are kept, want %d", got, want)
+			}
 			// whatever it was, it is not sent again at once
-			v.ask(t, b.Handler, callback)
+			again, _ := v.ask(t, b.Handler, callback)
 			if n := b.sim.Calls(simulator.Token); n != 1 {
 				t.Errorf("%d exchanges", n)
 			}
+			if test.again != "" && !strings.Contains(again.Body.String(), test.again) {
+				t.Errorf("again: want %s: %d %s", test.again, again.Code, again.Body)
+			}
 		})
+	}
+}
+
+// TestUnsentCode: what cannot have got to the token endpoint is as if it had never
+// been: the visitor reloads the page.
+func TestUnsentCode(t *testing.T) {
+	b := newBench(t, nil)
+	v := visitor{}
+	callback := v.depart(t, b, "/page")
+	server := b.client.Server
+	b.client.Server = authserver.NewServer("http://127.0.0.1:1") // where nothing listens
+	for range 3 {
+		if a, _ := v.ask(t, b.Handler, callback); a.Code != http.StatusBadGateway {
+			t.Errorf("%d %s", a.Code, a.Body)
+		}
+	}
+	b.client.Server = server
+	if a, _ := v.ask(t, b.Handler, callback); a.Header().Get("Location") != "/page" || !v.lasts(t, b) {
+		t.Errorf("%d %s", a.Code, a.Body)
+	}
+}
+
+// TestPausedExchange: while the auth server wants to be left alone for longer than
+// a request lasts, nothing is sent, and the page comes again with its code. Others
+// of the client do not ask either.
+func TestPausedExchange(t *testing.T) {
+	b := newBench(t, nil)
+	v, other := visitor{}, visitor{}
+	callback, another := v.depart(t, b, "/page"), other.depart(t, b, "/page")
+	b.sim.Fail(simulator.Token, simulator.Fault{Times: 1, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"90"}}})
+	for range 3 {
+		a, _ := v.ask(t, b.Handler, callback)
+		if a.Code != http.StatusTooManyRequests || a.Header().Get("Retry-After") != "90" || a.Header().Get("Refresh") != "90" || !strings.Contains(a.Body.String(), "too_many_logins") {
+			t.Errorf("%d %v", a.Code, a.Header())
+		}
+		if a, _ := other.ask(t, b.Handler, another); a.Code != http.StatusTooManyRequests {
+			t.Errorf("another visitor: %d %v", a.Code, a.Header())
+		}
+	}
+	if n := b.sim.Calls(simulator.Token); n != 1 {
+		t.Errorf("%d exchanges", n)
+	}
+	b.clock.advance(91 * time.Second)
+	for _, v := range []struct {
+		visitor
+		url string
+	}{{v, callback}, {other, another}} {
+		if a, _ := v.ask(t, b.Handler, v.url); a.Header().Get("Location") != "/page" || !v.lasts(t, b) {
+			t.Errorf("%d %s", a.Code, a.Body)
+		}
+	}
+}
+
+// TestFullStoreSpendsNoCode: where there is no room for a session the code is not
+// sent, and works once there is.
+func TestFullStoreSpendsNoCode(t *testing.T) {
+	b := newBench(t, func(h *Handler) { h.StoreRaw = json.RawMessage(`{"type": "memory", "max_sessions": 1}`) })
+	first, second := signedIn(t, b), visitor{}
+	callback := second.depart(t, b, "/page")
+	for range 3 {
+		if a, _ := second.ask(t, b.Handler, callback); a.Code != http.StatusServiceUnavailable || !strings.Contains(a.Body.String(), "sessions_full") {
+			t.Errorf("%d %s", a.Code, a.Body)
+		}
+	}
+	if n := b.sim.Calls(simulator.Token); n != 1 {
+		t.Errorf("%d exchanges", n)
+	}
+	if !first.lasts(t, b) {
+		t.Error("somebody was signed out for it")
+	}
+	if err := b.store.Delete(t.Context(), b.label.sessionID(new(first.secret(t, b)))); err != nil {
+		t.Fatal(err)
+	}
+	if a, _ := second.ask(t, b.Handler, callback); a.Header().Get("Location") != "/page" || !second.lasts(t, b) {
+		t.Errorf("%d %s", a.Code, a.Body)
 	}
 }

@@ -105,12 +105,12 @@ func (f failure) Unwrap() error { return f.cause }
 
 // fail logs a failure and shows it.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error {
-	p, logger := problems[f.reason], h.logger
-	if f.reason == storeUnavailable {
-		logger = h.repeated // each request of everybody who is signed in fails now
-	}
-	if c := logger.Check(p.level, p.title); c != nil {
-		fields := []zap.Field{zap.String("reason", string(f.reason)), zap.Int("status", p.status)}
+	p := problems[f.reason]
+	if c := h.logger.Check(p.level, p.title); c != nil {
+		fields := []zap.Field{
+			zap.String("reason", string(f.reason)), zap.Int("status", p.status),
+			zap.String("host", cut(r.Host)), zap.String("path", cut(arrived(r).URL.Path)),
+		}
 		if f.cause != nil {
 			fields = append(fields, zap.Error(f.cause))
 		}

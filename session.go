@@ -147,14 +147,13 @@ func (h *Handler) writeTouch(ctx context.Context, s *held, now time.Time) {
 	changed := s.session
 	changed.lastSeen = now
 	if _, err := h.replace(ctx, s, changed); err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, fs.ErrNotExist) {
-		h.repeated.Warn("writing down that a session is in use failed", zap.Error(err))
+		h.logger.Warn("writing down that a session is in use failed", zap.Error(err))
 	}
 }
 
-// create keeps a new session for the token and returns its cookie's secret,
-// which is always a new one: an id that a client brought is never adopted.
-func (h *Handler) create(ctx context.Context, token authserver.Token) (*landing, error) {
-	secret := newCookieSecret()
+// begin begins a session for the token, in the place of the claim's reservation.
+// The cookie's secret is a new one: an id that a client brought is never adopted.
+func (h *Handler) begin(ctx context.Context, c *claim, token authserver.Token) (*landing, error) {
 	now := h.now()
 	s := &session{
 		created:     now,
@@ -172,12 +171,15 @@ func (h *Handler) create(ctx context.Context, token authserver.Token) (*landing,
 		s.provider = h.ProviderID
 	}
 	end := h.ends(s, now)
-	record, err := s.seal(&h.label, &secret, h.client.ID, end)
+	record, err := s.seal(&h.label, &c.secret, h.client.ID, end)
 	if err != nil {
 		return nil, err
 	}
-	err = h.store.Create(ctx, h.label.sessionID(&secret), record, end.Sub(now))
-	return &landing{secret: &secret, ends: earlier(end, s.consentEnds)}, err
+	err = h.store.Replace(ctx, c.session, c.reservation, record, end.Sub(now))
+	if errors.Is(err, fs.ErrNotExist) { // the reservation has expired
+		err = h.store.Create(ctx, c.session, record, end.Sub(now))
+	}
+	return &landing{secret: &c.secret, ends: earlier(end, s.consentEnds)}, err
 }
 
 // take puts a token that was just issued into the session. An answer without a

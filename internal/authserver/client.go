@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -99,9 +101,11 @@ func (c *Client) requestToken(ctx context.Context, form url.Values) (Token, erro
 	// token look younger than it is, and from the whole second, since a token's
 	// own times are whole seconds (RFC 7519 section 2, NumericDate)
 	sent := c.Now().Truncate(time.Second)
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	status, header, body, err := c.Server.post(ctx, "/connect/token", form)
 	if err != nil {
-		return Token{}, &Error{Status: status, cause: err}
+		return Token{}, &Error{Status: status, Unsent: !connected.Load(), cause: err}
 	}
 	if status != http.StatusOK {
 		return Token{}, readError(status, header, body)
@@ -136,6 +140,9 @@ func (c *Client) Disconnect(ctx context.Context, access Secret) error {
 type Error struct {
 	// Status is the answer's HTTP status, 0 when there was none.
 	Status int
+	// Unsent says that there was no connection to send the request over, so that
+	// the server cannot have seen it.
+	Unsent bool
 	// Code is the answer's error code (RFC 6749 section 5.2), "" when the
 	// answer had none that could be read.
 	Code string

@@ -27,7 +27,6 @@ func TestTokenEndpointMisbehaves(t *testing.T) {
 		"the operator's secret":   {simulator.Fault{Status: 401, ContentType: "application/json", Body: `{"error":"unauthorized_client"}`}, "client_refused"},
 		"error with a long story": {simulator.Fault{Status: 400, ContentType: "application/json", Body: `{"error":"canary <script>"}`}, "auth_server_unavailable"},
 		"500":                     {simulator.Fault{Status: 500}, "auth_server_unavailable"},
-		"429":                     {simulator.Fault{Status: 429}, "auth_server_unavailable"},
 		"HTML":                    {simulator.Fault{Status: 502, ContentType: "text/html", Body: "<h1>canary</h1>"}, "auth_server_unavailable"},
 		"HTML with 200":           {simulator.Fault{Status: 200, ContentType: "text/html", Body: "<h1>canary</h1>"}, "auth_server_unavailable"},
 		"redirect":                {simulator.Fault{Status: 302, Header: http.Header{"Location": {w.App}}}, "auth_server_unavailable"},
@@ -65,7 +64,9 @@ func TestTokenEndpointMisbehaves(t *testing.T) {
 			}
 			equal(t, "cookies", len(a.Header.Values("Set-Cookie")), 0)
 			again := b.navigate(callback)
-			equal(t, "status of a reload", again.StatusCode, http.StatusBadRequest)
+			if !strings.Contains(again.body, "login_used") && (test.fault.Status/100 != 4 || !strings.Contains(again.body, test.reason)) {
+				t.Errorf("a reload: %d %s", again.StatusCode, again.body)
+			}
 			equal(t, "token requests", w.sim.Calls("token")-before, 1)
 			if strings.Contains(a.body+again.body, "canary") {
 				t.Error("the visitor was shown the answer")

@@ -1,0 +1,84 @@
+package truelayer
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// TestBudget: what one network has used up the next minute brings back, and
+// another network has its own.
+func TestBudget(t *testing.T) {
+	a, other := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::/64")
+	now := time.Unix(1_800_000_000, 0)
+	var b budget
+	for range maxRefusals {
+		if wait := b.over(a, now); wait != 0 {
+			t.Fatalf("over too early: %v", wait)
+		}
+		b.spend(a, now)
+	}
+	for _, test := range []struct {
+		network netip.Prefix
+		after   time.Duration
+		want    time.Duration
+	}{
+		{a, 0, time.Minute},
+		{a, 20 * time.Second, 40 * time.Second},
+		{other, 0, 0},
+		{a, time.Minute, 0},
+		{a, -time.Hour, 0}, // the clock was set back
+	} {
+		if got := b.over(test.network, now.Add(test.after)); got != test.want {
+			t.Errorf("%s after %v waits for %v, want %v", test.network, test.after, got, test.want)
+		}
+	}
+	b.spend(other, now.Add(time.Minute))
+	if len(b.spent) != 1 {
+		t.Errorf("%d networks are remembered", len(b.spent))
+	}
+}
+
+// TestUncertainClaims: a network has a share, and of all together the oldest is
+// forgotten, so that many networks do not close logins for others.
+func TestUncertainClaims(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	network := func(i int) netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
+	}
+	var u uncertainClaims
+	forgotten := 0
+	forget := func(context.Context) { forgotten++ }
+	add := func(network netip.Prefix, at time.Time) {
+		for _, forget := range u.add(network, at, forget) {
+			forget(t.Context())
+		}
+	}
+	for i := range maxClientUncertain {
+		if wait := u.over(network(0), now); wait != 0 {
+			t.Fatalf("over after %d: %v", i, wait)
+		}
+		add(network(0), now)
+	}
+	if wait := u.over(network(0), now.Add(time.Minute)); wait != uncertainClaimLifetime-time.Minute {
+		t.Errorf("its share used up it waits for %v", wait)
+	}
+	if wait := u.over(network(1), now); wait != 0 {
+		t.Errorf("another network waits for %v", wait)
+	}
+	later := now.Add(time.Minute)
+	for i := range maxUncertain {
+		add(network(1+i), later)
+	}
+	if forgotten != maxClientUncertain || len(u.claims) != maxUncertain || u.over(network(0), later) != 0 {
+		t.Errorf("%d are forgotten, %d are left", forgotten, len(u.claims))
+	}
+	if u.over(network(1), later.Add(uncertainClaimLifetime)); len(u.claims) != 0 || len(u.of) != 0 {
+		t.Errorf("%d of %d networks are left after their time", len(u.claims), len(u.of))
+	}
+	add(network(1), later)
+	if u.over(network(1), now.Add(-time.Hour)); len(u.claims) != 0 {
+		t.Error("a clock that was set back keeps them")
+	}
+}

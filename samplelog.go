@@ -1,0 +1,100 @@
+package truelayer
+
+import (
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+const (
+	// sampleInterval is how long lines that say the same are counted together, and
+	// sampleLines how many of them are written in that time.
+	sampleInterval = 10 * time.Second
+	sampleLines    = 10
+)
+
+// sampledCore writes the first lines of an interval that say the same and leaves
+// out the others: anybody can make the handler say something, as often as they
+// like. The first line of a later interval says how many were left out. Lines say
+// the same if their messages and their reasons are equal, of which there are a
+// few dozen. Debug lines are all written: whoever turns them on wants them.
+type sampledCore struct {
+	zapcore.Core
+	samples *samples
+}
+
+type samples struct {
+	now func() time.Time
+	mu  sync.Mutex
+	of  map[string]*sample
+}
+
+type sample struct {
+	began   time.Time
+	written int
+	leftOut int
+}
+
+// sampled returns the logger with a sampledCore.
+func sampled(logger *zap.Logger, now func() time.Time) *zap.Logger {
+	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return &sampledCore{core, &samples{now: now, of: make(map[string]*sample)}}
+	}))
+}
+
+// With implements zapcore.Core.
+func (c *sampledCore) With(fields []zapcore.Field) zapcore.Core {
+	return &sampledCore{c.Core.With(fields), c.samples}
+}
+
+// Check implements zapcore.Core.
+func (c *sampledCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if !c.Enabled(entry.Level) {
+		return checked
+	}
+	return checked.AddCore(entry, c)
+}
+
+// Write implements zapcore.Core.
+func (c *sampledCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	if entry.Level > zapcore.DebugLevel {
+		key := entry.Message
+		for _, field := range fields {
+			if field.Key == "reason" {
+				key += " " + field.String
+			}
+		}
+		write, leftOut := c.samples.take(key)
+		if !write {
+			return nil
+		}
+		if leftOut > 0 {
+			fields = append(fields[:len(fields):len(fields)], zap.Int("left_out", leftOut))
+		}
+	}
+	return c.Core.Write(entry, fields)
+}
+
+// take reports whether a line is to be written, and how many that say the same
+// were left out since the last one.
+func (s *samples) take(key string) (write bool, leftOut int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, this := s.now(), s.of[key]
+	if this == nil {
+		this = &sample{began: now}
+		s.of[key] = this
+	}
+	if age := now.Sub(this.began); age < 0 || age >= sampleInterval {
+		this.began, this.written = now, 0
+	}
+	if this.written == sampleLines {
+		this.leftOut++
+		return false, 0
+	}
+	this.written++
+	leftOut, this.leftOut = this.leftOut, 0
+	return true, leftOut
+}

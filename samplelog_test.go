@@ -1,0 +1,54 @@
+package truelayer
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// TestSampledLines: of many lines that say the same some are written, and a later
+// one says how many were not. What says something else is written.
+func TestSampledLines(t *testing.T) {
+	core, seen := observer.New(zapcore.DebugLevel)
+	clock := &clock{at: time.Unix(1_800_000_000, 0)}
+	logger := sampled(zap.New(core), clock.now)
+	logger = logger.With(zap.String("site", "here"))
+	check := func(what string, want int, leftOut any) {
+		t.Helper()
+		lines := seen.TakeAll()
+		if len(lines) != want {
+			t.Errorf("%s: %d lines, want %d", what, len(lines), want)
+			return
+		}
+		if got := lines[0].ContextMap()["left_out"]; fmt.Sprint(got) != fmt.Sprint(leftOut) {
+			t.Errorf("%s: %v were left out, want %v", what, got, leftOut)
+		}
+		if lines[0].ContextMap()["site"] != "here" {
+			t.Errorf("%s: a field is lost: %v", what, lines[0])
+		}
+	}
+	for range 1000 {
+		logger.Warn("a", zap.String("reason", "x"), zap.Int("status", 400))
+	}
+	check("many", sampleLines, nil)
+	logger.Warn("a", zap.String("reason", "y"))
+	check("for another reason", 1, nil)
+	logger.Warn("b", zap.String("reason", "x"))
+	check("another message", 1, nil)
+	clock.advance(sampleInterval)
+	logger.Warn("a", zap.String("reason", "x"))
+	check("later", 1, 1000-sampleLines)
+	logger.Warn("a", zap.String("reason", "x"))
+	check("and then", 1, nil)
+	clock.advance(-time.Hour)
+	logger.Warn("a", zap.String("reason", "x"))
+	check("after the clock was set back", 1, nil)
+	for range 1000 {
+		logger.Debug("c")
+	}
+	check("debug", 1000, nil)
+}
