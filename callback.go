@@ -3,6 +3,7 @@ package truelayer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,7 +19,9 @@ const (
 )
 
 // authorizationResponse is what the auth server sends back through the
-// browser (RFC 6749 section 4.1.2): a code, or an error.
+// browser (RFC 6749 section 4.1.2): a code, or an error. One with neither is not
+// in the standard, but is what visitors bring who gave up on the way, unless the
+// operator has set a cancellation URI with an error in TrueLayer's Console.
 type authorizationResponse struct {
 	code, state, err, description, issuer string
 }
@@ -45,7 +48,7 @@ func readAuthorizationResponse(query string) (authorizationResponse, bool) {
 		description: values.Get("error_description"),
 		issuer:      values.Get("iss"),
 	}
-	valid := (a.code == "") != (a.err == "") && len(a.code) <= maxCode && len(a.state) <= maxCode
+	valid := (a.code == "" || a.err == "") && len(a.code) <= maxCode && len(a.state) <= maxCode
 	for i := range len(a.code) {
 		valid = valid && a.code[i] > 0x20 && a.code[i] <= 0x7e
 	}
@@ -75,6 +78,9 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	l := h.findLogin(r, response.state)
 	if response.err != "" {
 		return h.declined(w, r, response, l)
+	}
+	if response.code == "" {
+		return h.givenUp(w, r, response, l)
 	}
 	switch {
 	case l == nil:
@@ -148,6 +154,65 @@ func (h *Handler) declined(w http.ResponseWriter, r *http.Request, response auth
 		f.provider = strings.TrimSpace(words)
 	}
 	return h.fail(w, r, f)
+}
+
+// givenUp answers a callback with neither a code nor an error. Anybody can send
+// one, so that it uses up no login: the visitor may still come back from the bank
+// in another tab.
+func (h *Handler) givenUp(w http.ResponseWriter, r *http.Request, response authorizationResponse, l *login) error {
+	returnTo, underWay := "/", 0
+	for other := range h.loginsOf(r) {
+		if other.done || response.state != "" && other.state != response.state {
+			continue
+		}
+		if underWay++; underWay == 1 {
+			returnTo = other.returnTo
+		} else {
+			returnTo = "/"
+		}
+	}
+	switch {
+	case underWay > 0:
+		return h.fail(w, r, failure{reason: accessDenied, cause: errNeither, returnTo: returnTo})
+	case l != nil && l.done:
+		h.seeOther(w, h.returnTarget(l.returnTo))
+		return nil
+	}
+	return h.fail(w, r, failure{reason: callbackMalformed})
+}
+
+var errNeither = errors.New("the callback has neither a code nor an error, which is how visitors come back who gave up; a cancellation URI that ends in ?error=access_denied, set in TrueLayer's Console, makes that clear")
+
+// misplaced returns the login that a request for another path than the redirect
+// URI's is the callback of, or nil. An application may have callbacks of its own,
+// so the state has to be that of a login of this browser.
+func (h *Handler) misplaced(r *http.Request) *login {
+	query := arrived(r).URL.RawQuery
+	if !strings.Contains(query, "state=") || len(query) > maxCallbackQuery {
+		return nil
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil || !values.Has("code") && !values.Has("error") {
+		return nil
+	}
+	for _, state := range values["state"][:min(len(values["state"]), 4)] {
+		if l := h.findLogin(r, state); l != nil {
+			return l
+		}
+	}
+	return nil
+}
+
+// tellMisplaced answers such a request. Neither the application nor the login that
+// would follow gets the code.
+func (h *Handler) tellMisplaced(w http.ResponseWriter, r *http.Request, l *login) error {
+	came := cut(arrived(r).URL.Path)
+	return h.fail(w, r, failure{
+		reason:   callbackMisplaced,
+		cause:    fmt.Errorf("the callback of a login came to the path %q in place of %q: something in front changes the path, or another host's redirect_uri is registered; let the path through as it is, or change redirect_uri here and in TrueLayer's Console", came, h.paths.callback),
+		detail:   fmt.Sprintf("Your bank's answer was sent to %s and arrived at %s.", h.paths.callback, came),
+		returnTo: l.returnTo,
+	})
 }
 
 // orphan answers a callback that brings nothing that can be used. Who is

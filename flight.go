@@ -248,6 +248,7 @@ func (a *authServer) exchangeOnce(ctx context.Context, claim string, client neti
 // setback is a session's failed refresh.
 type setback struct {
 	attempts int
+	since    time.Time // of the first of them
 	until    time.Time
 }
 
@@ -271,7 +272,9 @@ func (a *authServer) setBack(id, client string, now time.Time, retryAfter time.D
 	if found, ok := a.setbacks.Get(id); ok {
 		s = found.(setback)
 	}
-	s.attempts++
+	if s.attempts++; s.attempts == 1 {
+		s.since = now
+	}
 	delay := min(time.Second<<min(s.attempts-1, 6), time.Minute)
 	delay = max(delay/2+rand.N(delay/2), retryAfter) //nolint:gosec // spread, not secret
 	s.until = now.Add(delay)
@@ -279,6 +282,14 @@ func (a *authServer) setBack(id, client string, now time.Time, retryAfter time.D
 	if retryAfter > 0 {
 		a.pause(pauseKey(client), now, retryAfter)
 	}
+	return s
+}
+
+// setbackOf returns a session's failed refreshes; the zero setback if the last one
+// did not fail.
+func (a *authServer) setbackOf(id string) setback {
+	found, _ := a.setbacks.Get(id)
+	s, _ := found.(setback)
 	return s
 }
 

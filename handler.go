@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 
+	"go.uber.org/zap"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -19,6 +21,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		h.allowOrigin(w, r)
 		return serve(w, r)
+	}
+	if l := h.misplaced(r); l != nil {
+		return h.tellMisplaced(w, r, l)
 	}
 	protected, err := h.protects(r)
 	if err != nil {
@@ -143,6 +148,15 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) error {
 			f.reason, f.cause = sessionUnknown, errSessionUnknown
 		}
 		return h.fail(w, r, f)
+	}
+	if host := hostname(r.Host); host != h.host {
+		// a login cookie of this host would not come to the redirect URI. The login
+		// URL there begins the login whatever host it is asked for with, so that a
+		// proxy in front which changes the host costs one more redirect and no loop
+		h.logger.Info("a visitor of another host was sent to the redirect URI's to log in",
+			zap.String("host", cut(host)), zap.String("redirect_host", h.host))
+		h.seeOther(w, h.loginURL(returnTo))
+		return nil
 	}
 	return h.startLogin(w, r, returnTo, "")
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"iter"
 	"net/http"
 	"net/url"
 	"path"
@@ -124,18 +125,29 @@ func (h *Handler) findLogin(r *http.Request, state string) *login {
 	return nil
 }
 
+// loginsOf yields the logins of this browser, of so many cookies at most.
+func (h *Handler) loginsOf(r *http.Request) iter.Seq[*login] {
+	return func(yield func(*login) bool) {
+		seen := 0
+		for name, value := range cookiePairs(cookieLines(r)) {
+			if !strings.HasPrefix(name, h.cookies.login) {
+				continue
+			}
+			if seen++; seen > 2*maxLogins {
+				return
+			}
+			if l, err := h.loginKeys.open(name, value); err == nil && !yield(l) {
+				return
+			}
+		}
+	}
+}
+
 // justLoggedIn reports whether a login of this browser was done so recently
 // that its session should be here.
 func (h *Handler) justLoggedIn(r *http.Request) bool {
-	seen := 0
-	for name, value := range cookiePairs(cookieLines(r)) {
-		if !strings.HasPrefix(name, h.cookies.login) {
-			continue
-		}
-		if seen++; seen > 2*maxLogins {
-			return false
-		}
-		if l, err := h.loginKeys.open(name, value); err == nil && l.done && h.now().Before(l.fresh) {
+	for l := range h.loginsOf(r) {
+		if l.done && h.now().Before(l.fresh) {
 			return true
 		}
 	}
@@ -163,7 +175,7 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case s == nil:
 		return h.startLogin(w, r, returnTo, "")
-	case s.over(h.now()):
+	case s.over(h.now()), h.isStuck(s, h.now()):
 		return h.startLogin(w, r, returnTo, s.provider) // the bank that was connected before
 	}
 	h.seeOther(w, returnTo)

@@ -152,6 +152,11 @@ func (h *Handler) describe(info *sessionInfo, s *held) {
 		return
 	}
 	info.Connected = true
+	if h.isStuck(s, now) {
+		// the session lasts, but nothing can be done with it; the login URL begins
+		// a login in its place
+		info.Connected, info.Reason = false, tokenUnavailable
+	}
 	info.Provider = s.provider
 	info.Scopes = strings.Fields(s.scopes)
 	info.TokenExpiresIn = new(secondsUntil(s.tokenExpires, now))

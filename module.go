@@ -191,7 +191,8 @@ type Handler struct {
 	verifier    *authserver.Verifier
 	link        authserver.AuthorizationRequest
 	label       label
-	origin      string // scheme and host of the redirect URI
+	origin      string // of the redirect URI
+	host        string // of the redirect URI, without its port
 	paths       endpointPaths
 	cookies     cookieNames
 	loginKeys   loginSealer
@@ -280,7 +281,8 @@ func (h *Handler) setNames(redirect *url.URL, clientID string, secret authserver
 		tied = append(tied, h.VerifyAccessToken, h.Issuer)
 	}
 	h.label = newLabel(tied...)
-	h.origin = redirect.Scheme + "://" + redirect.Host
+	h.origin = originOfURL(redirect)
+	h.host = hostname(redirect.Host)
 	h.paths = endpointPaths{
 		callback: redirect.Path,
 		login:    path.Join(redirect.Path, "login"),

@@ -134,6 +134,8 @@ func checkRedirectURI(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("redirect_uri %q has no path of its own: the module takes that path over, so it cannot be the site's start; %s", s, form)
 	case u.RawPath != "" || strings.ContainsAny(u.Path, `\;`) || strings.Contains(u.Path, "//") || strings.Contains(u.Path, "/."):
 		return nil, fmt.Errorf("redirect_uri %q has a path with escapes, empty or dotted segments: use a plain one", s)
+	case strings.ContainsFunc(u.Host, func(c rune) bool { return c > 0x7e }):
+		return nil, fmt.Errorf("redirect_uri %q has a host with other letters than ASCII: write the form that browsers send, which begins with xn--", s)
 	case len(s) > 400:
 		return nil, fmt.Errorf("redirect_uri %q is longer than 400 characters: shorten its path", s)
 	}

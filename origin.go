@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -85,4 +86,18 @@ func originOf(r *http.Request) string {
 		return lines[0]
 	}
 	return "null"
+}
+
+// originOfURL is a URL's origin as browsers write it (RFC 6454 section 6.2): in
+// lower case, without the scheme's own port.
+func originOfURL(u *url.URL) string {
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	host = strings.TrimSuffix(host, map[string]string{"https": ":443", "http": ":80"}[scheme])
+	return scheme + "://" + strings.TrimSuffix(host, ":")
+}
+
+// hostname is the host in a Host field or a URL, in lower case and without its
+// port: what browsers compare when they send cookies.
+func hostname(host string) string {
+	return strings.ToLower((&url.URL{Host: host}).Hostname())
 }

@@ -16,6 +16,7 @@ const (
 	accessDenied          reason = "access_denied"
 	providerError         reason = "provider_error"
 	callbackMalformed     reason = "callback_malformed"
+	callbackMisplaced     reason = "callback_misplaced"
 	loginLost             reason = "login_lost"
 	loginExpired          reason = "login_expired"
 	loginUsed             reason = "login_used"
@@ -64,6 +65,10 @@ var problems = map[reason]problem{
 	callbackMalformed: {
 		http.StatusBadRequest, zap.InfoLevel, "Nothing to do here",
 		"This address is where your bank sends you back to. It cannot be opened by itself.", "Connect your bank", 0,
+	},
+	callbackMisplaced: {
+		http.StatusBadRequest, zap.WarnLevel, "Your bank's answer came to the wrong address",
+		"Something between your browser and this site has changed the address. Trying again will not help; please tell the people who run this site.", "", 0,
 	},
 	issuerMismatch: {
 		http.StatusBadRequest, zap.WarnLevel, "Your bank could not be connected",

@@ -47,7 +47,7 @@ func (h *Handler) fresh(ctx context.Context, s *held, now time.Time) (*held, err
 	case wait > 0 && alive:
 		return s, nil
 	case wait > 0:
-		return nil, failure{reason: tokenUnavailable, cause: errHeldBack, retryAfter: wait}
+		return nil, h.unavailable(s, now, errHeldBack, wait)
 	}
 	flight := h.auth.refreshes.begin(s.id, time.Duration(h.RefreshTimeout)+keepTimeout, func(ctx context.Context) (any, error) {
 		return h.refresh(ctx, s)
@@ -64,7 +64,7 @@ func (h *Handler) fresh(ctx context.Context, s *held, now time.Time) (*held, err
 	if err != nil {
 		f, ok := errors.AsType[failure](err)
 		if !ok {
-			f = failure{reason: tokenUnavailable, cause: err, retryAfter: time.Second}
+			f = h.unavailable(s, now, err, time.Second)
 		}
 		return nil, f
 	}
@@ -72,6 +72,29 @@ func (h *Handler) fresh(ctx context.Context, s *held, now time.Time) (*held, err
 }
 
 var errHeldBack = errors.New("an earlier refresh failed; the next one waits for its time")
+
+// isStuck reports whether a session lasts but cannot be used: its access token has
+// expired, and the last refresh has failed.
+func (h *Handler) isStuck(s *held, now time.Time) bool {
+	return !s.over(now) && !now.Before(s.tokenDies()) && h.auth.setbackOf(s.id).attempts > 0
+}
+
+const (
+	// After so many refreshes that failed, or so long after the first of them, a
+	// visitor is offered to connect the bank anew.
+	offerAttempts = 4
+	offerAfter    = time.Minute
+)
+
+// unavailable is the failure of a request whose session is stuck.
+func (h *Handler) unavailable(s *held, now time.Time, cause error, retryAfter time.Duration) failure {
+	f := failure{reason: tokenUnavailable, cause: cause, retryAfter: retryAfter}
+	if back := h.auth.setbackOf(s.id); back.attempts >= offerAttempts || back.attempts > 0 && now.Sub(back.since) >= offerAfter {
+		f.detail = "If this goes on, you can connect your bank again."
+		f.action = "Connect your bank again"
+	}
+	return f
+}
 
 // refreshFrom is when the session's token begins to be refreshed: the smaller
 // of five minutes and a tenth of its life before it ends, or refresh_before,
@@ -143,7 +166,7 @@ func (h *Handler) refreshFailed(s *held, err error) failure {
 	back := h.auth.setBack(s.id, h.client.ID, now, retryAfter)
 	h.logger.Warn("refreshing an access token failed", zap.Error(err), zap.String("remedy", remedy),
 		zap.Int("attempts", back.attempts), zap.Duration("next_attempt_in", back.until.Sub(now)))
-	return failure{reason: tokenUnavailable, cause: err, retryAfter: back.until.Sub(now)}
+	return h.unavailable(s, now, err, back.until.Sub(now))
 }
 
 // keep writes a refreshed token into the store before anybody uses it. A write

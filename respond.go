@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -84,6 +85,10 @@ type failure struct {
 	reason reason
 	// cause goes into the log and nowhere else.
 	cause error
+	// detail is a further sentence for the visitor; it is only shown escaped.
+	detail string
+	// action is a button to the login URL where the reason has none.
+	action string
 	// provider is what the provider said of it; it is only shown escaped.
 	provider string
 	// retryAfter is when it may be tried again; 0 is the reason's own time.
@@ -145,10 +150,12 @@ func (h *Handler) carriesCode(r *http.Request) bool {
 	return address.Path == h.paths.callback && address.RawQuery != "" && !harmless
 }
 
-// returnsErrors reports whether a failure becomes a Caddy error. One that waits
-// for its turn does not: its page comes again with the code.
+// returnsErrors reports whether a failure becomes a Caddy error. Those whose
+// address has a code in it that cannot be taken out do not: the page of a login
+// that waits for its turn comes again with it, and the address to which a misplaced
+// callback could be redirected is not ours.
 func (h *Handler) returnsErrors(f failure) bool {
-	return h.DisableErrorPages && f.reason != tooManyLogins
+	return h.DisableErrorPages && f.reason != tooManyLogins && f.reason != callbackMisplaced
 }
 
 // show writes a failure as a page or as problem+json, or returns it to Caddy
@@ -185,7 +192,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, f failure) error 
 		return h.writeProblem(w, p, f)
 	}
 	return h.writePage(w, p.status, who == frame, pageContent{
-		Title: p.title, Text: p.text, Provider: cut(f.provider), Action: p.action, Link: h.loginURL(f.returnTo), Reason: f.reason,
+		Title: p.title, Text: p.text, Detail: f.detail, Provider: cut(f.provider), Action: cmp.Or(p.action, f.action), Link: h.loginURL(f.returnTo), Reason: f.reason,
 	})
 }
 
@@ -220,7 +227,7 @@ func (h *Handler) writeProblem(w http.ResponseWriter, p problem, f failure) erro
 		Reason   reason `json:"reason"`
 		Provider string `json:"provider_error,omitempty"`
 		LoginURL string `json:"login_url"`
-	}{"about:blank", http.StatusText(p.status), p.status, p.text, f.reason, cut(f.provider), h.loginURL(f.returnTo)})
+	}{"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(p.text + " " + f.detail), f.reason, cut(f.provider), h.loginURL(f.returnTo)})
 	if err != nil {
 		return err
 	}
@@ -250,6 +257,7 @@ var (
 type pageContent struct {
 	Style       template.CSS
 	Title, Text string
+	Detail      string
 	Provider    string // what the provider said
 	Action      string // a button, to Link, or a form's
 	Link        string

@@ -63,8 +63,8 @@ func TestCallbackRefuses(t *testing.T) {
 		query string
 		want  int
 	}{
-		"empty":                {"", 400},
-		"no code":              {"state=" + state, 400},
+		"empty":                {"", 403},
+		"no code":              {"state=" + state, 403},
 		"two codes":            {"code=x&code=" + code + "&state=" + state, 400},
 		"two states":           {"code=" + code + "&state=" + state + "&state=" + state, 400},
 		"two errors":           {"error=a&error=b&state=" + state, 400},
@@ -81,8 +81,8 @@ func TestCallbackRefuses(t *testing.T) {
 		"state with NUL":       {"code=" + code + "&state=" + state + "%00", 400},
 		"state not UTF-8":      {"code=" + code + "&state=%ff", 400},
 		"the state's start":    {"code=" + code + "&state=" + state[:42], 400},
-		"arrays":               {"code[]=" + code + "&state[]=" + state, 400},
-		"capitals":             {"CODE=" + code + "&STATE=" + state, 400},
+		"arrays":               {"code[]=" + code + "&state[]=" + state, 403},
+		"capitals":             {"CODE=" + code + "&STATE=" + state, 403},
 		"huge":                 {"code=" + strings.Repeat("c", 9000) + "&state=" + state, 400},
 		"beyond the query":     {"state=" + state + "&code=" + code + "&x=" + strings.Repeat("x", 9000), 400},
 		"64 KiB":               {"state=" + state + "&code=" + code + "&x=" + strings.Repeat("x", 64<<10), 431}, // Caddy's own

@@ -116,6 +116,7 @@ func start(t *testing.T, caddyfile string, set func(*world)) *world {
 		ID: clientID, Secret: clientSecret, RedirectURIs: []string{
 			w.Site + "/truelayer", w.Site + "/second", w.Site + "/third", w.Site + "/bank/truelayer",
 			fmt.Sprintf("http://localhost:%d/truelayer", w.Port2), fmt.Sprintf("https://localhost:%d/truelayer", w.Port),
+			"https://app.example.com/truelayer", "https://app.example.com:443/truelayer", "HTTPS://App.Example.com:443/truelayer",
 		},
 	}}})
 	if err != nil {

@@ -25,7 +25,7 @@ type faultyStore struct{ truelayer.MemoryStore }
 var (
 	storeDown    atomic.Bool // every call fails
 	failDeletes  atomic.Bool
-	createsLeft  atomic.Int64 // so many creates work before they fail; negative is no limit
+	failReplaces atomic.Bool
 	errStoreDown = errors.New("the test's store is down")
 )
 
@@ -48,10 +48,17 @@ func (s *faultyStore) Get(ctx context.Context, id string) ([]byte, error) {
 }
 
 func (s *faultyStore) Create(ctx context.Context, id string, record []byte, ttl time.Duration) error {
-	if storeDown.Load() || createsLeft.Add(-1) == -1 {
+	if storeDown.Load() {
 		return errStoreDown
 	}
 	return s.MemoryStore.Create(ctx, id, record, ttl)
+}
+
+func (s *faultyStore) Replace(ctx context.Context, id string, old, record []byte, ttl time.Duration) error {
+	if storeDown.Load() || failReplaces.Load() {
+		return errStoreDown
+	}
+	return s.MemoryStore.Replace(ctx, id, old, record, ttl)
 }
 
 func (s *faultyStore) Delete(ctx context.Context, id string) error {
@@ -64,7 +71,7 @@ func (s *faultyStore) Delete(ctx context.Context, id string) error {
 func startFaulty(t *testing.T) *world {
 	t.Helper()
 	storeDown.Store(false)
-	createsLeft.Store(-1)
+	failReplaces.Store(false)
 	return start(t, plain, func(w *world) { w.Options = "store faulty" })
 }
 
@@ -99,9 +106,9 @@ func TestStoreFailsAfterTheExchange(t *testing.T) {
 	w := startFaulty(t)
 	b := w.browser()
 	callback := w.approve(b, w.Site+"/")
-	createsLeft.Store(1) // the claim
+	failReplaces.Store(true) // the reservation's, by the session
 	back := b.navigate(callback)
-	createsLeft.Store(-1)
+	failReplaces.Store(false)
 	equal(t, "status", back.StatusCode, http.StatusServiceUnavailable)
 	again := b.navigate(callback)
 	equal(t, "status of the repeat", again.StatusCode, http.StatusBadRequest)
@@ -109,11 +116,11 @@ func TestStoreFailsAfterTheExchange(t *testing.T) {
 }
 
 func TestStoreFull(t *testing.T) {
-	w := start(t, plain, func(w *world) { w.Options = "store memory {\n max_sessions 2\n }" })
-	b := w.signedIn() // a claim and a session
+	w := start(t, plain, func(w *world) { w.Options = "store memory {\n max_sessions 1\n }" })
+	b := w.signedIn()
 	other := w.browser()
 	back := other.navigate(w.approve(other, w.Site+"/"))
 	equal(t, "status", back.StatusCode, http.StatusServiceUnavailable)
-	equal(t, "exchanges", w.sim.CallsGrant("authorization_code"), 1)
+	equal(t, "exchanges", w.sim.CallsGrant("authorization_code"), 1) // the code is not spent
 	equal(t, "who is signed in stays so", b.navigate(w.Site+"/").StatusCode, http.StatusOK)
 }
