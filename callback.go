@@ -133,8 +133,8 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request, l *login, sessi
 		state:    l.state,
 		returnTo: l.returnTo,
 	}
-	name := h.cookies.loginCookieName(l.state)
-	h.cookies.set(w, name, h.loginKeys.seal(name, done), loginLifetime)
+	h.prune(w, r)
+	h.putLogin(w, l.cookie, loginSlots[len(loginSlots)-1], done)
 	h.cookies.set(w, h.cookies.session, cookieEncoding.EncodeToString(session.secret[:]), 0)
 	h.seeOther(w, h.returnTarget(l.returnTo))
 	return nil
@@ -149,7 +149,7 @@ func (h *Handler) declined(w http.ResponseWriter, r *http.Request, response auth
 		f.reason, words = accessDenied, response.description
 	}
 	if l != nil && !l.done {
-		h.cookies.set(w, h.cookies.loginCookieName(l.state), "", -1)
+		h.cookies.set(w, l.cookie, "", -1)
 		f.returnTo = l.returnTo
 		f.provider = strings.TrimSpace(words)
 	}

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -28,6 +27,7 @@ func FuzzClassify(f *testing.F) {
 	f.Add("GET", "", "document", "TEXT/HTML", "prefetch", "", "", "curl")
 	f.Add("GET", "cors", "empty", html, "", "", "", "")
 	f.Add("GET", "Navigate", "document", html, "", "", "", "")
+	f.Add("GET", "navigate", "empty", html, "", "", "", "")
 	f.Add("GET", "navigate", "iframe", html, "", "", "", "")
 	f.Add("POST", "navigate", "document", html, "", "prefetch;prerender", "", "")
 	f.Add("GET", "websocket", "", "", "", "", "websocket", "")
@@ -45,8 +45,9 @@ func FuzzClassify(f *testing.F) {
 		if upgrade != "" && got != machine {
 			t.Errorf("an upgrade is taken for %d", got)
 		}
-		opens := method == http.MethodGet && purpose == "" && secPurpose == "" && upgrade == "" && (dest == "document" || dest == "" || mode == "")
-		wants := mode == "navigate" || strings.Contains(strings.ToLower(accept), "text/html")
+		framed := slices.Contains([]string{"iframe", "frame", "fencedframe", "embed", "object"}, dest)
+		opens := method == http.MethodGet && purpose == "" && secPurpose == "" && upgrade == "" && (!framed || mode == "")
+		wants := mode == "navigate" || acceptsHTML([]string{accept})
 		if (got == navigation) != (opens && wants && (mode == "" || mode == "navigate")) {
 			t.Errorf("%s %q is taken for %d", method, fields, got)
 		}
@@ -92,4 +93,22 @@ func FuzzOrigin(f *testing.F) {
 			t.Errorf("%s from %q is told that it may ask", method, origin)
 		}
 	})
+}
+
+func TestAcceptsHTML(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"text/html": true, "TEXT/HTML": true, " text/html ; charset=utf-8": true, "text/html;q=0.1": true, "text/html;level=1;q=0.7": true,
+		"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": true, "application/json, text/html;q=0.5": true,
+		"text/html;q=0": false, "text/html; q=0.000, */*": false, "text/html;Q=0": false, "text/html;q=0,application/json": false,
+		"text/*": true, "text/*;q=0": false, "text/*, text/html;q=0": false, "text/html;q=0, text/*": false, "text/html;q=0, text/html": true,
+		"text/plain, text/*;q=0.5": true, "text/html;q=x": true, "text/html;q=": true,
+		"*/*": false, "": false, "*": false, "text/htmlx": false, "xtext/html": false, "application/json;x=text/html": false, "image/*": false,
+	} {
+		if got := acceptsHTML([]string{accept}); got != want {
+			t.Errorf("%q: got %v", accept, got)
+		}
+	}
+	if !acceptsHTML([]string{"application/json", "text/html"}) {
+		t.Error("the second line does not count")
+	}
 }

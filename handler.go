@@ -19,7 +19,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if method, fields, ok := h.readPreflight(r); ok {
 			return h.answerPreflight(w, r, method, fields)
 		}
-		h.allowOrigin(w, r)
+		h.prepare(w, r)
 		return serve(w, r)
 	}
 	if l := h.misplaced(r); l != nil {
@@ -155,9 +155,11 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) error {
 		// proxy in front which changes the host costs one more redirect and no loop
 		h.logger.Info("a visitor of another host was sent to the redirect URI's to log in",
 			zap.String("host", cut(host)), zap.String("redirect_host", h.host))
+		h.prepare(w, r)
 		h.seeOther(w, h.loginURL(returnTo))
 		return nil
 	}
+	h.prepare(w, r)
 	return h.startLogin(w, r, returnTo, "")
 }
 

@@ -35,8 +35,8 @@ func TestLoginCookieBits(t *testing.T) {
 	}
 	underWay, done := testLogin(), testLogin()
 	done.done, done.verifier, done.fresh = true, authserver.Secret{}, h.now().Add(lostSession)
-	name := h.cookies.loginCookieName(underWay.state)
-	doneName := h.cookies.loginCookieName(done.state)
+	name := h.cookies.loginCookie(0)
+	doneName := h.cookies.loginCookie(1)
 	value, doneValue := h.loginKeys.seal(name, underWay), h.loginKeys.seal(doneName, done)
 
 	counts := func(h *Handler, cookie string) (underWayCounts, doneCounts bool) {

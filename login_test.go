@@ -27,6 +27,7 @@ func TestLoginCookie(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	want.cookie = "name"
 	if !reflect.DeepEqual(got, want) {
 		t.Error("another login came back")
 	}
@@ -61,7 +62,7 @@ func TestLoginCookie(t *testing.T) {
 func FuzzLoginCookie(f *testing.F) {
 	keys := newLoginSealer(authserver.NewSecret("secret"), newLabel("a"))
 	want := testLogin()
-	want.state, want.verifier = "state", authserver.NewSecret("verifier")
+	want.state, want.verifier, want.cookie = "state", authserver.NewSecret("verifier"), "name"
 	f.Add(keys.seal("name", want))
 	f.Add("")
 	f.Add("AAAA")

@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,9 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request) error {
 	noStore(w)
 	switch r.Method {
 	case http.MethodGet:
+		if arrived(r).URL.RawQuery == signedOutQuery {
+			return h.writeSignedOut(w, r)
+		}
 		return h.writeConfirmation(w)
 	case http.MethodPost:
 	default:
@@ -36,8 +40,30 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return h.fail(w, r, failure{reason: logoutIncomplete, cause: err})
 	}
-	h.seeOther(w, h.LogoutRedirect)
+	// what the cache keeps of private pages would come again with the browser's
+	// "Back". "cookies" would sign out of every site of the registrable domain
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+	h.seeOther(w, cmp.Or(h.LogoutRedirect, h.paths.logout+"?"+signedOutQuery))
 	return nil
+}
+
+// signedOutQuery is the query of the page that says that one is signed out: an
+// address of its own, which can be reloaded.
+const signedOutQuery = "done"
+
+// writeSignedOut writes that page, unless the visitor, who has opened it by hand,
+// has a session. It leads to a bank only who asks for it.
+func (h *Handler) writeSignedOut(w http.ResponseWriter, r *http.Request) error {
+	s, err := h.find(r.Context(), cookieLines(r), h.now())
+	if err != nil {
+		return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
+	}
+	if s != nil && !s.over(h.now()) {
+		return h.writeConfirmation(w)
+	}
+	return h.writePage(w, http.StatusOK, false, pageContent{
+		Title: "You are signed out", Text: "This site no longer has a session for this browser.", Action: "Connect your bank", Link: h.loginURL("/"), NoHome: true,
+	})
 }
 
 // writeConfirmation writes the page whose button signs out.
@@ -77,12 +103,9 @@ func (h *Handler) endSessions(r *http.Request) error {
 // that was lost. Logins that are under way in other tabs are left.
 func (h *Handler) forgetCookies(w http.ResponseWriter, r *http.Request) {
 	h.cookies.set(w, h.cookies.session, "", -1)
-	for name, value := range cookiePairs(cookieLines(r)) {
-		if !strings.HasPrefix(name, h.cookies.login) {
-			continue
-		}
-		if l, err := h.loginKeys.open(name, value); err == nil && l.done {
-			h.cookies.set(w, name, "", -1)
+	for l := range h.loginsOf(r) {
+		if l.done {
+			h.cookies.set(w, l.cookie, "", -1)
 		}
 	}
 }

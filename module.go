@@ -155,7 +155,7 @@ type Handler struct {
 	RefreshTimeout caddy.Duration `json:"refresh_timeout,omitempty"`
 
 	// Where a visitor goes after signing out: a path of the site, or an
-	// absolute URL. Default: `/`.
+	// absolute URL. Default: a page of the module's own that says so.
 	LogoutRedirect string `json:"logout_redirect,omitempty"`
 
 	// Leave the logout address to the application.

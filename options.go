@@ -62,9 +62,6 @@ func (h *Handler) setDefaults() {
 	if h.RefreshTimeout == 0 {
 		h.RefreshTimeout = caddy.Duration(10 * time.Second)
 	}
-	if h.LogoutRedirect == "" {
-		h.LogoutRedirect = "/"
-	}
 	if h.StoreRaw == nil {
 		h.StoreRaw = json.RawMessage(`{"type": "memory"}`)
 	}
@@ -90,7 +87,9 @@ func (h *Handler) checkOptions() (*url.URL, error) {
 		checkPositive("idle_timeout", h.IdleTimeout),
 		checkPositive("max_lifetime", h.MaxLifetime),
 		checkPositive("refresh_timeout", h.RefreshTimeout),
-		checkLogoutRedirect(h.LogoutRedirect),
+	}
+	if h.LogoutRedirect != "" {
+		checks = append(checks, checkLogoutRedirect(h.LogoutRedirect))
 	}
 	if h.RefreshBefore != 0 {
 		checks = append(checks, checkPositive("refresh_before", h.RefreshBefore))

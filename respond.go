@@ -31,53 +31,22 @@ func (h *Handler) seeOther(w http.ResponseWriter, location string) {
 	h.writeHeader(w, http.StatusSeeOther)
 }
 
+// prepare readies an answer of ours for who asks: for a page of an origin that may
+// read it, and for a client that waits to be told whether to send its body. Nobody
+// will read that, but net/http waits for it unless the connection is to be closed.
+func (h *Handler) prepare(w http.ResponseWriter, r *http.Request) {
+	h.allowOrigin(w, r)
+	if len(r.Header["Expect"]) > 0 && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+}
+
 // noStore marks an answer of ours: no cache keeps it, and no page that it
 // leads to learns its address, which on the callback holds the code.
 func noStore(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	addMissing(w.Header(), "Vary", "Cookie") // for caches that are told to keep it all the same
-}
-
-// audience is who waits for the answer to a request.
-type audience int
-
-const (
-	machine    audience = iota // a script, an image, a program
-	navigation                 // a person who opens a page
-	frame                      // a page inside a page
-	form                       // a person who sent a form
-)
-
-// classify tells the audience by the Fetch Metadata headers, which scripts
-// cannot forge, and for clients without them by Accept. It decides the form of
-// an answer, never whether a request is let through.
-func classify(r *http.Request) audience {
-	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
-	person := mode == "navigate"
-	if mode == "" {
-		person = acceptsHTML(r)
-	}
-	switch {
-	case !person || r.Header.Get("Upgrade") != "":
-		return machine
-	case mode != "" && dest != "document" && dest != "":
-		return frame
-	case r.Method == http.MethodPost:
-		return form
-	case r.Method != http.MethodGet, r.Header.Get("Sec-Purpose") != "", r.Header.Get("Purpose") != "":
-		return machine // a prefetch must not mint an auth link
-	}
-	return navigation
-}
-
-func acceptsHTML(r *http.Request) bool {
-	for _, line := range r.Header.Values("Accept") {
-		if strings.Contains(strings.ToLower(line), "text/html") {
-			return true
-		}
-	}
-	return false
 }
 
 // failure is an answer of ours that is an error.
@@ -166,7 +135,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, f failure) error 
 		f.returnTo = "/"
 	}
 	noStore(w)
-	h.allowOrigin(w, r)
+	h.prepare(w, r)
 	retryAfter := p.retryAfter
 	if f.retryAfter > 0 {
 		retryAfter = int((f.retryAfter + time.Second - 1) / time.Second)
@@ -263,6 +232,7 @@ type pageContent struct {
 	Link        string
 	Post        string // where a form's button posts to
 	Home        string
+	NoHome      bool // the start of the site may lead to a bank
 	Reason      reason
 }
 

@@ -122,6 +122,11 @@ func TestHostileCookies(t *testing.T) {
 	v := w.browser()
 	callback := w.approve(v, w.Site+"/page")
 	_, logins := v.ownCookies(w.Site)
+	for !strings.ContainsAny(logins[0].Value, "-_") {
+		v = w.browser()
+		callback = w.approve(v, w.Site+"/page")
+		_, logins = v.ownCookies(w.Site)
+	}
 	u, err := url.Parse(callback)
 	if err != nil {
 		t.Fatal(err)
@@ -139,14 +144,17 @@ func TestHostileCookies(t *testing.T) {
 	for what, value := range otherSpellings(value) {
 		refused(what, name+"="+value)
 	}
-	other := w.browser()
-	w.approve(other, w.Site+"/page")
-	_, others := other.ownCookies(w.Site)
+	others := logins
+	for others[0].Name == name { // one of a few is drawn
+		other := w.browser()
+		w.approve(other, w.Site+"/page")
+		_, others = other.ownCookies(w.Site)
+	}
 	refused("another login's name", others[0].Name+"="+value)
 	refused("another login's value", name+"="+others[0].Value)
 	refused("the session's name", session.Name+"="+value)
 	refused("the session's value", name+"="+session.Value)
-	refused("a name without its state", strings.TrimRight(name, "0123456789abcdef")+"="+value)
+	refused("a name without its number", strings.TrimRight(name, "0123456789")+"="+value)
 	equal(t, "exchanges", w.sim.CallsGrant("authorization_code"), exchanges)
 	equal(t, "the login as it is", v.navigate(callback).location(), "/page")
 }
@@ -262,7 +270,7 @@ func TestHostileCookiesHeal(t *testing.T) {
 			equal(t, "the callback leads to", open(callback).location(), "/deep/below/page")
 			equal(t, "the page", open(w.Site+"/deep/below/page").body, "hello")
 			out := v.do("POST", w.Site+"/truelayer/logout", append(plant, "Sec-Fetch-Site", "same-origin")...)
-			equal(t, "signing out", out.location(), "/")
+			equal(t, "signing out", out.location(), "/truelayer/logout?done")
 			if own, _ := v.ownCookies(w.Site); own != nil {
 				t.Error("the session cookie is left")
 			}

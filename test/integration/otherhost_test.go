@@ -57,17 +57,14 @@ func TestHostChangedInFront(t *testing.T) {
 func TestDefaultPort(t *testing.T) {
 	for _, redirectURI := range []string{"https://app.example.com/truelayer", "https://app.example.com:443/truelayer", "HTTPS://App.Example.com:443/truelayer"} {
 		t.Run(redirectURI, func(t *testing.T) {
-			w := start(t, strings.ReplaceAll(plain, "{{.Site}}/truelayer", redirectURI), nil)
+			site := strings.Replace(plain, "http://localhost:{{.Port}} {", "http://app.example.com:{{.Port}} {", 1)
+			w := start(t, strings.ReplaceAll(site, "{{.Site}}/truelayer", redirectURI), nil)
 			const host = "Host: app.example.com\r\n"
 			w.app.answer(func(rw http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Upgrade") != "" {
 					switchProtocols(rw, r)
 				}
 			})
-			site := strings.Replace(plain, "http://localhost:{{.Port}} {", "http://app.example.com:{{.Port}} {", 1)
-			if err := w.load(strings.ReplaceAll(site, "{{.Site}}/truelayer", redirectURI)); err != nil {
-				t.Fatal(err)
-			}
 			sent := w.exchange("GET /page HTTP/1.1\r\n" + host + rawNavigation + "\r\n")
 			equal(t, "redirect URI in the auth link", query(t, sent.location()).Get("redirect_uri"), redirectURI)
 			callback, err := w.sim.Grant(sent.location())
