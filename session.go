@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
@@ -165,6 +166,7 @@ func (h *Handler) create(ctx context.Context, token authserver.Token) (*landing,
 		scopes:      strings.Join(h.Scopes, " "),
 	}
 	s.take(token)
+	h.noteExpiry(zap.InfoLevel, token)
 	if s.connection == "" {
 		s.connection = rand.Text()
 	}
@@ -178,6 +180,14 @@ func (h *Handler) create(ctx context.Context, token authserver.Token) (*landing,
 	}
 	err = h.store.Create(ctx, h.label.sessionID(&secret), record, end.Sub(now))
 	return &landing{secret: &secret, ends: earlier(end, s.consentEnds)}, err
+}
+
+// noteExpiry writes down what was taken for the life of a token whose answer did
+// not say.
+func (h *Handler) noteExpiry(level zapcore.Level, token authserver.Token) {
+	if token.ExpiresBy != "expires_in" {
+		h.logger.Log(level, "a token answer has no expires_in", zap.String("taken", token.ExpiresBy), zap.Time("expires", token.Expires))
+	}
 }
 
 // take puts a token that was just issued into the session. An answer without a
