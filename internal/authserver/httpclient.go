@@ -58,9 +58,9 @@ func newHTTPClient() *httpClient {
 	return c
 }
 
-// do sends a request and reads the answer, up to limit bytes of its body. With
-// an error there may be an answer, too.
-func (c *httpClient) do(req *http.Request, limit int) (*http.Response, []byte, error) {
+// do sends a request and reads the answer, up to limit bytes of its body. The
+// status is 0 when there was none.
+func (c *httpClient) do(req *http.Request, limit int) (status int, header http.Header, body []byte, err error) {
 	transport := c.transport.Load()
 	client := http.Client{
 		Transport: transport,
@@ -72,18 +72,18 @@ func (c *httpClient) do(req *http.Request, limit int) (*http.Response, []byte, e
 	resp, err := client.Do(req)
 	if err != nil {
 		c.retire(transport)
-		return nil, nil, silent(err)
+		return 0, nil, nil, silent(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
 	if err != nil {
 		c.retire(transport)
-		return resp, nil, fmt.Errorf("reading the answer: %w", silent(err))
+		return resp.StatusCode, resp.Header, nil, fmt.Errorf("reading the answer: %w", silent(err))
 	}
 	if len(body) > limit {
-		return resp, nil, fmt.Errorf("the answer is larger than %d bytes", limit)
+		return resp.StatusCode, resp.Header, nil, fmt.Errorf("the answer is larger than %d bytes", limit)
 	}
-	return resp, body, nil
+	return resp.StatusCode, resp.Header, body, nil
 }
 
 // retire lets go of the connections among which a call failed, unless another

@@ -44,19 +44,17 @@ func newFar(t *testing.T, protocol string, proxied bool) *far {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	address := server.Listener.Addr().String()
-	base := server.URL
-	transport := new(http.Transport)
 	if proxied {
 		f.Relay = loopback.NewRelay(t, connector(t, address))
-		transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: f.Address()})
-		base = "https://auth.example"
+		f.client = testClient("https://auth.example")
 	} else {
 		f.Relay = loopback.NewRelay(t, address)
-		base = "https://" + f.Address()
+		f.client = testClient("https://" + f.Address())
 	}
-	f.client = testClient(base)
 	used := f.client.Server.http.transport.Load()
-	used.Proxy = transport.Proxy
+	if proxied { // which ProxyFromEnvironment looks up once in the life of a process
+		used.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: f.Address()})
+	}
 	used.TLSClientConfig = &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"}
 	t.Cleanup(f.client.Server.CloseIdleConnections)
 	return f

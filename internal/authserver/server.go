@@ -47,9 +47,5 @@ func (s *Server) post(ctx context.Context, path string, form url.Values) (int, h
 func (s *Server) do(req *http.Request) (int, http.Header, []byte, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "caddy-truelayer")
-	resp, body, err := s.http.do(req, maxAnswer)
-	if resp == nil {
-		return 0, nil, nil, err
-	}
-	return resp.StatusCode, resp.Header, body, err
+	return s.http.do(req, maxAnswer)
 }

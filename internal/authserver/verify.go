@@ -243,15 +243,15 @@ func (t *keySetTransport) forget() {
 }
 
 func (t *keySetTransport) fetch(req *http.Request) (*http.Response, error) {
-	resp, body, err := t.http.do(req, maxKeySet)
+	status, header, body, err := t.http.do(req, maxKeySet)
 	if err != nil {
 		if call, ok := errors.AsType[*url.Error](err); ok {
 			err = call.Err // go-oidc's client adds the address, too
 		}
 		return nil, errors.Join(ErrKeysUnavailable, err)
 	}
-	if resp.StatusCode != http.StatusOK || !json.Valid(body) {
-		return nil, fmt.Errorf("%w: unexpected answer with status %d", ErrKeysUnavailable, resp.StatusCode)
+	if status != http.StatusOK || !json.Valid(body) {
+		return nil, fmt.Errorf("%w: unexpected answer with status %d", ErrKeysUnavailable, status)
 	}
 	var set struct {
 		Keys []struct {
@@ -266,6 +266,5 @@ func (t *keySetTransport) fetch(req *http.Request) (*http.Response, error) {
 		t.keyIDs[key.ID] = true
 	}
 	t.notBefore = t.now().Add(keySetInterval)
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	return resp, nil
+	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(bytes.NewReader(body))}, nil
 }

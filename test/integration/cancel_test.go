@@ -35,6 +35,5 @@ func TestCancelledWithoutState(t *testing.T) {
 			}
 			equal(t, "the same login", b.navigate(callback).location(), "/page")
 		})
-
 	}
 }

@@ -104,7 +104,7 @@ func hostileAnswers(t *testing.T, app string) map[string]http.HandlerFunc {
 		"scope a line break":    instead(`"Bearer"`, `"Bearer","scope":"verification\ncanary"`),
 		"a key twice, escaped":  instead(`"Bearer"`, `"Bearer","access_tok\u0065n":"canary"`),
 		"keys in capitals":      says(strings.ToUpper(good)),
-		"a key in capitals":     instead(`expires_in`, `Expires_In`),
+		"a key in capitals":     instead(`token_type`, `Token_Type`),
 		"UTF-16":                says(inUTF16(good)),
 		"a byte order mark":     says("\ufeff" + good),
 		"trailing text":         says(good + "canary"),
