@@ -133,18 +133,23 @@ func storeFailure(err error) failure {
 }
 
 // exchangeFailure tells what the visitor can mend from what the operator has
-// to, by the parsed error code (RFC 6749 section 5.2 and TrueLayer's own).
+// to, by the parsed error code (RFC 6749 section 5.2 and TrueLayer's own), and
+// both from an endpoint that gave no answer to the request.
 func exchangeFailure(err error) failure {
 	if f, ok := errors.AsType[failure](err); ok {
 		return f
 	}
-	if answer, ok := errors.AsType[*authserver.Error](err); ok {
-		switch answer.Code {
-		case "invalid_grant", "invalid_authorization_code":
-			return failure{reason: codeRefused, cause: err}
-		case "invalid_client", "unauthorized_client":
-			return failure{reason: clientRefused, cause: fmt.Errorf("%w; check client_id, client_secret and environment", err)}
-		}
+	answer, ok := errors.AsType[*authserver.Error](err)
+	if !ok || answer.Code == "" || answer.Status/100 != 4 {
+		return failure{reason: authServerUnavailable, cause: err}
 	}
-	return failure{reason: authServerUnavailable, cause: err}
+	switch answer.Code {
+	case "invalid_client", "unauthorized_client":
+		return failure{reason: clientRefused, cause: fmt.Errorf("%w; check client_id, client_secret and environment", err)}
+	case "unauthorized":
+		return failure{reason: clientRefused, cause: fmt.Errorf("%w; check client_id, client_secret and environment; TrueLayer also answers so to too many requests", err)}
+	case "invalid_scope":
+		return failure{reason: scopeRefused, cause: fmt.Errorf("%w; check which scopes TrueLayer has enabled for the client id", err)}
+	}
+	return failure{reason: codeRefused, cause: err}
 }

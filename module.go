@@ -96,8 +96,9 @@ type Handler struct {
 	// `uk-ob-all uk-oauth-all`; with `environment sandbox`, `uk-cs-mock`.
 	Providers []string `json:"providers,omitempty"`
 
-	// One provider, such as `ob-monzo`: visitors skip the choice of a bank. It
-	// has to be covered by `providers` too. Default: none.
+	// One provider, such as `ob-monzo`: visitors skip the choice of a bank.
+	// `providers` has to cover it, by a group that it belongs to or by this very
+	// id. Default: none.
 	ProviderID string `json:"provider_id,omitempty"`
 
 	// Further parameters of the auth link, by name. The ones that the module
@@ -122,7 +123,7 @@ type Handler struct {
 	// and client of every new access token are checked with it (RFC 9068), and
 	// nobody gets a session while they cannot be checked. The keys are fetched
 	// at the first login. Plain http only for a loopback host. Default: none,
-	// tokens are opaque.
+	// tokens are opaque. The key set for TrueLayer's webhooks is another one.
 	VerifyAccessToken string `json:"verify_access_token,omitempty"`
 
 	// Other origins, such as `https://www.example.com`, whose pages may use a

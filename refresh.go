@@ -147,6 +147,7 @@ func (h *Handler) refresh(ctx context.Context, s *held) (*held, error) {
 		return nil, h.refreshFailed(current, err)
 	}
 	h.auth.setbacks.Delete(current.id)
+	h.noteExpiry(zap.DebugLevel, token)
 	return h.keep(ctx, current, token)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
@@ -164,6 +165,7 @@ func (h *Handler) begin(ctx context.Context, c *claim, token authserver.Token) (
 		scopes:      strings.Join(h.Scopes, " "),
 	}
 	s.take(token)
+	h.noteExpiry(zap.InfoLevel, token)
 	if s.connection == "" {
 		s.connection = rand.Text()
 	}
@@ -180,6 +182,14 @@ func (h *Handler) begin(ctx context.Context, c *claim, token authserver.Token) (
 		err = h.store.Create(ctx, c.session, record, end.Sub(now))
 	}
 	return &landing{secret: &c.secret, ends: earlier(end, s.consentEnds)}, err
+}
+
+// noteExpiry writes down what was taken for the life of a token whose answer did
+// not say.
+func (h *Handler) noteExpiry(level zapcore.Level, token authserver.Token) {
+	if token.ExpiresBy != "expires_in" {
+		h.logger.Log(level, "a token answer has no expires_in", zap.String("taken", token.ExpiresBy), zap.Time("expires", token.Expires))
+	}
 }
 
 // take puts a token that was just issued into the session. An answer without a

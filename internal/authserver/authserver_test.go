@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +120,10 @@ func TestClaims(t *testing.T) {
 	jwt := func(payload string) string {
 		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
 	}
+	monzo := Claims{Subject: "c0nn=", Provider: "ob-monzo"}
+	until := monzo
+	until.ConsentEnds = time.Unix(1_800_000_000, 0)
+	with := func(member string) string { return jwt(`{"sub":"c0nn=",` + member + `"connector_id":"ob-monzo"}`) }
 	for access, want := range map[string]Claims{
 		"opaque":   {},
 		"a.b":      {},
@@ -128,14 +131,36 @@ func TestClaims(t *testing.T) {
 		jwt("[]"):  {},
 		jwt(`{"a`): {},
 		jwt(`{}`):  {},
-		jwt(`{"sub":"c0nn=","connector_id":"ob-monzo"}`):  {Subject: "c0nn=", Provider: "ob-monzo"},
+		with(``):   monzo,
 		jwt(`{"sub":"a\nb","connector_id":"a b"}`):        {},
 		jwt(`{"sub":"` + strings.Repeat("s", 200) + `"}`): {},
-		jwt(`{"sub":7,"connector_id":"ob-monzo"}`):        {},
 		jwt(`{"sub":"caf\u00e9","connector_id":"ob-x"}`):  {Provider: "ob-x"},
+		// one that is odd takes no other with it
+		jwt(`{"sub":7,"connector_id":"ob-monzo"}`):       {Provider: "ob-monzo"},
+		jwt(`{"sub":null,"connector_id":"ob-monzo"}`):    {Provider: "ob-monzo"},
+		jwt(`{"sub":["c"],"connector_id":"ob-monzo"}`):   {Provider: "ob-monzo"},
+		jwt(`{"sub":"c0nn=","connector_id":{"id":"x"}}`): {Subject: "c0nn="},
+		jwt(`{"SUB":"x","connector_id":"ob-monzo"}`):     {Provider: "ob-monzo"},
+		// a member twice could be read in two ways, as in an answer
+		with(`"sub":"other",`):                                     {},
+		with(`"x":1,"x":1,`):                                       {},
+		with(`"consent_expiry_time":1800000000,`):                  until,
+		with(`"consent_expiry_time":1800000000.9,`):                until,
+		with(`"consent_expiry_time":18e8,`):                        until,
+		with(`"consent_expiry_time":"1800000000",`):                until,
+		with(`"consent_expiry_time":"2027-01-15T08:00:00Z",`):      until,
+		with(`"consent_expiry_time":"2027-01-15T09:00:00+01:00",`): until,
 	} {
 		if got := readClaims(access); got != want {
 			t.Errorf("%s: got %+v, want %+v", access, got, want)
+		}
+	}
+	for _, odd := range []string{
+		`null`, `true`, `[1800000000]`, `{}`, `""`, `"soon"`, `"null"`, `"NaN"`, `"0x6b49d200"`, `"1_800_000_000"`, `"2027-01-15"`,
+		`0`, `-1`, `1e10`, `1800000000000`, `1e999`, `"1e999"`, `"-5"`, `"1969-01-01T00:00:00Z"`, `"9999-01-01T00:00:00Z"`, `"\"1800000000\""`,
+	} {
+		if got := readClaims(with(`"consent_expiry_time":` + odd + `,`)); got != monzo {
+			t.Errorf("%s: got %+v", odd, got)
 		}
 	}
 }
@@ -161,6 +186,8 @@ func FuzzTokenAnswer(f *testing.F) {
 		`{"access_token":"a","token_type":"bearer","expires_in":60}`,
 		`{"access_token":"a","token_type":"Bearer","expires_in":60,"refresh_token":"r","scope":"a b","x":{"y":[1]}}`,
 		`{"access_token":"a","access_token":"b"}`, `[]`, `{`, `{}{}`, `null`, `{"expires_in":1e3}`,
+		`{"access_token":"a","token_type":"bearer","expires_in":"60"}`, `{"access_token":"a","token_type":"bearer","expires_in":6e1}`,
+		`{"access_token":"a","token_type":"bearer"}`, `{"access_token":"e30.eyJleHAiOjE4MDAwMDAwNjB9.","token_type":"bearer"}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -191,11 +218,26 @@ func FuzzTokenAnswer(f *testing.F) {
 		if answer["access_token"] != token.Access.Reveal() || !strings.EqualFold(kind, "bearer") {
 			t.Errorf("%q: accepted with the token %q of type %q", body, token.Access.Reveal(), kind)
 		}
-		seconds := json.Number(strconv.FormatInt(int64(token.Expires.Sub(sent)/time.Second), 10))
-		if answer["expires_in"] != seconds {
-			t.Errorf("%q: expires after %s", body, seconds)
+		if !saysExpiry(answer["expires_in"], token, sent) {
+			t.Errorf("%q: expires after %s, by %s", body, token.Expires.Sub(sent), token.ExpiresBy)
 		}
 	})
+}
+
+// saysExpiry reports whether the expires_in that another reader found is the
+// one that was taken.
+func saysExpiry(expiresIn any, token Token, sent time.Time) bool {
+	switch value := expiresIn.(type) {
+	case nil:
+		return token.ExpiresBy != "expires_in"
+	case json.Number:
+		seconds, err := value.Float64()
+		return err == nil && token.ExpiresBy == "expires_in" && token.Expires.Sub(sent).Seconds() == seconds
+	case string:
+		var number json.Number
+		return json.Unmarshal([]byte(value), &number) == nil && saysExpiry(number, token, sent)
+	}
+	return false
 }
 
 // FuzzAccessTokenJWT: what a token says of itself can stand in a header field
@@ -207,6 +249,7 @@ func FuzzAccessTokenJWT(f *testing.F) {
 	for _, claims := range []string{
 		`{"sub":"c0nn=","connector_id":"ob-monzo","consent_expiry_time":1800000000}`,
 		`{"sub":"a\nb","connector_id":"\u0000","consent_expiry_time":1e300}`, `{"consent_expiry_time":-1}`, `{"consent_expiry_time":0.5}`,
+		`{"sub":7,"connector_id":"ob-monzo","consent_expiry_time":"1800000000"}`, `{"consent_expiry_time":"2027-01-15T08:00:00Z","exp":"1e9"}`,
 	} {
 		f.Add("eyJ0eXAiOiJKV1QifQ." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".")
 	}

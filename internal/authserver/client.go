@@ -108,7 +108,7 @@ func (c *Client) requestToken(ctx context.Context, form url.Values) (Token, erro
 		return Token{}, &Error{Status: status, Unsent: !connected.Load(), cause: err}
 	}
 	if status != http.StatusOK {
-		return Token{}, readError(status, header, body)
+		return Token{}, readError(status, header, body, c.Now())
 	}
 	token, err := readToken(body, sent)
 	if err != nil {
@@ -146,8 +146,8 @@ type Error struct {
 	// Code is the answer's error code (RFC 6749 section 5.2), "" when the
 	// answer had none that could be read.
 	Code string
-	// RetryAfter is how long the server wants to be left alone, 0 if it did
-	// not say (RFC 9110 section 10.2.3; a date is not read).
+	// RetryAfter is how long the server wants to be left alone, at most
+	// MaxRetryAfter; 0 if it did not say (RFC 9110 section 10.2.3).
 	RetryAfter time.Duration
 	// CorrelationID is TrueLayer's id of the call, for its support; may be "".
 	CorrelationID string

@@ -97,7 +97,7 @@ func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 // TestKeySetIsBounded: of an endless set no more is read than is needed to know.
 func TestKeySetIsBounded(t *testing.T) {
 	read := 0
-	transport := &keySetTransport{now: time.Now, next: roundTripFunc(func(*http.Request) (*http.Response, error) {
+	transport := &keySetTransport{now: time.Now, http: offline(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(readerFunc(func(b []byte) (int, error) {
 			if read += len(b); read > 10*maxKeySet {
 				return 0, io.ErrUnexpectedEOF
@@ -105,7 +105,11 @@ func TestKeySetIsBounded(t *testing.T) {
 			return copy(b, bytes.Repeat([]byte(" "), len(b))), nil
 		}))}, nil
 	})}
-	if resp, err := transport.RoundTrip(nil); !errors.Is(err, ErrKeysUnavailable) {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, offlineURL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := transport.RoundTrip(req); !errors.Is(err, ErrKeysUnavailable) {
 		_ = resp.Body.Close()
 		t.Errorf("got %v", err)
 	}
@@ -156,14 +160,14 @@ func TestStallingKeySet(t *testing.T) {
 	verifier := func(base string) *Verifier {
 		return NewVerifier(base, testIssuer, "client", func() time.Time { return verifyAt })
 	}
-	if timeout := verifier("https://auth.example").http.Timeout; timeout != requestTimeout {
+	if timeout := verifier("https://auth.example").keys.http.timeout; timeout != requestTimeout {
 		t.Fatalf("a fetch may take %v", timeout)
 	}
 	for name, base := range stalling(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := verifier(base)
-			v.http.Timeout = 50 * time.Millisecond
+			v.keys.http.timeout = 50 * time.Millisecond
 			if err := v.Verify(t.Context(), token); !errors.Is(err, ErrKeysUnavailable) {
 				t.Errorf("bound by the client: %v", err)
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +77,7 @@ func stalling(t *testing.T) map[string]string {
 // client's own timeout, wherever the server stops.
 func TestStallingServers(t *testing.T) {
 	t.Parallel()
-	if timeout := NewServer("https://auth.example").http.Timeout; timeout != requestTimeout {
+	if timeout := NewServer("https://auth.example").http.timeout; timeout != requestTimeout {
 		t.Fatalf("a call may take %v", timeout)
 	}
 	const short = 50 * time.Millisecond
@@ -88,7 +87,7 @@ func TestStallingServers(t *testing.T) {
 				return context.WithTimeout(ctx, short)
 			},
 			"by the client": func(c *Client, ctx context.Context) (context.Context, context.CancelFunc) {
-				c.Server.http.Timeout = short
+				c.Server.http.timeout = short
 				return context.WithCancel(ctx)
 			},
 		} {
@@ -113,7 +112,7 @@ func TestStallingServers(t *testing.T) {
 // TestEndlessServers: a call reads no more than it needs.
 func TestEndlessServers(t *testing.T) {
 	t.Parallel()
-	if transport := NewServer("https://auth.example").http.Transport.(*http.Transport); transport.MaxResponseHeaderBytes != maxAnswer {
+	if transport := NewServer("https://auth.example").http.transport.Load(); transport.MaxResponseHeaderBytes != maxAnswer {
 		t.Errorf("a header may have %d bytes", transport.MaxResponseHeaderBytes)
 	}
 	spaces, packed := strings.Repeat(" ", 4<<10), bomb(t)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,6 +21,8 @@ const (
 	MaxRetryAfter = 5 * time.Minute
 	// maxExpiresIn is far beyond any real lifetime; it keeps arithmetic safe.
 	maxExpiresIn = 366 * 24 * 60 * 60
+	// usualLifetime is how long TrueLayer's access tokens last.
+	usualLifetime = time.Hour
 )
 
 // Token is a successful answer of the token endpoint (RFC 6749 section 5.1).
@@ -29,6 +32,9 @@ type Token struct {
 	Refresh Secret
 	// Issued is when it was asked for, Expires when it ends.
 	Issued, Expires time.Time
+	// ExpiresBy is what says when it ends: the answer's "expires_in", else the
+	// access token's "exp", else its "usual lifetime".
+	ExpiresBy string
 	// Scopes are the granted ones; nil when the answer names none, which
 	// means: as asked.
 	Scopes []string
@@ -59,10 +65,6 @@ func readToken(body []byte, sent time.Time) (Token, error) {
 	if !strings.EqualFold(tokenType, "bearer") {
 		return Token{}, errors.New("the answer's token_type is not bearer")
 	}
-	seconds, err := strconv.Atoi(string(members["expires_in"]))
-	if err != nil || seconds <= 0 || seconds > maxExpiresIn {
-		return Token{}, errors.New("the answer's expires_in is not a sane positive integer")
-	}
 	refresh, err := readString(members, "refresh_token", maxRefreshToken)
 	if err != nil {
 		return Token{}, err
@@ -72,11 +74,13 @@ func readToken(body []byte, sent time.Time) (Token, error) {
 		return Token{}, err
 	}
 	token := Token{
-		Access:  NewSecret(access),
-		Issued:  sent,
-		Expires: sent.Add(time.Duration(seconds) * time.Second),
-		Scopes:  strings.Fields(scope),
-		Claims:  readClaims(access),
+		Access: NewSecret(access),
+		Issued: sent,
+		Scopes: strings.Fields(scope),
+		Claims: readClaims(access),
+	}
+	if err := token.readExpiry(members["expires_in"]); err != nil {
+		return Token{}, err
 	}
 	if refresh != "" {
 		token.Refresh = NewSecret(refresh)
@@ -85,6 +89,25 @@ func readToken(body []byte, sent time.Time) (Token, error) {
 		token.Scopes = nil
 	}
 	return token, nil
+}
+
+// readExpiry finds out when the token ends. RFC 6749 section 5.1 only recommends
+// that an answer says so. What it says must be a whole number of seconds, which
+// some servers write as 3600.0 or "3600".
+func (t *Token) readExpiry(expiresIn json.RawMessage) error {
+	if expiresIn != nil && string(expiresIn) != "null" {
+		seconds, ok := readNumber(expiresIn)
+		if !ok || seconds < 1 || seconds > maxExpiresIn || seconds != math.Trunc(seconds) {
+			return errors.New("the answer's expires_in is not a sane positive integer")
+		}
+		t.Expires, t.ExpiresBy = t.Issued.Add(time.Duration(seconds)*time.Second), "expires_in"
+		return nil
+	}
+	t.Expires, t.ExpiresBy = t.Claims.expires, "exp"
+	if lasts := t.Expires.Sub(t.Issued); lasts <= 0 || lasts > maxExpiresIn*time.Second {
+		t.Expires, t.ExpiresBy = t.Issued.Add(usualLifetime), "usual lifetime"
+	}
+	return nil
 }
 
 // readObject splits a JSON object into its members. encoding/json alone would
@@ -144,11 +167,8 @@ func readString(members map[string]json.RawMessage, name string, limit int) (str
 
 // readError reads an error answer (RFC 6749 section 5.2). TrueLayer stands
 // behind a content delivery network, so the body may as well be HTML.
-func readError(status int, header http.Header, body []byte) *Error {
-	e := &Error{Status: status, CorrelationID: correlationID(header)}
-	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
-		e.RetryAfter = time.Duration(min(seconds, int(MaxRetryAfter/time.Second))) * time.Second
-	}
+func readError(status int, header http.Header, body []byte, now time.Time) *Error {
+	e := &Error{Status: status, CorrelationID: correlationID(header), RetryAfter: readRetryAfter(header, now)}
 	members, err := readObject(body)
 	if err == nil {
 		e.Code, err = readString(members, "error", 64)
@@ -158,6 +178,23 @@ func readError(status int, header http.Header, body []byte) *Error {
 		e.cause = fmt.Errorf("answered %d without a readable error code", status)
 	}
 	return e
+}
+
+// readRetryAfter reads a number of seconds or a date, which counts from the
+// answer's own date if it has one: the server's clock need not be right.
+func readRetryAfter(header http.Header, now time.Time) time.Duration {
+	value := header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(value); err == nil {
+		return time.Duration(min(max(seconds, 0), int(MaxRetryAfter/time.Second))) * time.Second
+	}
+	until, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = date
+	}
+	return min(max(until.Sub(now), 0), MaxRetryAfter)
 }
 
 func correlationID(header http.Header) string {

@@ -35,7 +35,7 @@ var ErrKeysUnavailable = errors.New("the key set for verify_access_token could n
 // Set. The set is fetched when it is first needed and again for a key id that
 // it lacks; in between it is cached.
 type Verifier struct {
-	http     *http.Client
+	keys     *keySetTransport
 	issuer   string
 	clientID string
 	now      func() time.Time
@@ -45,17 +45,15 @@ type Verifier struct {
 // NewVerifier returns a Verifier for tokens that issuer gave to clientID. It
 // makes no call.
 func NewVerifier(keySetURL, issuer, clientID string, now func() time.Time) *Verifier {
-	client := newHTTPClient()
-	transport := &keySetTransport{next: client.Transport, now: now}
 	v := &Verifier{
-		http:     &http.Client{Transport: transport, Timeout: client.Timeout, CheckRedirect: client.CheckRedirect},
+		keys:     &keySetTransport{http: newHTTPClient(), now: now},
 		issuer:   issuer,
 		clientID: clientID,
 		now:      now,
 	}
 	// go-oidc takes its HTTP client from a context and ignores the rest of it
-	ctx := oidc.ClientContext(context.Background(), v.http)
-	v.tokens = oidc.NewVerifier(issuer, keySet{oidc.NewRemoteKeySet(ctx, keySetURL), transport}, &oidc.Config{
+	ctx := oidc.ClientContext(context.Background(), &http.Client{Transport: v.keys})
+	v.tokens = oidc.NewVerifier(issuer, keySet{oidc.NewRemoteKeySet(ctx, keySetURL), v.keys}, &oidc.Config{
 		// the audience of an access token is the API; the client is checked below
 		SkipClientIDCheck:    true,
 		SkipIssuerCheck:      true, // checked below too, with a remedy
@@ -66,7 +64,7 @@ func NewVerifier(keySetURL, issuer, clientID string, now func() time.Time) *Veri
 }
 
 // CloseIdleConnections closes the connections that no fetch is using.
-func (v *Verifier) CloseIdleConnections() { v.http.CloseIdleConnections() }
+func (v *Verifier) CloseIdleConnections() { v.keys.http.CloseIdleConnections() }
 
 // Verify checks type, signature, issuer, time and client of an access token.
 // The error is ErrKeysUnavailable, wrapped, when it could not be checked at
@@ -211,7 +209,7 @@ func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error)
 // keySetTransport bounds what go-oidc would read without end and how often, and
 // marks every failure so that it can be told from a token that is wrong.
 type keySetTransport struct {
-	next http.RoundTripper
+	http *httpClient
 	now  func() time.Time
 
 	mu        sync.Mutex
@@ -245,17 +243,15 @@ func (t *keySetTransport) forget() {
 }
 
 func (t *keySetTransport) fetch(req *http.Request) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(req)
+	status, header, body, err := t.http.do(req, maxKeySet)
 	if err != nil {
-		return nil, errors.Join(ErrKeysUnavailable, silent(err))
+		if call, ok := errors.AsType[*url.Error](err); ok {
+			err = call.Err // go-oidc's client adds the address, too
+		}
+		return nil, errors.Join(ErrKeysUnavailable, err)
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxKeySet+1))
-	if err != nil {
-		return nil, errors.Join(ErrKeysUnavailable, silent(err))
-	}
-	if resp.StatusCode != http.StatusOK || len(body) > maxKeySet || !json.Valid(body) {
-		return nil, fmt.Errorf("%w: unexpected answer with status %d", ErrKeysUnavailable, resp.StatusCode)
+	if status != http.StatusOK || !json.Valid(body) {
+		return nil, fmt.Errorf("%w: unexpected answer with status %d", ErrKeysUnavailable, status)
 	}
 	var set struct {
 		Keys []struct {
@@ -270,6 +266,5 @@ func (t *keySetTransport) fetch(req *http.Request) (*http.Response, error) {
 		t.keyIDs[key.ID] = true
 	}
 	t.notBefore = t.now().Add(keySetInterval)
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	return resp, nil
+	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(bytes.NewReader(body))}, nil
 }

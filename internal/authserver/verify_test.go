@@ -227,10 +227,20 @@ type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// offlineVerifier is served the same key set each time, without a network.
+// offlineURL is an address of what offline serves.
+const offlineURL = "offline://auth.example/jwks"
+
+// offline is a client that is answered without a network.
+func offline(answer roundTripFunc) *httpClient {
+	c := newHTTPClient()
+	c.transport.Load().RegisterProtocol("offline", answer)
+	return c
+}
+
+// offlineVerifier is served the same key set each time.
 func offlineVerifier(set []byte) *Verifier {
-	v := NewVerifier("https://auth.example/jwks", testIssuer, "client", func() time.Time { return verifyAt })
-	v.http.Transport.(*keySetTransport).next = roundTripFunc(func(*http.Request) (*http.Response, error) {
+	v := NewVerifier(offlineURL, testIssuer, "client", func() time.Time { return verifyAt })
+	v.keys.http = offline(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(set))}, nil
 	})
 	return v

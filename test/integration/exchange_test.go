@@ -23,8 +23,6 @@ func TestTokenEndpointMisbehaves(t *testing.T) {
 		fault  simulator.Fault
 		reason string
 	}{
-		"invalid_grant":           {simulator.Fault{Status: 400, ContentType: "application/json", Body: `{"error":"invalid_grant"}`}, "code_refused"},
-		"the operator's secret":   {simulator.Fault{Status: 401, ContentType: "application/json", Body: `{"error":"unauthorized_client"}`}, "client_refused"},
 		"error with a long story": {simulator.Fault{Status: 400, ContentType: "application/json", Body: `{"error":"canary <script>"}`}, "auth_server_unavailable"},
 		"500":                     {simulator.Fault{Status: 500}, "auth_server_unavailable"},
 		"HTML":                    {simulator.Fault{Status: 502, ContentType: "text/html", Body: "<h1>canary</h1>"}, "auth_server_unavailable"},
@@ -44,9 +42,8 @@ func TestTokenEndpointMisbehaves(t *testing.T) {
 		"token with a space":      {answer(`{"access_token":"canary x","token_type":"Bearer","expires_in":3600}`), "auth_server_unavailable"},
 		"other token type":        {answer(`{"access_token":"canary","token_type":"DPoP","expires_in":3600}`), "auth_server_unavailable"},
 		"no token type":           {answer(`{"access_token":"canary","expires_in":3600}`), "auth_server_unavailable"},
-		"no expiry":               {answer(`{"access_token":"canary","token_type":"Bearer"}`), "auth_server_unavailable"},
-		"string expiry":           {answer(`{"access_token":"canary","token_type":"Bearer","expires_in":"3600"}`), "auth_server_unavailable"},
 		"fractional expiry":       {answer(`{"access_token":"canary","token_type":"Bearer","expires_in":3600.5}`), "auth_server_unavailable"},
+		"expiry in words":         {answer(`{"access_token":"canary","token_type":"Bearer","expires_in":"an hour"}`), "auth_server_unavailable"},
 		"negative expiry":         {answer(`{"access_token":"canary","token_type":"Bearer","expires_in":-1}`), "auth_server_unavailable"},
 		"endless expiry":          {answer(`{"access_token":"canary","token_type":"Bearer","expires_in":99999999999999999999}`), "auth_server_unavailable"},
 		"no scope that was asked": {answer(`{` + good + `,"scope":"payments"}`), "scope_refused"},
@@ -81,6 +78,61 @@ func TestTokenEndpointMisbehaves(t *testing.T) {
 	}
 }
 
+// TestExchangeRefused: an endpoint that refuses has answered. The reason and the
+// log say what to mend.
+func TestExchangeRefused(t *testing.T) {
+	w := start(t, plain, nil)
+	const check, scopes = "check client_id, client_secret and environment", "check which scopes TrueLayer has enabled"
+	for _, test := range []struct {
+		status               int
+		code, reason, remedy string
+	}{
+		{400, "invalid_grant", "code_refused", ""},
+		{400, "invalid_authorization_code", "code_refused", ""},
+		{400, "invalid_request", "code_refused", ""},
+		{400, "unsupported_grant_type", "code_refused", ""},
+		{403, "access_denied", "code_refused", ""},
+		{404, "not_found", "code_refused", ""},
+		{422, "something_new", "code_refused", ""},
+		{400, "invalid_client", "client_refused", check},
+		{401, "unauthorized_client", "client_refused", check},
+		{401, "unauthorized", "client_refused", check + "; TrueLayer also answers so to too many requests"},
+		{400, "invalid_scope", "scope_refused", scopes},
+		{429, "invalid_request", "auth_server_unavailable", ""},
+		{500, "internal_server_error", "auth_server_unavailable", ""},
+		{502, "invalid_grant", "auth_server_unavailable", ""},
+	} {
+		t.Run(fmt.Sprint(test.status, " ", test.code), func(t *testing.T) {
+			b := w.browser()
+			callback := w.approve(b, w.Site+"/page")
+			since, before := w.log.mark(t), w.sim.Calls(simulator.Token)
+			w.sim.Fail(simulator.Token, simulator.Fault{
+				Times: 1, Status: test.status, ContentType: "application/json", Body: `{"error":"` + test.code + `","error_description":"canary"}`,
+			})
+			a := w.failsCalmly(t, b.navigate, callback, http.StatusBadGateway, test.reason)
+			answered := test.reason != "auth_server_unavailable"
+			equal(t, "the page says that nobody answered", strings.Contains(a.body, "did not answer"), !answered)
+			if log := since(); !strings.Contains(log, "refused with "+test.code) || !strings.Contains(log, test.remedy) {
+				t.Errorf("the log does not say what to do: %s", log)
+			}
+			equal(t, "status of a reload", b.navigate(callback).StatusCode, http.StatusBadRequest)
+			equal(t, "token requests", w.sim.Calls(simulator.Token)-before, 1)
+		})
+	}
+}
+
+// TestWrongSecret is what TrueLayer answers to a client that it does not know.
+func TestWrongSecret(t *testing.T) {
+	t.Setenv("TEST_CLIENT_SECRET", "another")
+	w := start(t, plain, nil)
+	b := w.browser()
+	since := w.log.mark(t)
+	w.failsCalmly(t, b.navigate, w.approve(b, w.Site+"/page"), http.StatusBadGateway, "client_refused")
+	if !strings.Contains(since(), "refused with invalid_client") {
+		t.Errorf("the log does not say why: %s", since())
+	}
+}
+
 // TestTokenAnswersThatAreFine are the ones that look unusual and are not.
 func TestTokenAnswersThatAreFine(t *testing.T) {
 	w := start(t, plain, func(w *world) { w.Options = "scopes info accounts offline_access" })
@@ -88,6 +140,11 @@ func TestTokenAnswersThatAreFine(t *testing.T) {
 		"type in another case": `{"access_token":"opaque","token_type":"bearer","expires_in":60}`,
 		"unknown members":      `{"access_token":"opaque","token_type":"Bearer","expires_in":60,"id_token":"x","new":{"a":1}}`,
 		"null refresh token":   `{"access_token":"opaque","token_type":"Bearer","expires_in":60,"refresh_token":null,"scope":null}`,
+		"a life in a string":   `{"access_token":"opaque","token_type":"Bearer","expires_in":"60"}`,
+		"a life with a point":  `{"access_token":"opaque","token_type":"Bearer","expires_in":60.0}`,
+		"a life of six tens":   `{"access_token":"opaque","token_type":"Bearer","expires_in":6e1}`,
+		"no life":              `{"access_token":"opaque","token_type":"Bearer"}`,
+		"null for a life":      `{"access_token":"opaque","token_type":"Bearer","expires_in":null}`,
 		"a part of the scopes": `{"access_token":"opaque","token_type":"Bearer","expires_in":60,"scope":"info"}`,
 		"more than asked":      `{"access_token":"opaque","token_type":"Bearer","expires_in":60,"scope":"info accounts balance"}`,
 	} {

@@ -42,6 +42,9 @@ func TestMain(m *testing.M) {
 		_ = os.Setenv(name, dir)
 	}
 	_ = os.Setenv("TEST_CLIENT_SECRET", clientSecret)
+	if err := trust(dir); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	_ = caddy.Stop()
 	_ = os.RemoveAll(dir)

@@ -151,6 +151,11 @@ func TestDataAPIRefuses(t *testing.T) {
 	}{
 		"info without its scope":     {path: "info", scope: "accounts", status: 403, code: "access_denied"},
 		"accounts without its scope": {path: "accounts", scope: "info", status: 403, code: "access_denied"},
+		"an unknown account":         {path: "accounts/f1234560abf9f57287637624def390871", status: 404, code: "account_not_found"},
+		"an account, no scope":       {path: "accounts/x", scope: "info", status: 403, code: "access_denied"},
+		"below an account":           {path: "accounts/x/balance", status: 501, code: "endpoint_not_supported"},
+		"a fault, 404":               {path: "me", before: func(f *fixture) { f.Fail(Data, Fault{Status: 404}) }, status: 404, code: "account_not_found"},
+		"a fault, 400":               {path: "me", before: func(f *fixture) { f.Fail(Data, Fault{Status: 400}) }, status: 400, code: "validation_error"},
 		"not simulated":              {path: "cards", status: 501, code: "endpoint_not_supported"},
 		"token over":                 {path: "me", before: func(f *fixture) { f.time.advance(time.Hour) }, status: 401, code: "invalid_token"},
 		"consent over":               {path: "me", before: func(f *fixture) { f.time.advance(90 * 24 * time.Hour) }, status: 403, code: "access_denied"},
@@ -181,8 +186,13 @@ func TestOnlyTheChosenAccountsAreShown(t *testing.T) {
 	f := start(t)
 	all := accountsOf(person{user: "john", name: "John Doe"}, mock)
 	c := &connection{person: person{name: "John Doe"}, accounts: chosen(slices.Clone(all), []string{all[1].ID})}
-	if list := f.dataAccounts(c); len(list) != 1 {
+	if list := f.dataAccounts(c, ""); len(list) != 1 {
 		t.Errorf("%d accounts, want the chosen one", len(list))
+	}
+	for id, want := range map[string]int{all[1].ID: 1, all[0].ID: 0} {
+		if list := f.dataAccounts(c, id); len(list) != want {
+			t.Errorf("%d accounts with the id %s, want %d", len(list), id, want)
+		}
 	}
 }
 

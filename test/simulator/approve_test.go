@@ -87,6 +87,32 @@ func TestCancelWithoutState(t *testing.T) {
 	}
 }
 
+// TestWhatACancelBrings: with a cancellation URI of its own the browser brings
+// back what that says, whatever the link asked for.
+func TestWhatACancelBrings(t *testing.T) {
+	for cancelled, want := range map[string]string{
+		"error":    "error=access_denied&error_description=the+user+cancelled&state=the-state",
+		"no_state": "error=access_denied",
+		"nothing":  "",
+	} {
+		for _, mode := range []string{"", "form_post"} {
+			t.Run(cancelled+mode, func(t *testing.T) {
+				f := start(t)
+				if r := f.send(http.MethodPut, "/simulator/settings", jsonType, `{"cancelled":"`+cancelled+`"}`); r.status != http.StatusOK {
+					t.Fatal(r.body)
+				}
+				callback, err := Approve(t.Context(), nil, f.link("response_mode", mode), Cancel())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if address, query, asks := strings.Cut(callback, "?"); address != testRedirect || query != want || asks != (want != "") {
+					t.Errorf("callback %s", callback)
+				}
+			})
+		}
+	}
+}
+
 func TestApproveReportsWhatTheDialogSays(t *testing.T) {
 	tests := map[string]struct {
 		link    []string

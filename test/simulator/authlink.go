@@ -108,7 +108,7 @@ func (l *authLink) check(query url.Values) error {
 		return fmt.Errorf("provider_id %q: send a bank's id, for instance mock", id)
 	}
 	if !covers(l.providers, id) {
-		return fmt.Errorf("provider_id %q is not among providers: add it there, or leave providers out", id)
+		return fmt.Errorf("provider_id %q is not covered by providers: add it there, or a group that it belongs to", id)
 	}
 	b := byProviderID(id)
 	l.bank = &b
@@ -133,6 +133,9 @@ func checkPKCE(query url.Values) error {
 // back is the redirect URI with an answer in its query. The scope keeps its
 // spaces as +, as forms do.
 func (l *authLink) back(fields url.Values) string {
+	if len(fields) == 0 {
+		return l.redirectURI
+	}
 	separator := "?"
 	if strings.Contains(l.redirectURI, "?") {
 		separator = "&"

@@ -71,17 +71,27 @@ func group(id string) (country, kind string, ok bool) {
 	return parts[0], parts[1], true
 }
 
-// named is the bank of an id that carries its country, such as uk-ob-monzo.
+// kinds are what a bank's bare id begins with.
+var kinds = []string{"ob", "oauth", "polishapi", "stet", "xs2a"}
+
+// named is the bank of an id in a providers parameter: a bare one, as in
+// provider_id, or one that carries its country, such as uk-ob-monzo.
 func named(id string) (bank, bool) {
 	if id == "uk-cs-mock" {
 		return mock, true
 	}
-	country, bare, _ := strings.Cut(id, "-")
-	if !providerID.MatchString(id) || len(country) != 2 || bare == "" {
+	if !providerID.MatchString(id) {
 		return bank{}, false
 	}
-	b := byProviderID(bare)
-	b.Country = country
+	first, rest, _ := strings.Cut(id, "-")
+	if id == mock.ID || slices.Contains(kinds, first) && rest != "" {
+		return byProviderID(id), true
+	}
+	if len(first) != 2 || rest == "" {
+		return bank{}, false
+	}
+	b := byProviderID(rest)
+	b.Country = first
 	return b, true
 }
 
@@ -104,16 +114,18 @@ func byProviderID(id string) bank {
 	return bank{id, strings.Join(words, " "), "uk", "#4a4f63"}
 }
 
-// covers reports whether a providers parameter admits a bare provider_id.
+// covers reports whether a providers parameter admits a bare provider_id, which
+// is not enough by itself, except for Mock.
 func covers(providers []string, id string) bool {
-	if len(providers) == 0 || id == mock.ID {
+	if id == mock.ID {
 		return true
 	}
 	for _, p := range providers {
-		if _, kind, isGroup := group(p); isGroup && strings.HasPrefix(id, kind+"-") {
-			return true
-		}
-		if _, bare, _ := strings.Cut(p, "-"); bare == id || p == id {
+		if _, kind, isGroup := group(p); isGroup {
+			if strings.HasPrefix(id, kind+"-") {
+				return true
+			}
+		} else if b, ok := named(p); ok && b.ID == id {
 			return true
 		}
 	}

@@ -67,6 +67,7 @@ func TestKnobsRefuse(t *testing.T) {
 		{http.MethodPut, "/simulator/settings", jsonType, `{"token_lifetime":90}`},
 		{http.MethodPut, "/simulator/settings", jsonType, `{"token_lifetime":"0s"}`},
 		{http.MethodPut, "/simulator/settings", jsonType, `{"refresh_tokens":"sometimes"}`},
+		{http.MethodPut, "/simulator/settings", jsonType, `{"cancelled":"never"}`},
 		{http.MethodPut, "/simulator/settings", jsonType, `{"unknown":1}`},
 		{http.MethodPut, "/simulator/settings", jsonType, `{} {}`},
 		{http.MethodPost, "/simulator/faults", jsonType, `{"endpoint":"tokens"}`},

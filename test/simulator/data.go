@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -15,9 +16,13 @@ func (s *Simulator) serveData(w http.ResponseWriter, r *http.Request) {
 	}{
 		"/data/v1/me":       {"", func() []any { return []any{s.me(r, &a.connection)} }},
 		"/data/v1/info":     {"info", func() []any { return []any{s.info(&a.connection)} }},
-		"/data/v1/accounts": {"accounts", func() []any { return s.dataAccounts(&a.connection) }},
+		"/data/v1/accounts": {"accounts", func() []any { return s.dataAccounts(&a.connection, "") }},
 	}
-	resource, known := resources[r.URL.Path]
+	path, account, one := strings.Cut(r.URL.Path, "/accounts/")
+	if one = one && account != "" && !strings.Contains(account, "/"); one {
+		path += "/accounts"
+	}
+	resource, known := resources[path]
 	if refused := a.refusal(resource.scope); refused != nil {
 		refused.write(w)
 		return
@@ -26,7 +31,15 @@ func (s *Simulator) serveData(w http.ResponseWriter, r *http.Request) {
 		failAs(Data, w, r, http.StatusNotImplemented)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"results": resource.list(), "status": "Succeeded"})
+	list := resource.list()
+	if one {
+		list = s.dataAccounts(&a.connection, account)
+	}
+	if one && len(list) == 0 {
+		failAs(Data, w, r, http.StatusNotFound)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"results": list, "status": "Succeeded"})
 }
 
 type me struct {
@@ -60,12 +73,13 @@ func (s *Simulator) info(c *connection) any {
 	return map[string]string{"full_name": c.person.name, "update_timestamp": s.timestamp()}
 }
 
-// dataAccounts leaves cards out: they are a resource of their own.
-func (s *Simulator) dataAccounts(c *connection) []any {
+// dataAccounts lists all accounts, or the one whose id is given. It leaves cards
+// out: they are a resource of their own.
+func (s *Simulator) dataAccounts(c *connection, id string) []any {
 	types := map[string]string{kindCurrent: "TRANSACTION", kindSavings: "SAVINGS"}
 	list := []any{}
 	for _, a := range c.accounts {
-		if a.Kind == kindCard {
+		if a.Kind == kindCard || id != "" && id != a.ID {
 			continue
 		}
 		number := map[string]string{"iban": a.IBAN, "swift_bic": a.BIC}

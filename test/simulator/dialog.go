@@ -159,10 +159,17 @@ func (s *Simulator) takeAccounts(w http.ResponseWriter, r *http.Request, d *dial
 func (s *Simulator) cancel(w http.ResponseWriter, d *dialog) {
 	s.mu.Lock()
 	s.dialogs.drop(d.id)
+	brings := s.settings.Cancelled
 	s.mu.Unlock()
-	fields := url.Values{"error": {"access_denied"}, "error_description": {"the user cancelled"}}
-	if d.link.hasState {
-		fields.Set("state", d.link.state)
+	fields := url.Values{}
+	if brings != "nothing" {
+		fields.Set("error", "access_denied")
+	}
+	if brings == "error" {
+		fields.Set("error_description", "the user cancelled")
+		if d.link.hasState {
+			fields.Set("state", d.link.state)
+		}
 	}
 	d.link.answer(w, fields)
 }

@@ -45,6 +45,7 @@ func TestAuthLinkRefused(t *testing.T) {
 		"a bad challenge":        {[]string{"code_challenge", "short", "code_challenge_method", "S256"}, "code_challenge"},
 		"a strange provider_id":  {[]string{"provider_id", "<b>"}, "provider_id"},
 		"provider_id not listed": {[]string{"provider_id", "xs2a-lindenbank"}, "providers"},
+		"provider_id alone":      {[]string{"provider_id", "ob-harbour", "providers", ""}, "providers"},
 		"too long":               {[]string{"state", strings.Repeat("x", maxAuthLink)}, "shorter"},
 		"an answer to markup":    {[]string{"client_id", "<script>"}, "&lt;script&gt;"},
 	}
@@ -142,6 +143,10 @@ func TestOfferedBanks(t *testing.T) {
 		"uk-ob-all uk-oauth-all":             {"mock", "ob-harbour", "ob-kestrel", "oauth-northfield"},
 		"uk-ob-monzo uk-cs-mock uk-ob-monzo": {"mock", "ob-monzo"},
 		"uk-ob-kestrel de-xs2a-x":            {"mock", "ob-kestrel", "xs2a-x"},
+		"ob-monzo":                           {"mock", "ob-monzo"},
+		"ob-kestrel uk-ob-kestrel":           {"mock", "ob-kestrel"},
+		"oauth-x stet-y xs2a-z":              {"mock", "oauth-x", "stet-y", "xs2a-z"},
+		"mock":                               {"mock"},
 		"zz-ob-all":                          {"mock"},
 		"Nonsense <b> - uk uk- x":            {"mock"},
 	}
@@ -156,6 +161,27 @@ func TestOfferedBanks(t *testing.T) {
 	}
 	if n := len(offered(strings.Fields(manyProviders()))); n > maxNamedBanks {
 		t.Errorf("an auth link can make up %d banks", n)
+	}
+}
+
+func TestCoveredBanks(t *testing.T) {
+	for _, tt := range []struct {
+		providers, id string
+		want          bool
+	}{
+		{"uk-ob-all", "ob-monzo", true},
+		{"ob-monzo", "ob-monzo", true},
+		{"uk-ob-monzo", "ob-monzo", true},
+		{"uk-oauth-all ob-monzo", "ob-monzo", true},
+		{"", "mock", true},
+		{"", "ob-monzo", false},
+		{"ob-monzo", "monzo", false},
+		{"uk-oauth-all", "ob-monzo", false},
+		{"ob-monzo-business", "ob-monzo", false},
+	} {
+		if got := covers(strings.Fields(tt.providers), tt.id); got != tt.want {
+			t.Errorf("%q covers %s: %t", tt.providers, tt.id, got)
+		}
 	}
 }
 

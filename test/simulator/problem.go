@@ -18,13 +18,9 @@ func (e *oauthError) write(w http.ResponseWriter) {
 }
 
 var (
-	errInvalidGrant       = &oauthError{status: http.StatusBadRequest, Error: "invalid_grant"}
-	errInvalidClient      = &oauthError{status: http.StatusBadRequest, Error: "invalid_client"}
-	errUnauthorizedClient = &oauthError{
-		status: http.StatusUnauthorized, Error: "unauthorized_client",
-		Description: "client_id and client_secret do not belong together: check both",
-	}
-	errInternal = &oauthError{
+	errInvalidGrant  = &oauthError{status: http.StatusBadRequest, Error: "invalid_grant"}
+	errInvalidClient = &oauthError{status: http.StatusBadRequest, Error: "invalid_client"}
+	errInternal      = &oauthError{
 		status: http.StatusInternalServerError, Error: "internal_server_error",
 		Description: "the service failed: try again later",
 	}
@@ -41,19 +37,28 @@ func invalidRequest(reason string) *oauthError {
 	}
 }
 
-// byStatus is the error the service would send with a status, for faults that
-// name nothing else. The Data API's list is the longer one.
-var byStatus = map[int]oauthError{
-	http.StatusBadRequest:          {Error: "invalid_request"},
-	http.StatusUnauthorized:        {Error: "unauthorized"},
-	http.StatusForbidden:           {Error: "access_denied"},
-	http.StatusNotFound:            {Error: "not_found"},
-	http.StatusTooManyRequests:     {Error: "provider_too_many_requests", Description: "the bank wants fewer requests: try again later"},
-	http.StatusInternalServerError: {Error: "internal_server_error", Description: errInternal.Description},
-	http.StatusNotImplemented:      {Error: "endpoint_not_supported", Description: "the bank does not offer this"},
-	http.StatusServiceUnavailable:  {Error: "temporarily_unavailable", Description: "the bank does not answer: try again later"},
-	http.StatusGatewayTimeout:      {Error: "provider_timeout", Description: "the bank took too long: try again later"},
-}
+// dataFailures are the Data API's errors by status, for faults that name nothing
+// else, and authFailures those of the auth server.
+var (
+	dataFailures = map[int]oauthError{
+		http.StatusBadRequest:          {Error: "validation_error", Description: "a parameter is wrong: check them"},
+		http.StatusUnauthorized:        {Error: "unauthorized"},
+		http.StatusForbidden:           {Error: "access_denied"},
+		http.StatusNotFound:            {Error: "account_not_found", Description: "the connection has no such account: list the accounts first"},
+		http.StatusTooManyRequests:     {Error: "provider_too_many_requests", Description: "the bank wants fewer requests: try again later"},
+		http.StatusInternalServerError: {Error: "internal_server_error", Description: errInternal.Description},
+		http.StatusNotImplemented:      {Error: "endpoint_not_supported", Description: "the bank does not offer this"},
+		http.StatusServiceUnavailable:  {Error: "temporarily_unavailable", Description: "the bank does not answer: try again later"},
+		http.StatusGatewayTimeout:      {Error: "provider_timeout", Description: "the bank took too long: try again later"},
+	}
+	authFailures = map[int]oauthError{
+		http.StatusBadRequest:      {Error: "invalid_request"},
+		http.StatusUnauthorized:    *errUnauthorized,
+		http.StatusForbidden:       {Error: "access_denied"},
+		http.StatusNotFound:        {Error: "not_found"},
+		http.StatusTooManyRequests: *invalidRequest("too many requests: try again later"),
+	}
+)
 
 // failAs writes the body that an endpoint sends with a status.
 func failAs(endpoint string, w http.ResponseWriter, r *http.Request, status int) {
@@ -65,16 +70,13 @@ func failAs(endpoint string, w http.ResponseWriter, r *http.Request, status int)
 		verifyFailure(status).write(w)
 		return
 	}
-	e, known := byStatus[status]
-	if !known {
-		e = oauthError{Error: "internal_server_error"}
+	failures := authFailures
+	if endpoint == Data {
+		failures = dataFailures
 	}
-	switch {
-	case endpoint == Data:
-	case status >= http.StatusInternalServerError:
+	e, known := failures[status]
+	if !known {
 		e = *errInternal
-	case status == http.StatusTooManyRequests:
-		e = *invalidRequest("too many requests: try again later")
 	}
 	e.status = status
 	e.write(w)

@@ -3,6 +3,7 @@ package simulator
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -37,6 +38,12 @@ type Settings struct {
 	// is what was asked for. "-" grants that too, but does not name it.
 	GrantedScope string `json:"granted_scope"`
 
+	// Cancelled says what a user who cancels brings back: "error" (the default)
+	// the error access_denied and the state, "no_state" the error alone, as with
+	// a cancellation URI that ends in ?error=access_denied, and "nothing" no
+	// parameter at all, as where the Console has none in that URI.
+	Cancelled string `json:"cancelled"`
+
 	// CheapSignatures puts a checksum of the right length where the RSA
 	// signature belongs. The simulator accepts such tokens, the JWKS cannot
 	// verify them. It is for measuring a client beside the simulator on one
@@ -50,6 +57,7 @@ func defaultSettings() Settings {
 		ConsentLifetime: 90 * 24 * time.Hour,
 		RefreshIdle:     30 * 24 * time.Hour,
 		RefreshTokens:   "auto",
+		Cancelled:       "error",
 	}
 }
 
@@ -66,11 +74,13 @@ func (s *Settings) check() error {
 	if s.TokenLifetime <= 0 || s.ConsentLifetime <= 0 || s.RefreshIdle <= 0 {
 		return fmt.Errorf("token_lifetime, consent_lifetime and refresh_idle: give positive durations")
 	}
-	switch s.RefreshTokens {
-	case "auto", "always", "never":
-		return nil
+	if !slices.Contains([]string{"auto", "always", "never"}, s.RefreshTokens) {
+		return fmt.Errorf("refresh_tokens %q: give auto, always or never", s.RefreshTokens)
 	}
-	return fmt.Errorf("refresh_tokens %q: give auto, always or never", s.RefreshTokens)
+	if !slices.Contains([]string{"error", "no_state", "nothing"}, s.Cancelled) {
+		return fmt.Errorf("cancelled %q: give error, no_state or nothing", s.Cancelled)
+	}
+	return nil
 }
 
 // wireSettings writes the durations as Go strings; its fields hide the ones of

@@ -8,6 +8,11 @@
 // verifier, a token after its consent) and can be told to misbehave: see Fail
 // and Settings. It keeps nothing on disk, and it is no place for a real secret.
 //
+// It agrees with TrueLayer's API descriptions and documents where these are
+// public. A wrong id or secret of a client is 400 invalid_client, and a user who
+// cancels may come back without a state or without any parameter, as Settings
+// says.
+//
 // Go code turns its knobs by calling it, other processes over HTTP and in JSON:
 //
 //	GET, PUT      /simulator/settings   see Settings; PUT leaves out what stays
@@ -16,8 +21,8 @@
 //	GET           /simulator/calls      Calls and CallsGrant
 //
 // Not simulated: client credentials, the direct and reauthentication links,
-// discovery other than the JWKS, and Data API resources beyond me, info and
-// accounts.
+// discovery other than the JWKS, and Data API resources beyond me, info,
+// accounts and an account.
 package simulator
 
 import (

@@ -58,11 +58,8 @@ func (s *Simulator) token(r *http.Request) (issued, *oauthError) {
 		return issued{}, invalidRequest(err.Error())
 	}
 	client, known := s.clients[form.Get("client_id")]
-	if !known {
+	if !known || subtle.ConstantTimeCompare([]byte(form.Get("client_secret")), []byte(client.Secret)) != 1 {
 		return issued{}, errInvalidClient
-	}
-	if subtle.ConstantTimeCompare([]byte(form.Get("client_secret")), []byte(client.Secret)) != 1 {
-		return issued{}, errUnauthorizedClient
 	}
 	switch form.Get("grant_type") {
 	case grantCode:

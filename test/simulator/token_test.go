@@ -17,8 +17,8 @@ func TestTokenRequestRefused(t *testing.T) {
 	}{
 		"unknown client":     {[]string{"client_id", "live-id"}, 400, "invalid_client"},
 		"no client":          {[]string{"client_id", ""}, 400, "invalid_client"},
-		"wrong secret":       {[]string{"client_secret", "guess"}, 401, "unauthorized_client"},
-		"no secret":          {[]string{"client_secret", ""}, 401, "unauthorized_client"},
+		"wrong secret":       {[]string{"client_secret", "guess"}, 400, "invalid_client"},
+		"no secret":          {[]string{"client_secret", ""}, 400, "invalid_client"},
 		"unknown grant":      {[]string{"grant_type", "password"}, 400, "invalid_request"},
 		"no grant":           {[]string{"grant_type", ""}, 400, "invalid_request"},
 		"no code":            {[]string{"code", ""}, 400, "invalid_request"},
