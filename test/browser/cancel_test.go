@@ -1,6 +1,10 @@
 package browser
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
+)
 
 func TestCancel(t *testing.T) {
 	s := startSite(t, nil)
@@ -24,4 +28,20 @@ func TestCancel(t *testing.T) {
 	tab.sees("My account")
 	equal(t, "the address after the second try", tab.address(), s.url+"/account")
 	equal(t, "exchanges", s.exchanges(), 1)
+}
+
+// TestCancelWithNothing cancels where the Console has no cancellation URI: the
+// browser comes back without a word.
+func TestCancelWithNothing(t *testing.T) {
+	s := startSite(t, nil)
+	s.sim.Set(func(settings *simulator.Settings) { settings.Cancelled = "nothing" })
+	tab := startBrowser(t).tab()
+	tab.open(s.url + "/account")
+	tab.goesToConsent()
+	tab.click("Cancel")
+	tab.sees("Your bank was not connected")
+	tab.click("Try again")
+	tab.connects()
+	tab.sees("My account")
+	equal(t, "the address", tab.address(), s.url+"/account")
 }

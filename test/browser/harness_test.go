@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +46,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// maxHeader is what the server in front of a site takes of a request's header, as
+// many do.
+const maxHeader = 8 << 10
+
 // site is a Caddy with the module in this process, an application with a
 // public home page and a protected account page behind it, and a TrueLayer.
 type site struct {
@@ -66,7 +73,7 @@ http://localhost:%[2]d {
 	truelayer @account {
 		client_id     ` + clientID + `
 		client_secret {env.TEST_CLIENT_SECRET}
-		redirect_uri  http://localhost:%[2]d/truelayer
+		redirect_uri  %[5]s/truelayer
 		auth_server   %[3]s
 	}
 	reverse_proxy %[4]s
@@ -77,12 +84,30 @@ http://localhost:%[2]d {
 func startSite(t *testing.T, pages map[string]string) *site {
 	t.Helper()
 	port := freePort(t)
-	s := &site{url: fmt.Sprintf("http://localhost:%d", port)}
+	return startSiteAt(t, port, fmt.Sprintf("http://localhost:%d", port), pages)
+}
+
+// startSiteBehind starts a site behind a server that refuses large headers.
+func startSiteBehind(t *testing.T) *site {
+	t.Helper()
+	port := freePort(t)
+	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: fmt.Sprintf("localhost:%d", port)}))
+	front.Config.MaxHeaderBytes = maxHeader - 4<<10 // net/http adds so much
+	front.Start()
+	t.Cleanup(front.Close)
+	_, frontPort, _ := strings.Cut(strings.TrimPrefix(front.URL, "http://"), ":")
+	return startSiteAt(t, port, "http://localhost:"+frontPort, nil)
+}
+
+// startSiteAt starts a site at a port, which browsers know by an address.
+func startSiteAt(t *testing.T, port int, address string, pages map[string]string) *site {
+	t.Helper()
+	s := &site{url: address}
 	s.sim = newSimulator(t, s.url+"/truelayer")
 	s.bank = serve(t, s.sim)
 	app := strings.TrimPrefix(serve(t, application(pages)), "http://")
 
-	text := fmt.Sprintf(caddyfile, t.TempDir(), port, s.bank, app)
+	text := fmt.Sprintf(caddyfile, t.TempDir(), port, s.bank, app, s.url)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
@@ -112,11 +137,21 @@ func serve(t *testing.T, handler http.Handler) string {
 	return server.URL
 }
 
+// downloads counts those of the file below the account page.
+var downloads atomic.Int64
+
 // application shows on its account page what it was asked for and with what.
 func application(pages map[string]string) http.Handler {
 	mux := http.NewServeMux()
 	add := func(path, body string) {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<!DOCTYPE html>", body) })
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			if strings.HasSuffix(path, ".js") {
+				w.Header().Set("Content-Type", "text/javascript")
+				fmt.Fprint(w, body)
+				return
+			}
+			fmt.Fprint(w, "<!DOCTYPE html>", body)
+		})
 	}
 	add("/{$}", `<h1>Home</h1><a href="/account">My account</a>`)
 	for path, body := range pages {
@@ -124,8 +159,14 @@ func application(pages map[string]string) http.Handler {
 	}
 	mux.HandleFunc("GET /account", func(w http.ResponseWriter, r *http.Request) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		fmt.Fprintf(w, `<!DOCTYPE html><h1>My account</h1><p id="authorization">%s, %d</p><p id="cookies">%s</p>`, //nolint:gosec // what the test looks at
-			scheme, len(token), r.Header.Get("Cookie"))
+		fmt.Fprintf(w, `<!DOCTYPE html><h1>My account</h1><p id="authorization">%s, %d</p><p id="cookies">%s</p><p id="destination">%s</p><a href="/account/file" download>Download</a>`, //nolint:gosec // what the test looks at
+			scheme, len(token), r.Header.Get("Cookie"), r.Header.Get("Sec-Fetch-Dest"))
+	})
+	mux.HandleFunc("GET /account/file", func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
+			downloads.Add(1)
+		}
+		fmt.Fprint(w, "a file")
 	})
 	return mux
 }

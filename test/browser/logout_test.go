@@ -15,12 +15,33 @@ func TestLogout(t *testing.T) {
 	tab.sees("Sign out?")
 	equal(t, "sessions while it asks", len(s.sessions(tab)), 1)
 	tab.click("Sign out")
-	tab.sees("Home")
-	equal(t, "where it leads", tab.address(), s.url+"/")
+	tab.sees("You are signed out")
+	equal(t, "where it leads", tab.address(), s.url+"/truelayer/logout?done")
 	equal(t, "sessions", len(s.sessions(tab)), 0)
+	tab.reload()
+	tab.sees("You are signed out")
+	equal(t, "visits to the bank", s.sim.Calls("authorize"), 1)
 
-	tab.click("My account")
+	tab.click("Connect your bank")
 	tab.connects()
+	tab.sees("Home")
+	tab.click("My account")
 	tab.sees("My account")
 	equal(t, "exchanges", s.exchanges(), 2)
+}
+
+// TestBackAfterLogout goes back to a private page after signing out. It is neither
+// in the browser's cache, although it may be kept for an hour, nor in its memory.
+func TestBackAfterLogout(t *testing.T) {
+	s := startSite(t, map[string]string{"/account/kept": `<h1>Private</h1><a href="/truelayer/logout">Leave</a>`})
+	tab := startBrowser(t).tab()
+	tab.open(s.url + "/account/kept")
+	tab.connects()
+	tab.sees("Private")
+	private := tab.history()
+	tab.click("Leave")
+	tab.sees("Sign out?")
+	tab.click("Sign out")
+	tab.sees("You are signed out")
+	tab.goesTo(private.Entries[private.CurrentIndex], "Choose your bank")
 }

@@ -43,6 +43,36 @@ func TestLogout(t *testing.T) {
 	equal(t, "the old cookie", replayed.StatusCode, http.StatusUnauthorized)
 }
 
+// TestSignedOut: who signs out of a site that is protected as a whole is told so,
+// and not sent to a bank.
+func TestSignedOut(t *testing.T) {
+	w := startFaulty(t)
+	b := w.signedIn()
+	out := b.do("POST", w.Site+"/truelayer/logout", "Sec-Fetch-Site", "same-origin")
+	equal(t, "status", out.StatusCode, http.StatusSeeOther)
+	equal(t, "Location", out.location(), "/truelayer/logout?done")
+	equal(t, "Clear-Site-Data", out.Header.Get("Clear-Site-Data"), `"cache"`)
+	for range 2 {
+		page := b.navigate(w.Site + out.location())
+		equal(t, "status of the page", page.StatusCode, http.StatusOK)
+		equal(t, "Cache-Control", page.Header.Get("Cache-Control"), "no-store")
+		equal(t, "cookies", len(page.Header.Values("Set-Cookie")), 0)
+		links := href.FindAllStringSubmatch(page.body, -1)
+		if !strings.Contains(page.body, "You are signed out") || strings.Contains(page.body, "<form") || len(links) != 1 || links[0][1] != w.Site+"/truelayer/login" {
+			t.Errorf("the page is %s", page.body)
+		}
+	}
+	equal(t, "opened by nobody in particular", w.browser().navigate(w.Site+out.location()).body, b.navigate(w.Site+out.location()).body)
+	other := w.signedIn()
+	if page := other.navigate(w.Site + out.location()); !strings.Contains(page.body, "Sign out?") {
+		t.Errorf("opened by hand, with a session: %s", page.body)
+	}
+	equal(t, "the session", other.navigate(w.Site+"/").StatusCode, http.StatusOK)
+	storeDown.Store(true)
+	equal(t, "while the store is down", other.navigate(w.Site+out.location()).StatusCode, http.StatusServiceUnavailable)
+	storeDown.Store(false)
+}
+
 func TestLogoutWhileTheStoreIsDown(t *testing.T) {
 	w := startFaulty(t)
 	b := w.signedIn()
