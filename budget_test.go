@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"

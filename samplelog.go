@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -60,21 +61,25 @@ func (c *sampledCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) 
 // Write implements zapcore.Core.
 func (c *sampledCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	if entry.Level > zapcore.DebugLevel {
-		key := entry.Message
-		for _, field := range fields {
-			if field.Key == "reason" {
-				key += " " + field.String
-			}
-		}
-		write, leftOut := c.samples.take(key)
+		write, leftOut := c.samples.take(says(entry, fields))
 		if !write {
 			return nil
 		}
 		if leftOut > 0 {
-			fields = append(fields[:len(fields):len(fields)], zap.Int("left_out", leftOut))
+			fields = append(slices.Clip(fields), zap.Int("left_out", leftOut))
 		}
 	}
 	return c.Core.Write(entry, fields)
+}
+
+// says is what a line says.
+func says(entry zapcore.Entry, fields []zapcore.Field) string {
+	for _, field := range fields {
+		if field.Key == "reason" {
+			return entry.Message + " " + field.String
+		}
+	}
+	return entry.Message
 }
 
 // take reports whether a line is to be written, and how many that say the same

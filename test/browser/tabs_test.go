@@ -40,7 +40,7 @@ func TestTwoTabs(t *testing.T) {
 
 // TestManyTabs restores thirty tabs of a protected page at once, behind a server
 // that refuses requests with more than 8 KB of header. The person connects a bank in
-// any of them and is signed in in all.
+// any of them, and all are signed in.
 func TestManyTabs(t *testing.T) {
 	s := startSiteBehind(t)
 	browser := startBrowser(t)
