@@ -46,7 +46,7 @@ func TestBudget(t *testing.T) {
 func TestUncertainClaims(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	network := func(i int) netip.Prefix {
-		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
+		return netip.MustParsePrefix(fmt.Sprintf("10.0.%d.%d/32", i/256, i%256))
 	}
 	var u uncertainClaims
 	forgotten := 0

@@ -187,6 +187,41 @@ func TestRefreshUnavailable(t *testing.T) {
 	}
 }
 
+// TestStuckSessionOffersALogin: the page of a session whose refreshes go on failing
+// offers another way than to wait, and no longer once one has worked.
+func TestStuckSessionOffersALogin(t *testing.T) {
+	b := newRefreshBench(t, nil)
+	v := signedIn(t, b)
+	b.clock.advance(2 * time.Hour)
+	b.sim.Fail(simulator.Token, simulator.Fault{Status: 401, ContentType: "application/json", Body: `{"error":"unauthorized_client"}`})
+	const offer = "Connect your bank again"
+	for attempt := 1; attempt <= 5; attempt++ {
+		page, _ := v.ask(t, b.Handler, "/page")
+		if page.Code != http.StatusServiceUnavailable || page.Header().Get("Refresh") == "" || b.refreshes() != attempt {
+			t.Fatalf("attempt %d: %d %v, %d refreshes", attempt, page.Code, page.Header(), b.refreshes())
+		}
+		if offered := strings.Contains(page.Body.String(), offer); offered != (attempt >= offerAttempts) {
+			t.Errorf("after %d attempts it is offered: %v", attempt, offered)
+		}
+		b.clock.advance(time.Duration(1<<attempt) * time.Second)
+	}
+	b.sim.ClearFaults()
+	b.clock.advance(time.Hour)
+	if !v.lasts(t, b) {
+		t.Fatal("no recovery")
+	}
+	b.clock.advance(2 * time.Hour)
+	b.sim.Fail(simulator.Token, simulator.Fault{Times: 2, Status: 503})
+	page, _ := v.ask(t, b.Handler, "/page")
+	if strings.Contains(page.Body.String(), offer) {
+		t.Error("the failures from before are counted")
+	}
+	b.clock.advance(61 * time.Second) // one failure only, but a while ago
+	if page, _ = v.ask(t, b.Handler, "/page"); !strings.Contains(page.Body.String(), offer) {
+		t.Error("it is not offered after a minute")
+	}
+}
+
 // TestLostRefreshAnswer: with rotation and reuse detection an answer that was
 // lost ends the connection: that is the one case that cannot be saved.
 // Without rotation the stored token is simply sent again.
