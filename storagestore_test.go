@@ -120,7 +120,7 @@ func TestStorageDamaged(t *testing.T) {
 func TestStorageLockLost(t *testing.T) {
 	folder := t.TempDir()
 	s := openStorage(t, folder, 0)
-	w := &storageWrite{s: s, id: "id", key: "truelayer/sessions/69/6964", locked: time.Now().Add(-lockValid - time.Second)}
+	w := &storageWrite{s: s, key: "truelayer/sessions/69/6964", locked: time.Now().Add(-lockValid - time.Second)}
 	if err := w.store(t.Context(), []byte("record"), time.Hour); !errors.Is(err, errLockLost) {
 		t.Errorf("got error %v, want %v", err, errLockLost)
 	}
