@@ -134,7 +134,11 @@ func stuckStorage(t *testing.T, f func(t *testing.T, s *StorageStore, locks *not
 					t.Fatal(err)
 				}
 				prepare()
-				f(t, s, locks, func() error { return act(t.Context(), s) })
+				f(t, s, locks, func() error {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					return act(ctx, s)
+				})
 			})
 		})
 	}
