@@ -65,7 +65,7 @@ func (s *StorageStore) alone(ctx context.Context, key string, write func(context
 	defer done()
 	w, err := s.lock(ctx, key)
 	if err != nil {
-		return fmt.Errorf("taking the storage's lock for a write: %w", err)
+		return fmt.Errorf("taking the storage's lock for a write: %w", noAnswer(err))
 	}
 	defer w.unlock(ctx)
 	return write(ctx, w)
@@ -153,17 +153,21 @@ func (w *storageWrite) rename(ctx context.Context, cause error) (*storageWrite, 
 	text := []byte(rand.Text())
 	renamed := w.s.newWrite(w.key, text)
 	if err := w.s.storage.Lock(ctx, renamed.name); err != nil {
-		return nil, errors.Join(cause, err)
+		return nil, fmt.Errorf("%w; taking it under a new name: %w", cause, err)
 	}
 	err := w.s.storage.Store(ctx, w.key+lockNameSuffix, text)
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("%w; writing its new name: %w", cause, err)
+	} else {
 		w.s.logger.Warn("a lock of the storage's was not given back, or is damaged; it has another name now", zap.Error(cause))
 		_ = w.s.storage.Unlock(ctx, w.name) // a file system forgets it, and some others do
+		if !wait(ctx, renameWait) {
+			err = ctx.Err()
+		}
 	}
-	if err != nil || !wait(ctx, renameWait) {
-		// somebody may have read the name, and must not have the lock so soon
+	if err != nil { // somebody may have read the name, and must not have the lock so soon
 		time.AfterFunc(renameWait, func() { renamed.unlock(ctx) })
-		return nil, errors.Join(cause, err, ctx.Err())
+		return nil, err
 	}
 	return renamed, nil
 }
@@ -208,7 +212,7 @@ func (w *storageWrite) store(ctx context.Context, record []byte, ttl time.Durati
 	if w.late() {
 		return errLockLost
 	}
-	return w.s.storage.Store(ctx, w.key, append(stored, record...))
+	return noAnswer(w.s.storage.Store(ctx, w.key, append(stored, record...)))
 }
 
 // remove deletes the record, and then its lock's name if that has another than
@@ -218,9 +222,18 @@ func (w *storageWrite) remove(ctx context.Context) error {
 		return errLockLost
 	}
 	if err := w.s.storage.Delete(ctx, w.key); err != nil || !w.renamed || w.late() {
-		return err // a name that stays is swept away
+		return noAnswer(err) // a name that stays is swept away
 	}
-	return w.s.storage.Delete(ctx, w.key+lockNameSuffix)
+	return noAnswer(w.s.storage.Delete(ctx, w.key+lockNameSuffix))
 }
 
 func (w *storageWrite) late() bool { return time.Since(w.locked) > lockValid }
+
+// noAnswer returns a failure that does not read like an answer about the
+// record: a file system says the same of a folder that is just being removed.
+func noAnswer(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+		return errors.New(err.Error())
+	}
+	return err
+}

@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -125,6 +126,62 @@ func TestStorageLockLost(t *testing.T) {
 	}
 	if got := files(t, folder); len(got) > 0 {
 		t.Errorf("it wrote %q", got)
+	}
+}
+
+// failingStorage is a file system on which one thing fails.
+type failingStorage struct {
+	*certmagic.FileStorage
+	lock, store, remove error
+}
+
+func (f *failingStorage) Lock(ctx context.Context, name string) error {
+	if f.lock != nil {
+		return f.lock
+	}
+	return f.FileStorage.Lock(ctx, name)
+}
+
+func (f *failingStorage) Store(ctx context.Context, key string, value []byte) error {
+	if f.store != nil {
+		return f.store
+	}
+	return f.FileStorage.Store(ctx, key, value)
+}
+
+func (f *failingStorage) Delete(ctx context.Context, key string) error {
+	if f.remove != nil {
+		return f.remove
+	}
+	return f.FileStorage.Delete(ctx, key)
+}
+
+// TestStorageFails: a failure of the storage's is no answer about a record,
+// whatever it says.
+func TestStorageFails(t *testing.T) {
+	for _, failure := range []error{
+		&fs.PathError{Op: "open", Path: "folder", Err: fs.ErrNotExist},
+		&fs.PathError{Op: "mkdir", Path: "folder", Err: fs.ErrExist},
+	} {
+		for name, f := range map[string]*failingStorage{
+			"Lock": {lock: failure}, "Store": {store: failure}, "Delete": {remove: failure},
+		} {
+			s := openStorage(t, t.TempDir(), 0)
+			if err := s.Create(t.Context(), "id", []byte("a"), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			f.FileStorage = s.storage.(*certmagic.FileStorage)
+			s.storage = f
+			for _, err := range []error{
+				s.Create(t.Context(), "other", []byte("a"), time.Hour),
+				s.Replace(t.Context(), "id", []byte("a"), []byte("b"), time.Hour),
+				s.Delete(t.Context(), "id"),
+			} {
+				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+					t.Errorf("%s fails with %v, and that is the answer", name, err)
+				}
+			}
+		}
 	}
 }
 
