@@ -40,7 +40,7 @@ func FuzzStorage(f *testing.F) {
 	s := &StorageStore{storage: storage}
 	f.Fuzz(func(t *testing.T, stored []byte, name string) {
 		storage.value = stored
-		record, expires, err := s.load(t.Context(), "id")
+		record, expires, err := s.load(t.Context(), key)
 		switch {
 		case err == nil:
 			if len(stored) < 8 || !bytes.Equal(record, stored[8:]) || !expires.After(time.Now().Add(-time.Minute)) {

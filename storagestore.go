@@ -1,7 +1,6 @@
 package truelayer
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -31,7 +30,7 @@ func init() {
 //
 // A storage has no compare-and-swap, so each write takes one of its locks.
 // With the file system that is a few milliseconds and a second when two
-// machines write one session at the same moment. It is meant for one machine,
+// processes write one session at the same moment. It is meant for one machine,
 // or a few with some hundred logins a minute; beyond that use the Redis store.
 type StorageStore struct {
 	// The storage module, in the place of the one that Caddy is configured
@@ -52,12 +51,6 @@ type StorageStore struct {
 const (
 	defaultCacheTTL = 2 * time.Second
 	maxCacheTTL     = time.Minute
-	// storageTimeout bounds a write, the wait for its lock included. It is
-	// shorter than the ten seconds after which certmagic takes the lock of a
-	// holder that died away from it.
-	storageTimeout = 8 * time.Second
-	// lockValid is how long after it was taken a write still trusts its lock.
-	lockValid = 5 * time.Second
 
 	storagePrefix = "truelayer/sessions"
 )
@@ -177,8 +170,8 @@ func storageKey(id string) (string, error) {
 	return storagePrefix + "/" + name[:2] + "/" + name, nil
 }
 
-// storageID is the inverse of storageKey. A file system also has files that
-// are just being written, whose names are none of ours.
+// storageID is the inverse of storageKey. Beside the records are leases, the
+// names of locks, and on a file system files that are just being written.
 func storageID(key string) (id string, ok bool) {
 	decoded, err := hex.DecodeString(key[strings.LastIndexByte(key, '/')+1:])
 	if err != nil {
@@ -194,7 +187,11 @@ func (s *StorageStore) Get(ctx context.Context, id string) ([]byte, error) {
 		return record, nil
 	}
 	seen := s.shared.cache.look(id)
-	record, expires, err := s.load(ctx, id)
+	key, err := storageKey(id)
+	if err != nil {
+		return nil, err
+	}
+	record, expires, err := s.load(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -204,11 +201,7 @@ func (s *StorageStore) Get(ctx context.Context, id string) ([]byte, error) {
 
 // load reads a record from the storage: eight bytes of its end in Unix
 // milliseconds, since a storage forgets nothing by itself, and the rest.
-func (s *StorageStore) load(ctx context.Context, id string) (record []byte, expires time.Time, err error) {
-	key, err := storageKey(id)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
+func (s *StorageStore) load(ctx context.Context, key string) (record []byte, expires time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	stored, err := s.storage.Load(ctx, key)
@@ -226,36 +219,35 @@ func (s *StorageStore) load(ctx context.Context, id string) (record []byte, expi
 
 // Create implements TokenStore.
 func (s *StorageStore) Create(ctx context.Context, id string, record []byte, ttl time.Duration) error {
-	return s.alone(ctx, id, func(ctx context.Context, w *storageWrite) error {
-		switch _, _, err := s.load(ctx, id); {
-		case err == nil:
-			return fs.ErrExist
-		case !errors.Is(err, fs.ErrNotExist):
-			return err
-		}
-		return w.store(ctx, record, ttl)
+	return s.write(ctx, id, func(ctx context.Context, w *storageWrite) error {
+		return w.create(ctx, record, ttl)
 	})
 }
 
 // Replace implements TokenStore.
 func (s *StorageStore) Replace(ctx context.Context, id string, old, record []byte, ttl time.Duration) error {
-	return s.alone(ctx, id, func(ctx context.Context, w *storageWrite) error {
-		found, _, err := s.load(ctx, id)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(found, old) {
-			return ErrConflict
-		}
-		return w.store(ctx, record, ttl)
+	return s.write(ctx, id, func(ctx context.Context, w *storageWrite) error {
+		return w.replace(ctx, old, record, ttl)
 	})
 }
 
 // Delete implements TokenStore.
 func (s *StorageStore) Delete(ctx context.Context, id string) error {
-	return s.alone(ctx, id, func(ctx context.Context, w *storageWrite) error {
+	return s.write(ctx, id, func(ctx context.Context, w *storageWrite) error {
 		return w.remove(ctx)
 	})
+}
+
+// write writes the record with the id. The process forgets what it had read
+// also after a failure: the write may have happened, and who lost against
+// another process has to see what that one wrote.
+func (s *StorageStore) write(ctx context.Context, id string, write func(context.Context, *storageWrite) error) error {
+	key, err := storageKey(id)
+	if err != nil {
+		return err
+	}
+	defer s.shared.cache.forget(id)
+	return s.alone(ctx, key, write)
 }
 
 // Interface guards

@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -38,7 +40,9 @@ func files(t *testing.T, folder string) (names []string) {
 	return names
 }
 
-func TestStorageSweep(t *testing.T) {
+func TestStorageSweep(t *testing.T) { synctest.Test(t, storageSweep) }
+
+func storageSweep(t *testing.T) {
 	folder := t.TempDir()
 	s := openStorage(t, folder, 0)
 	for i := range 20 {
@@ -50,13 +54,7 @@ func TestStorageSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 20 {
-		for {
-			if _, err := s.Get(t.Context(), fmt.Sprintf("%c %d", 'a'+i, i)); i%2 == 1 || errors.Is(err, fs.ErrNotExist) {
-				break
-			}
-		}
-	}
+	time.Sleep(time.Second)
 	// what a process leaves behind that was killed in the middle of a write
 	leftover := filepath.Join(folder, storagePrefix, "61", "1234567890")
 	if err := os.WriteFile(leftover, []byte("record"), 0o600); err != nil {
@@ -71,12 +69,14 @@ func TestStorageSweep(t *testing.T) {
 	if err := s.Create(t.Context(), "short", []byte("record"), time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(time.Second)
 	if err := openStorage(t, folder, 0).sweepDue(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := len(files(t, folder+"/"+storagePrefix)); got != 10+1+1 {
 		t.Errorf("%d files are left: a second process should not have swept so soon", got)
 	}
+	time.Sleep(time.Minute) // for those who keep locks' files fresh
 }
 
 // TestStorageKey: no id leads out of the store's folder or to all of it.
@@ -120,12 +120,68 @@ func TestStorageDamaged(t *testing.T) {
 func TestStorageLockLost(t *testing.T) {
 	folder := t.TempDir()
 	s := openStorage(t, folder, 0)
-	w := &storageWrite{s: s, id: "id", key: "truelayer/sessions/69/6964", locked: time.Now().Add(-lockValid - time.Second)}
+	w := &storageWrite{s: s, key: "truelayer/sessions/69/6964", locked: time.Now().Add(-lockValid - time.Second)}
 	if err := w.store(t.Context(), []byte("record"), time.Hour); !errors.Is(err, errLockLost) {
 		t.Errorf("got error %v, want %v", err, errLockLost)
 	}
 	if got := files(t, folder); len(got) > 0 {
 		t.Errorf("it wrote %q", got)
+	}
+}
+
+// failingStorage is a file system on which one thing fails.
+type failingStorage struct {
+	*certmagic.FileStorage
+	lock, store, remove error
+}
+
+func (f *failingStorage) Lock(ctx context.Context, name string) error {
+	if f.lock != nil {
+		return f.lock
+	}
+	return f.FileStorage.Lock(ctx, name)
+}
+
+func (f *failingStorage) Store(ctx context.Context, key string, value []byte) error {
+	if f.store != nil {
+		return f.store
+	}
+	return f.FileStorage.Store(ctx, key, value)
+}
+
+func (f *failingStorage) Delete(ctx context.Context, key string) error {
+	if f.remove != nil {
+		return f.remove
+	}
+	return f.FileStorage.Delete(ctx, key)
+}
+
+// TestStorageFails: a failure of the storage's is no answer about a record,
+// whatever it says.
+func TestStorageFails(t *testing.T) {
+	for _, failure := range []error{
+		&fs.PathError{Op: "open", Path: "folder", Err: fs.ErrNotExist},
+		&fs.PathError{Op: "mkdir", Path: "folder", Err: fs.ErrExist},
+	} {
+		for name, f := range map[string]*failingStorage{
+			"Lock": {lock: failure}, "Store": {store: failure}, "Delete": {remove: failure},
+		} {
+			s := openStorage(t, t.TempDir(), 0)
+			if err := s.Create(t.Context(), "id", []byte("a"), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			f.FileStorage = s.storage.(*certmagic.FileStorage)
+			s.storage = f
+			for _, err := range []error{
+				s.Create(t.Context(), "other", []byte("a"), time.Hour),
+				s.Replace(t.Context(), "id", []byte("a"), []byte("b"), time.Hour),
+				s.Delete(t.Context(), "id"),
+			} {
+				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+					t.Errorf("%s fails with %v, and that is the answer", name, err)
+				}
+			}
+		}
 	}
 }
 

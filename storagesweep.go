@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,6 +22,9 @@ const (
 	storageFolders = 256
 	// sweepPause lets the storage breathe after each folder.
 	sweepPause = 50 * time.Millisecond
+
+	// maxListings is how often a folder is listed whose files come and go.
+	maxListings = 100
 
 	sweptKey = "truelayer/swept"
 )
@@ -36,14 +40,14 @@ func (s *StorageStore) sweepNowAndThen(ctx context.Context) {
 	}
 }
 
-// sweepDue sweeps if nobody has for a while. The lock keeps two from doing it
+// sweepDue sweeps if nobody has for a while. The lease keeps two from doing it
 // at once; the time of the last one is in the storage.
 func (s *StorageStore) sweepDue(ctx context.Context) error {
-	unlock, err := s.lock(ctx, "sweep", "")
+	release, err := s.lease(ctx, sweptKey)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer release()
 	last, err := s.storage.Load(ctx, sweptKey)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading when it was done last: %w", err)
@@ -61,18 +65,23 @@ func (s *StorageStore) sweepDue(ctx context.Context) error {
 	return s.storage.Store(ctx, sweptKey, binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())))
 }
 
-// sweepExpired looks at every record and deletes those that have expired.
+// sweepExpired looks at every record and deletes those that have expired, and
+// likewise at leases, and at the names of locks whose record is not there.
 func (s *StorageStore) sweepExpired(ctx context.Context) error {
 	for folder := range storageFolders {
-		ids, err := s.listFolder(ctx, folder)
+		keys, err := s.listFolder(ctx, folder)
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
-			if _, _, err := s.load(ctx, id); !errors.Is(err, fs.ErrNotExist) {
+		for _, key := range keys {
+			key = strings.TrimSuffix(key, lockNameSuffix)
+			if _, ok := storageID(strings.TrimSuffix(key, leaseSuffix)); !ok {
+				continue
+			}
+			if _, _, err := s.load(ctx, key); !errors.Is(err, fs.ErrNotExist) {
 				continue // it lasts, or cannot be read
 			}
-			if err := s.deleteExpired(ctx, id); err != nil {
+			if err := s.deleteExpired(ctx, key); err != nil {
 				return err
 			}
 		}
@@ -84,9 +93,9 @@ func (s *StorageStore) sweepExpired(ctx context.Context) error {
 }
 
 // deleteExpired looks once more, alone: another login may have taken the id.
-func (s *StorageStore) deleteExpired(ctx context.Context, id string) error {
-	return s.alone(ctx, id, func(ctx context.Context, w *storageWrite) error {
-		if _, _, err := s.load(ctx, id); !errors.Is(err, fs.ErrNotExist) {
+func (s *StorageStore) deleteExpired(ctx context.Context, key string) error {
+	return s.alone(ctx, key, func(ctx context.Context, w *storageWrite) error {
+		if _, _, err := s.load(ctx, key); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return w.remove(ctx)
@@ -106,27 +115,34 @@ func (s *StorageStore) List(ctx context.Context, cursor string, limit int) (ids 
 		if len(ids) >= limit && len(ids) > 0 {
 			return ids, strconv.Itoa(folder), nil
 		}
-		page, err := s.listFolder(ctx, folder)
+		keys, err := s.listFolder(ctx, folder)
 		if err != nil {
 			return nil, "", err
 		}
-		ids = append(ids, page...)
+		for _, key := range keys {
+			if id, ok := storageID(key); ok {
+				ids = append(ids, id)
+			}
+		}
 	}
 	return ids, "", nil
 }
 
-func (s *StorageStore) listFolder(ctx context.Context, folder int) (ids []string, err error) {
-	keys, err := s.storage.List(ctx, fmt.Sprintf("%s/%02x", storagePrefix, folder), false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listing sessions: %w", err)
-	}
-	for _, key := range keys {
-		if id, ok := storageID(key); ok {
-			ids = append(ids, id)
+// listFolder returns the keys in a folder. A file system's list ends where it
+// finds that a file is gone, so it is asked again.
+func (s *StorageStore) listFolder(ctx context.Context, folder int) (keys []string, err error) {
+	prefix := fmt.Sprintf("%s/%02x", storagePrefix, folder)
+	for range maxListings {
+		keys, err = s.storage.List(ctx, prefix, false)
+		if err == nil {
+			return keys, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if !s.storage.Exists(ctx, prefix) {
+			return nil, nil
 		}
 	}
-	return ids, nil
+	return nil, fmt.Errorf("listing sessions: %w", err)
 }

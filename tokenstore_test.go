@@ -24,9 +24,10 @@ func TestStorageStore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tokenstoretest.Run(t, func(t *testing.T) tokenstoretest.Medium {
 				folder := t.TempDir()
-				return tokenstoretest.Medium{Open: func(t *testing.T) truelayer.TokenStore {
-					return truelayer.OpenStorage(t, folder, cacheTTL)
-				}}
+				return tokenstoretest.Medium{
+					Open:     func(t *testing.T) truelayer.TokenStore { return truelayer.OpenStorage(t, folder, cacheTTL) },
+					LoseLock: func(t *testing.T, id string) { truelayer.LoseStorageLock(t, folder, id) },
+				}
 			})
 		})
 	}
