@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
 const (
@@ -210,7 +212,7 @@ func (h *Handler) tellMisplaced(w http.ResponseWriter, r *http.Request, l *login
 	return h.fail(w, r, failure{
 		reason:   callbackMisplaced,
 		cause:    fmt.Errorf("the callback of a login came to the path %q in place of %q: something in front changes the path, or another host's redirect_uri is registered; let the path through as it is, or change redirect_uri here and in TrueLayer's Console", came, h.paths.callback),
-		detail:   fmt.Sprintf("Your bank's answer was sent to %s and arrived at %s.", h.paths.callback, came),
+		detail:   fmt.Sprintf(pages.TextOf("misplaced_paths").Text, h.paths.callback, came),
 		returnTo: l.returnTo,
 	})
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
 // disconnectTimeout bounds the call that ends a connection at TrueLayer.
@@ -61,18 +63,14 @@ func (h *Handler) writeSignedOut(w http.ResponseWriter, r *http.Request) error {
 	if s != nil && !s.over(h.now()) {
 		return h.writeConfirmation(w)
 	}
-	return h.writePage(w, http.StatusOK, false, pageContent{
-		Title: "You are signed out", Text: "This site no longer has a session for this browser.", Action: "Connect your bank", Link: h.loginURL("/"), NoHome: true,
-	})
+	return h.writePage(w, http.StatusOK, pages.Page{Text: pages.TextOf("signed_out"), Link: h.loginURL("/")})
 }
 
 // writeConfirmation writes the page whose button signs out.
 func (h *Handler) writeConfirmation(w http.ResponseWriter) error {
 	// with no-referrer, older browsers would post the form with "Origin: null"
 	w.Header().Set("Referrer-Policy", "same-origin")
-	return h.writePage(w, http.StatusOK, false, pageContent{
-		Title: "Sign out?", Text: "This ends the session in this browser.", Action: "Sign out", Post: h.paths.logout,
-	})
+	return h.writePage(w, http.StatusOK, pages.Page{Text: pages.TextOf("sign_out"), Post: h.paths.logout, Home: h.origin + "/"})
 }
 
 // endSessions deletes the sessions whose cookies the request brings. A refresh

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
 const (
@@ -90,8 +91,8 @@ const (
 func (h *Handler) unavailable(s *held, now time.Time, cause error, retryAfter time.Duration) failure {
 	f := failure{reason: tokenUnavailable, cause: cause, retryAfter: retryAfter}
 	if back := h.auth.setbackOf(s.id); back.attempts >= offerAttempts || back.attempts > 0 && now.Sub(back.since) >= offerAfter {
-		f.detail = "If this goes on, you can connect your bank again."
-		f.action = "Connect your bank again"
+		offer := pages.TextOf("connect_again")
+		f.detail, f.action = offer.Text, offer.Action
 	}
 	return f
 }

@@ -1,15 +1,10 @@
 package truelayer
 
 import (
-	"bytes"
 	"cmp"
-	"crypto/sha256"
-	_ "embed"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -21,6 +16,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
 // seeOther redirects with 303, which makes any method a GET and is not cached.
@@ -80,7 +77,7 @@ func (f failure) Unwrap() error { return f.cause }
 // fail logs a failure and shows it.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, f failure) error {
 	p := problems[f.reason]
-	if c := h.logger.Check(p.level, p.title); c != nil {
+	if c := h.logger.Check(p.level, f.reason.text().Title); c != nil {
 		fields := []zap.Field{
 			zap.String("reason", string(f.reason)), zap.Int("status", p.status),
 			zap.String("host", cut(r.Host)), zap.String("path", cut(arrived(r).URL.Path)),
@@ -155,13 +152,16 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, f failure) error 
 		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && t.session == nil {
 			t.identify(repl, nil)
 		}
-		return caddyhttp.Error(p.status, errors.New(p.title))
+		return caddyhttp.Error(p.status, errors.New(f.reason.text().Title))
 	}
 	if who == machine {
 		return h.writeProblem(w, p, f)
 	}
-	return h.writePage(w, p.status, who == frame, pageContent{
-		Title: p.title, Text: p.text, Detail: f.detail, Provider: cut(f.provider), Action: cmp.Or(p.action, f.action), Link: h.loginURL(f.returnTo), Reason: f.reason,
+	text := f.reason.text()
+	text.Action = cmp.Or(text.Action, f.action)
+	return h.writePage(w, p.status, pages.Page{
+		Text: text, Detail: f.detail, Provider: cut(f.provider), Link: h.loginURL(f.returnTo), Home: h.origin + "/",
+		Reason: string(f.reason), Framed: who == frame,
 	})
 }
 
@@ -196,7 +196,7 @@ func (h *Handler) writeProblem(w http.ResponseWriter, p problem, f failure) erro
 		Reason   reason `json:"reason"`
 		Provider string `json:"provider_error,omitempty"`
 		LoginURL string `json:"login_url"`
-	}{"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(p.text + " " + f.detail), f.reason, cut(f.provider), h.loginURL(f.returnTo)})
+	}{"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(f.reason.text().Text + " " + f.detail), f.reason, cut(f.provider), h.loginURL(f.returnTo)})
 	if err != nil {
 		return err
 	}
@@ -207,54 +207,17 @@ func (h *Handler) writeProblem(w http.ResponseWriter, p problem, f failure) erro
 	return nil
 }
 
-var (
-	//go:embed pages/page.html
-	pageText string
-	//go:embed pages/page.css
-	pageStyle string
-
-	page = template.Must(template.New("page").Parse(pageText))
-
-	// the page's only style is allowed by its digest, nothing else at all
-	pagePolicy = func() string {
-		digest := sha256.Sum256([]byte(pageStyle))
-		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; base-uri 'none'"
-	}()
-)
-
-// pageContent is what a page shows.
-type pageContent struct {
-	Style       template.CSS
-	Title, Text string
-	Detail      string
-	Provider    string // what the provider said
-	Action      string // a button, to Link, or a form's
-	Link        string
-	Post        string // where a form's button posts to
-	Home        string
-	NoHome      bool // the start of the site may lead to a bank
-	Reason      reason
-}
-
-// writePage writes a page for a person. Inside a frame it can be shown, with
-// links that open at the top, since banks refuse to be framed; anywhere else
-// it refuses to be framed itself.
-func (h *Handler) writePage(w http.ResponseWriter, status int, framed bool, c pageContent) error {
-	c.Style = template.CSS(pageStyle) //nolint:gosec // our own file
-	c.Home = h.origin + "/"
-	var body bytes.Buffer
-	if err := page.Execute(&body, c); err != nil {
+// writePage writes a page for a person.
+func (h *Handler) writePage(w http.ResponseWriter, status int, p pages.Page) error {
+	body, policy, err := p.Draw()
+	if err != nil {
 		return err
-	}
-	policy := pagePolicy
-	if !framed {
-		policy += "; frame-ancestors 'none'"
 	}
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	h.writeHeader(w, status)
-	_, _ = w.Write(body.Bytes())
+	_, _ = w.Write(body)
 	return nil
 }
 
