@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -82,4 +83,36 @@ func TestUncertainClaims(t *testing.T) {
 	if u.over(network(1), now.Add(-time.Hour)); len(u.claims) != 0 {
 		t.Error("a clock that was set back keeps them")
 	}
+}
+
+// TestBudgetAndTheSameCallback: a callback that comes again while its exchange is
+// under way waits for it, also when its network has used up its budget meanwhile.
+func TestBudgetAndTheSameCallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthServer("http://127.0.0.1:1")
+		defer func() { _ = a.Destruct() }()
+		network, release := netip.MustParsePrefix("192.0.2.1/32"), make(chan struct{})
+		answers := make(chan *landing, 2)
+		ask := func() {
+			got, err := a.exchangeOnce(t.Context(), "a claim", network, time.Now, func(context.Context) (*landing, error) {
+				<-release
+				return new(landing), nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- got
+		}
+		go ask()
+		synctest.Wait()
+		for range maxRefusals {
+			a.refusals.spend(network, time.Now())
+		}
+		go ask()
+		synctest.Wait()
+		close(release)
+		if one, two := <-answers, <-answers; one == nil || one != two {
+			t.Errorf("%p and %p", one, two)
+		}
+	})
 }

@@ -94,7 +94,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 		return h.orphan(w, r, loginExpired, l.returnTo)
 	}
 	network := clientNetwork(r)
-	session, err := h.auth.exchangeOnce(r.Context(), h.claimID(l.state), network, h.now(), func(ctx context.Context) (*landing, error) {
+	session, err := h.auth.exchangeOnce(r.Context(), h.claimID(l.state), network, h.now, func(ctx context.Context) (*landing, error) {
 		return h.exchange(ctx, l, response.code, network)
 	})
 	if r.Context().Err() != nil {

@@ -61,10 +61,8 @@ func (h *Handler) claim(ctx context.Context, l *login) (*claim, error) {
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return nil, failure{reason: loginUsed}
-	case errors.Is(err, ErrFull):
-		return nil, storeFailure(err)
 	case err != nil:
-		h.forget(ctx, c.id) // a write that failed may have happened
+		// a claim that is there may be another node's, which is sending the code
 		return nil, storeFailure(err)
 	}
 	c.session = h.label.sessionID(&c.secret)
@@ -119,5 +117,6 @@ func (h *Handler) tidy(ctx context.Context, key string, do func(context.Context)
 	if ctx.Err() == nil && do(ctx) == nil {
 		return
 	}
-	h.auth.touches.beginIfFree(key, tidyTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
+	// all exchanges may end at once, so that each waits for its slot
+	h.auth.touches.begin(key, tidyTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
 }

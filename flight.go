@@ -217,18 +217,37 @@ func (a *authServer) remember(claim string, o outcome) {
 	}
 }
 
+// networkOver returns a failure if a network has used up what it may.
+func (a *authServer) networkOver(client netip.Prefix, now time.Time) error {
+	if over := max(a.refusals.over(client, now), a.uncertain.over(client, now)); over > 0 {
+		return failure{reason: tooManyLogins, cause: errNetworkOver, retryAfter: min(over, time.Minute)}
+	}
+	return nil
+}
+
 var errNetworkOver = errors.New("the token endpoint has refused too many codes of this network lately, or left too many without an answer")
 
 // exchangeOnce runs an exchange under the claim's id, or returns how it ended a
 // moment ago.
-func (a *authServer) exchangeOnce(ctx context.Context, claim string, client netip.Prefix, now time.Time, exchange func(context.Context) (*landing, error)) (*landing, error) {
+func (a *authServer) exchangeOnce(ctx context.Context, claim string, client netip.Prefix, now func() time.Time, exchange func(context.Context) (*landing, error)) (*landing, error) {
 	if o, ok := a.outcomeOf(claim); ok {
 		return o.landing, o.err
 	}
-	if over := max(a.refusals.over(client, now), a.uncertain.over(client, now)); over > 0 {
-		return nil, failure{reason: tooManyLogins, cause: errNetworkOver, retryAfter: min(over, time.Minute)}
+	// those that waited while others of their network were refused are too many, too
+	turn := func(ctx context.Context) (func(), error) {
+		if err := a.networkOver(client, now()); err != nil {
+			return nil, err
+		}
+		leave, err := a.clients.take(ctx, client)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.networkOver(client, now()); err != nil {
+			leave()
+			return nil, err
+		}
+		return leave, nil
 	}
-	turn := func(ctx context.Context) (func(), error) { return a.clients.take(ctx, client) }
 	result, err := await(ctx, a.exchanges.beginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
 		if o, ok := a.outcomeOf(claim); ok {
 			return o.landing, o.err

@@ -3,10 +3,14 @@ package truelayer
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"maps"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
@@ -226,5 +230,87 @@ func TestFullStoreSpendsNoCode(t *testing.T) {
 	}
 	if a, _ := second.ask(t, b.Handler, callback); a.Header().Get("Location") != "/page" || !second.lasts(t, b) {
 		t.Errorf("%d %s", a.Code, a.Body)
+	}
+}
+
+// failingCreate is a store whose next Create fails.
+type failingCreate struct {
+	TokenStore
+	fails bool
+}
+
+func (s *failingCreate) Create(ctx context.Context, id string, record []byte, ttl time.Duration) error {
+	if s.fails {
+		s.fails = false
+		return context.DeadlineExceeded
+	}
+	return s.TokenStore.Create(ctx, id, record, ttl)
+}
+
+// TestClaimOfAnotherNode: a node that could not claim a login does not give back
+// the claim of a node that could, which may be sending the code.
+func TestClaimOfAnotherNode(t *testing.T) {
+	b := newBench(t, nil)
+	v := visitor{}
+	callback := v.depart(t, b, "/page")
+	_, state, _ := strings.Cut(callback, "state=")
+	claim := headerRecord(kindClaim, b.client.ID, b.clock.now(), b.clock.now().Add(loginLifetime))
+	if err := b.store.Create(t.Context(), b.claimID(state), claim, loginLifetime); err != nil {
+		t.Fatal(err)
+	}
+	b.store = &failingCreate{b.store, true}
+	for _, want := range []reason{storeUnavailable, loginUsed} {
+		if a, _ := v.ask(t, b.Handler, callback); !strings.Contains(a.Body.String(), string(want)) {
+			t.Errorf("want %s: %d %s", want, a.Code, a.Body)
+		}
+	}
+	if n := b.sim.Calls(simulator.Token); n != 0 {
+		t.Errorf("%d exchanges", n)
+	}
+}
+
+// heldDeletes is a store whose Deletes wait to be let go.
+type heldDeletes struct {
+	TokenStore
+	release chan struct{}
+}
+
+func (s *heldDeletes) Delete(ctx context.Context, id string) error {
+	<-s.release
+	return s.TokenStore.Delete(ctx, id)
+}
+
+// TestClaimsGivenBackLate: when the time of all exchanges is over at once, as with
+// an endpoint that cannot be reached, all of their claims are given back.
+func TestClaimsGivenBackLate(t *testing.T) {
+	b := newBench(t, nil)
+	b.Handler = anotherNode(b.Handler) // with flights of its own
+	memory := b.store
+	var claims []*claim
+	for range maxExchanges {
+		c, err := b.claim(t.Context(), &login{state: randomText(), started: b.clock.now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		claims = append(claims, c)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		store := &heldDeletes{memory, make(chan struct{})}
+		b.store = store
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, c := range claims {
+			b.settle(over, c, &authserver.Error{Unsent: true}, netip.Prefix{})
+		}
+		synctest.Wait()
+		close(store.release)
+		synctest.Wait()
+	})
+	for i, c := range claims {
+		for what, id := range map[string]string{"claim": c.id, "reservation": c.session} {
+			if _, err := memory.Get(t.Context(), id); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s %d is still there: %v", what, i, err)
+			}
+		}
 	}
 }

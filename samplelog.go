@@ -20,7 +20,8 @@ const (
 // out the others: anybody can make the handler say something, as often as they
 // like. The first line of a later interval says how many were left out. Lines say
 // the same if their messages and their reasons are equal, of which there are a
-// few dozen. Debug lines are all written: whoever turns them on wants them.
+// few dozen. Debug lines are all written: whoever turns them on wants them. Where
+// a line goes each of Caddy's logs decides for itself, by its level and its filter.
 type sampledCore struct {
 	zapcore.Core
 	samples *samples
@@ -69,7 +70,10 @@ func (c *sampledCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 			fields = append(slices.Clip(fields), zap.Int("left_out", leftOut))
 		}
 	}
-	return c.Core.Write(entry, fields)
+	if checked := c.Core.Check(entry, nil); checked != nil {
+		checked.Write(fields...)
+	}
+	return nil
 }
 
 // says is what a line says.

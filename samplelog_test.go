@@ -52,3 +52,25 @@ func TestSampledLines(t *testing.T) {
 	}
 	check("debug", 1000, nil)
 }
+
+// TestSampledLinesGoWhereTheyMay: each of several logs has a level and a filter of
+// its own, which the sampling does not get around.
+func TestSampledLinesGoWhereTheyMay(t *testing.T) {
+	all, seen := observer.New(zapcore.DebugLevel)
+	errors, seenErrors := observer.New(zapcore.ErrorLevel)
+	logger := sampled(zap.New(zapcore.NewTee(all, errors)), time.Now)
+	for _, level := range []zapcore.Level{zapcore.DebugLevel, zapcore.InfoLevel, zapcore.WarnLevel, zapcore.ErrorLevel} {
+		logger.Log(level, "a line of level "+level.String())
+	}
+	if n := seen.Len(); n != 4 {
+		t.Errorf("%d of 4 lines", n)
+	}
+	for _, line := range seenErrors.All() {
+		if line.Level < zapcore.ErrorLevel {
+			t.Errorf("among the errors: %s", line.Message)
+		}
+	}
+	if n := seenErrors.FilterLevelExact(zapcore.ErrorLevel).Len(); n != 1 {
+		t.Errorf("%d of 1 errors", n)
+	}
+}

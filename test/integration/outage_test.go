@@ -1,9 +1,12 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -144,6 +147,36 @@ func TestBudgetOfRefusedCodes(t *testing.T) {
 	equal(t, "the same callback from elsewhere", b.navigate(callback).location(), "/page")
 }
 
+// TestBudgetOfCodesAtOnce: codes that wait for their turn while others of their
+// network are refused are not sent when it comes.
+func TestBudgetOfCodesAtOnce(t *testing.T) {
+	const most = 20 + eachNetwork // a minute's refusals, and those under way by then
+	w := startSmall(t, func(w *world) { w.Options = "" })
+	hold, statuses := make(chan struct{}), make(chan int, 200)
+	w.sim.Fail(simulator.Token, simulator.Fault{Status: http.StatusBadRequest, Hold: hold})
+	for range cap(statuses) {
+		b := w.browser()
+		callback := w.approve(b, w.Site+"/page")
+		go func() {
+			a, err := b.try(w.t.Context(), http.MethodGet, callback, append([]string{"X-Forwarded-For", "2001:db8::1"}, asNavigation...)...)
+			if err != nil {
+				statuses <- 0
+				return
+			}
+			statuses <- a.StatusCode
+		}()
+	}
+	waitUntil(t, "a network's exchanges", func() bool { return w.sim.Calls(simulator.Token) == eachNetwork })
+	close(hold)
+	got := make(map[int]int)
+	for range cap(statuses) {
+		got[<-statuses]++
+	}
+	if n := w.sim.Calls(simulator.Token); n > most || got[http.StatusBadGateway] != n || got[http.StatusTooManyRequests] != cap(statuses)-n {
+		t.Errorf("%d token requests, at most %d expected; answers %v", n, most, got)
+	}
+}
+
 // TestTooManyRequests: a 429 of the token endpoint has not used the code. It is
 // sent again in the same request.
 func TestTooManyRequests(t *testing.T) {
@@ -181,5 +214,27 @@ func TestLinesSayWhere(t *testing.T) {
 	}
 	if lines < 1 || lines > 50 {
 		t.Errorf("%d lines about it", lines)
+	}
+}
+
+// TestLinesGoWhereTheyMay: a log gets no line that its level or its filter keeps
+// out, also of lines that are sampled.
+func TestLinesGoWhereTheyMay(t *testing.T) {
+	w := start(t, plain, func(w *world) {
+		w.Global = "log errors {\n\t\tlevel ERROR\n\t\toutput file " + w.Data + "/errors.log\n\t}\n" +
+			"\tlog others {\n\t\texclude http.handlers.truelayer\n\t\toutput file " + w.Data + "/others.log\n\t}"
+	})
+	since := w.log.mark(t)
+	equal(t, "status", w.browser().navigate(w.Site+"/truelayer?iss=x&code=a&state=b").StatusCode, http.StatusBadRequest)
+	const line = `"reason":"issuer_mismatch"`
+	w.oneLine(t, strings.Count(since(), line), line)
+	for _, name := range []string{"errors.log", "others.log"} {
+		text, err := os.ReadFile(w.Data + "/" + name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), line) {
+			t.Errorf("%s has a line that is not for it:\n%s", name, text)
+		}
 	}
 }
