@@ -17,6 +17,9 @@ const (
 	// whether their codes were used, and maxUncertain those of all networks.
 	maxClientUncertain = 256
 	maxUncertain       = 8192
+	// maxSpenders bounds how many networks are remembered in a minute. What comes
+	// from more of them than that no budget for each would hold.
+	maxSpenders = 1 << 16
 )
 
 // budget counts, for each network, what it has used up in the minute under way.
@@ -43,7 +46,9 @@ func (b *budget) spend(network netip.Prefix, now time.Time) {
 	if age := now.Sub(b.began); age < 0 || age >= time.Minute {
 		b.began, b.spent = now, make(map[netip.Prefix]int)
 	}
-	b.spent[network]++
+	if _, known := b.spent[network]; known || len(b.spent) < maxSpenders {
+		b.spent[network]++
+	}
 }
 
 // uncertainClaims are the claims in the store of which nobody knows whether their

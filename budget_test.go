@@ -2,7 +2,7 @@ package truelayer
 
 import (
 	"context"
-	"fmt"
+	"encoding/binary"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -42,13 +42,36 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// network is one of many.
+func network(i int) netip.Prefix {
+	var address [4]byte
+	binary.BigEndian.PutUint32(address[:], uint32(i)) //nolint:gosec // small numbers
+	return netip.PrefixFrom(netip.AddrFrom4(address), 32)
+}
+
+// TestBudgetIsBounded: however many networks there are, not more are remembered,
+// and those that are still have their budgets.
+func TestBudgetIsBounded(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	var b budget
+	for i := range 2 * maxSpenders {
+		b.spend(network(i), now)
+	}
+	if len(b.spent) != maxSpenders {
+		t.Errorf("%d networks are remembered", len(b.spent))
+	}
+	for range maxRefusals {
+		b.spend(network(0), now)
+	}
+	if b.over(network(0), now) == 0 {
+		t.Error("one that is remembered has no budget any more")
+	}
+}
+
 // TestUncertainClaims: a network has a share, and of all together the oldest is
 // forgotten, so that many networks do not close logins for others.
 func TestUncertainClaims(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	network := func(i int) netip.Prefix {
-		return netip.MustParsePrefix(fmt.Sprintf("10.0.%d.%d/32", i/256, i%256))
-	}
 	var u uncertainClaims
 	forgotten := 0
 	forget := func(context.Context) { forgotten++ }

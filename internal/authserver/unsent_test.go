@@ -44,7 +44,7 @@ func TestUnsent(t *testing.T) {
 			}
 			defer server.Close()
 			client := testClient(server.URL)
-			transport := client.Server.http.Transport.(*http.Transport)
+			transport := client.Server.http.transport.Load()
 			if test.tls && !test.distrusted {
 				trusted := x509.NewCertPool()
 				trusted.AddCert(server.Certificate())

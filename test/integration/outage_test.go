@@ -95,6 +95,53 @@ func TestOutageDoesNotCloseLogins(t *testing.T) {
 	}
 }
 
+// TestWhatAnOutageLeaves: below its share a network logs in at once when the token
+// endpoint is back, and nothing stays of refused codes, also where records are files.
+func TestWhatAnOutageLeaves(t *testing.T) {
+	for name, test := range map[string]struct {
+		status, claims int
+	}{
+		"errors": {http.StatusInternalServerError, 100}, "away": {http.StatusServiceUnavailable, 100}, "refusals": {http.StatusBadRequest, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := startSmall(t, func(w *world) { w.Options = "store storage" })
+			w.sim.Fail(simulator.Token, simulator.Fault{Status: test.status})
+			w.flood(100, inventedCode, one("2001:db8::1"))
+			w.sim.ClearFaults()
+			kinds := w.storedKinds()
+			if kinds['c'] != test.claims || len(kinds) > 1 {
+				t.Errorf("records by kind: %v, want %d claims and nothing else", kinds, test.claims)
+			}
+			equal(t, "another network", w.loginFrom(t, "192.0.2.1").location(), "/page")
+			want := "/page"
+			if test.claims == 0 {
+				want = "" // it has used up its budget
+			}
+			equal(t, "the flood's network", w.loginFrom(t, "2001:db8::1").location(), want)
+		})
+	}
+}
+
+// storedKinds counts the records in Caddy's storage by their kind.
+func (w *world) storedKinds() map[byte]int {
+	w.t.Helper()
+	kinds, data := make(map[byte]int), os.DirFS(w.Data)
+	err := fs.WalkDir(data, "truelayer/sessions", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(data, name)
+		if err == nil {
+			kinds[text[recordKind]]++
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.t.Fatal(err)
+	}
+	return kinds
+}
+
 // TestUnreachableTokenEndpoint: nothing is kept of logins whose codes cannot have
 // got there, so that the visitors' own callbacks work when it is back.
 func TestUnreachableTokenEndpoint(t *testing.T) {
@@ -229,7 +276,7 @@ func TestLinesGoWhereTheyMay(t *testing.T) {
 	const line = `"reason":"issuer_mismatch"`
 	w.oneLine(t, strings.Count(since(), line), line)
 	for _, name := range []string{"errors.log", "others.log"} {
-		text, err := os.ReadFile(w.Data + "/" + name)
+		text, err := fs.ReadFile(os.DirFS(w.Data), name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
