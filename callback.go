@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
@@ -107,7 +108,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	case errors.As(err, &f):
 		f.returnTo = l.returnTo
 		return h.fail(w, r, f)
-	case errors.Is(err, errBusy):
+	case errors.Is(err, flight.ErrBusy):
 		return h.fail(w, r, failure{reason: tooManyLogins, cause: err, returnTo: l.returnTo})
 	case err != nil:
 		return h.fail(w, r, failure{reason: authServerUnavailable, cause: err, returnTo: l.returnTo})

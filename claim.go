@@ -118,5 +118,5 @@ func (h *Handler) tidy(ctx context.Context, key string, do func(context.Context)
 		return
 	}
 	// all exchanges may end at once, so that each waits for its slot
-	h.auth.touches.begin(key, tidyTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
+	h.auth.touches.Begin(key, tidyTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
 }

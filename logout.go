@@ -116,7 +116,7 @@ func (h *Handler) disconnect(s *held) {
 		return
 	}
 	access := s.accessToken()
-	h.auth.refreshes.begin("disconnect "+s.id, disconnectTimeout, func(ctx context.Context) (any, error) {
+	h.auth.refreshes.Begin("disconnect "+s.id, disconnectTimeout, func(ctx context.Context) (any, error) {
 		err := h.client.Disconnect(ctx, access)
 		if err != nil {
 			h.logger.Warn("a connection was left at TrueLayer: ending it failed", zap.String("provider", s.provider), zap.Error(err))

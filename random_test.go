@@ -14,7 +14,7 @@ import (
 // something over time, and need no secret for it, are named here.
 func TestNothingSecretIsPredictable(t *testing.T) {
 	spreads := map[string]bool{
-		"flight.go":          true, // refreshes that failed together
+		"underway.go":        true, // refreshes that failed together
 		"logincookie.go":     true, // tabs that begin logins together
 		"storagesweep.go":    true, // machines that sweep one storage
 		"redisstore/lock.go": true, // processes that wait for one lock

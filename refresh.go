@@ -50,7 +50,7 @@ func (h *Handler) fresh(ctx context.Context, s *held, now time.Time) (*held, err
 	case wait > 0:
 		return nil, h.unavailable(s, now, errHeldBack, wait)
 	}
-	flight := h.auth.refreshes.begin(s.id, time.Duration(h.RefreshTimeout)+keepTimeout, func(ctx context.Context) (any, error) {
+	underWay := h.auth.refreshes.Begin(s.id, time.Duration(h.RefreshTimeout)+keepTimeout, func(ctx context.Context) (any, error) {
 		return h.refresh(ctx, s)
 	})
 	if alive && !refused {
@@ -58,7 +58,7 @@ func (h *Handler) fresh(ctx context.Context, s *held, now time.Time) (*held, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.RefreshTimeout))
 	defer cancel()
-	result, err := await(ctx, flight)
+	result, err := underWay.Await(ctx)
 	if err != nil && alive {
 		return s, nil
 	}

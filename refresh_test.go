@@ -1,6 +1,8 @@
 package truelayer
 
 import (
+	"context"
+	"errors"
 	"math"
 	"net/http"
 	"runtime"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -47,7 +50,7 @@ func (b *bench) awaitRefresh(t *testing.T, n int) {
 	for b.refreshes() < n {
 		runtime.Gosched()
 	}
-	b.auth.refreshes.wait(t.Context())
+	b.auth.refreshes.Wait(t.Context())
 	// its slot is free a moment before the flight is forgotten, and whoever
 	// comes in between is given its result
 	ids, _, err := b.store.(Lister).List(t.Context(), "", math.MaxInt)
@@ -55,7 +58,7 @@ func (b *bench) awaitRefresh(t *testing.T, n int) {
 		t.Fatal(err)
 	}
 	for _, id := range ids {
-		_, _, _ = b.auth.refreshes.group.Do(id, func() (any, error) { return nil, nil })
+		_, _ = b.auth.refreshes.Begin(id, time.Minute, func(context.Context) (any, error) { return nil, nil }).Await(t.Context())
 	}
 }
 
@@ -322,7 +325,8 @@ func TestRefreshesAreBounded(t *testing.T) {
 	for b.refreshes() < maxRefreshes {
 		runtime.Gosched()
 	}
-	if b.auth.refreshes.slots.TryAcquire(1) || b.refreshes() != maxRefreshes {
+	_, err := b.auth.refreshes.Begin("one more", time.Nanosecond, func(context.Context) (any, error) { return nil, nil }).Await(t.Context())
+	if !errors.Is(err, flight.ErrBusy) || b.refreshes() != maxRefreshes {
 		t.Errorf("%d refreshes at once", b.refreshes())
 	}
 	close(hold)

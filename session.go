@@ -136,7 +136,7 @@ func (h *Handler) touch(s *held, now time.Time) {
 	if now.Sub(s.lastSeen) < min(touchInterval, time.Duration(h.IdleTimeout)/10) {
 		return
 	}
-	h.auth.touches.beginIfFree(s.id, touchTimeout, func(ctx context.Context) (any, error) {
+	h.auth.touches.BeginIfFree(s.id, touchTimeout, func(ctx context.Context) (any, error) {
 		h.writeTouch(ctx, s, now)
 		return nil, nil
 	})

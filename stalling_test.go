@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -23,18 +24,28 @@ func (stuckStore) Create(ctx context.Context, _ string, _ []byte, _ time.Duratio
 // would add up.
 func TestExchangeEnds(t *testing.T) {
 	for name, test := range map[string]struct {
-		block  func(b *bench)
+		block  func(t *testing.T, b *bench)
 		reason reason
 	}{
-		"the store": {func(b *bench) { b.store = stuckStore{b.store} }, storeUnavailable},
-		"the network's turn": {func(b *bench) {
+		"the store": {func(_ *testing.T, b *bench) { b.store = stuckStore{b.store} }, storeUnavailable},
+		"the network's turn": {func(t *testing.T, b *bench) {
 			// of clients without an address, as a bench's are
-			b.auth.clients.taken = map[netip.Prefix]*share{{}: {slots: make(chan struct{}), wanting: 1}}
-		}, tooManyLogins},
-		"a slot": {func(b *bench) {
-			if err := b.auth.exchanges.slots.Acquire(context.Background(), maxExchanges); err != nil {
-				t.Error(err)
+			for range maxClientExchanges {
+				if _, err := b.auth.clients.Take(t.Context(), netip.Prefix{}); err != nil {
+					t.Error(err)
+				}
 			}
+		}, tooManyLogins},
+		"a slot": {func(t *testing.T, b *bench) {
+			hold := make(chan struct{})
+			t.Cleanup(func() { close(hold) })
+			for i := range maxExchanges {
+				b.auth.exchanges.Begin(strconv.Itoa(i), time.Hour, func(context.Context) (any, error) {
+					<-hold
+					return nil, nil
+				})
+			}
+			synctest.Wait()
 		}, tooManyLogins},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +54,7 @@ func TestExchangeEnds(t *testing.T) {
 			v := visitor{}
 			callback := v.depart(t, b, "/page")
 			synctest.Test(t, func(t *testing.T) {
-				test.block(b)
+				test.block(t, b)
 				defer b.auth.CloseIdleConnections() // a bubble waits for its goroutines
 				start := time.Now()
 				w, _ := v.ask(t, b.Handler, callback)

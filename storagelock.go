@@ -58,7 +58,7 @@ func (s *StorageStore) alone(ctx context.Context, key string, write func(context
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	done, err := s.shared.writers.wait(ctx, key)
+	done, err := s.shared.writers.Take(ctx, key)
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func TestOneNetworkCannotTakeAllExchanges(t *testing.T) {
 	if code := <-waited; code != http.StatusSeeOther {
 		t.Errorf("the one that waited: %d", code)
 	}
-	if n := len(b.auth.clients.taken); n != 0 {
+	if n := b.auth.clients.Len(); n != 0 {
 		t.Errorf("%d networks are remembered for nothing", n)
 	}
 }
@@ -117,12 +117,19 @@ func TestOneNetworkCannotQueueForEver(t *testing.T) {
 	v := visitor{}
 	callback := v.depart(t, b, "/page")
 	network := netip.MustParsePrefix("2001:db8::/64")
-	b.auth.clients.taken = map[netip.Prefix]*share{network: {slots: make(chan struct{}, 1), wanting: maxClientWaiting}}
+	if b.auth.clients.AtMost != maxClientWaiting {
+		t.Errorf("so many may wait: %d", b.auth.clients.AtMost)
+	}
+	b.auth.clients.AtMost = 1
+	leave, err := b.auth.clients.Take(t.Context(), network)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a := v.from(t, b, "2001:db8::2", callback)
 	if a.Code != http.StatusTooManyRequests || a.Header().Get("Retry-After") != "2" || a.Header().Get("Refresh") != "2" || b.sim.Calls(simulator.Token) != 0 {
 		t.Errorf("%d %v, %d exchanges", a.Code, a.Header(), b.sim.Calls(simulator.Token))
 	}
-	b.auth.clients.taken = nil
+	leave()
 	if a := v.from(t, b, "2001:db8::2", callback); a.Code != http.StatusSeeOther {
 		t.Errorf("again: %d", a.Code)
 	}

@@ -3,18 +3,16 @@ package truelayer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"time"
 
 	"github.com/patrickmn/go-cache"
-	"golang.org/x/sync/semaphore"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 )
 
 const (
@@ -45,10 +43,10 @@ var authServers = caddy.NewUsagePool()
 // what it has to remember for a while to leave it in peace.
 type authServer struct {
 	*authserver.Server
-	exchanges flights
-	refreshes flights
-	touches   flights
-	clients   shares // of the exchanges, by network
+	exchanges *flight.Group
+	refreshes *flight.Group
+	touches   *flight.Group
+	clients   flight.Limiter[netip.Prefix] // of the exchanges
 	refusals  budget
 	uncertain uncertainClaims
 	outcomes  *cache.Cache // of exchanges, by claim id
@@ -60,9 +58,10 @@ type authServer struct {
 func newAuthServer(base string) *authServer {
 	a := &authServer{
 		Server:    authserver.NewServer(base),
-		exchanges: flights{slots: semaphore.NewWeighted(maxExchanges), most: maxExchanges},
-		refreshes: flights{slots: semaphore.NewWeighted(maxRefreshes), most: maxRefreshes},
-		touches:   flights{slots: semaphore.NewWeighted(maxTouches), most: maxTouches},
+		exchanges: flight.NewGroup(maxExchanges),
+		refreshes: flight.NewGroup(maxRefreshes),
+		touches:   flight.NewGroup(maxTouches),
+		clients:   flight.Limiter[netip.Prefix]{AtOnce: maxClientExchanges, AtMost: maxClientWaiting},
 		outcomes:  cache.New(outcomeLifetime, 0),
 		setbacks:  cache.New(10*time.Minute, 0),
 		rejected:  cache.New(rejectedInterval, 0),
@@ -108,92 +107,11 @@ func (a *authServer) Destruct() error {
 	close(a.stop)
 	ctx, cancel := context.WithTimeout(context.Background(), exchangeTimeout+30*time.Second)
 	defer cancel()
-	a.exchanges.wait(ctx)
-	a.refreshes.wait(ctx)
-	a.touches.wait(ctx)
+	a.exchanges.Wait(ctx)
+	a.refreshes.Wait(ctx)
+	a.touches.Wait(ctx)
 	a.CloseIdleConnections()
 	return nil
-}
-
-// flights are pieces of work that must not be done twice at once, and that go
-// on when the visitor who asked for them is gone.
-type flights struct {
-	group singleflight.Group
-	slots *semaphore.Weighted
-	most  int64
-}
-
-var errBusy = errors.New("too many requests are waiting for the auth server")
-
-// begin runs work once for the key, however many callers come while it runs;
-// all get its result. The work is detached from the callers and bounded by
-// timeout, the wait for a slot included.
-func (f *flights) begin(key string, timeout time.Duration, work func(context.Context) (any, error)) <-chan singleflight.Result {
-	return f.beginInTurn(key, timeout, func(context.Context) (func(), error) { return func() {}, nil }, work)
-}
-
-// beginInTurn is begin for work that waits for its turn before it waits for a
-// slot.
-func (f *flights) beginInTurn(key string, timeout time.Duration, turn func(context.Context) (leave func(), err error), work func(context.Context) (any, error)) <-chan singleflight.Result {
-	return f.group.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		leave, err := turn(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer leave()
-		if f.slots.Acquire(ctx, 1) != nil {
-			return nil, errBusy
-		}
-		defer f.slots.Release(1)
-		return landSafely(ctx, work)
-	})
-}
-
-// beginIfFree is begin for work that nobody waits for and that can be left
-// undone: it is, if there is no slot for it now.
-func (f *flights) beginIfFree(key string, timeout time.Duration, work func(context.Context) (any, error)) {
-	if !f.slots.TryAcquire(1) {
-		return
-	}
-	go func() {
-		defer f.slots.Release(1)
-		_, _, _ = f.group.Do(key, func() (any, error) {
-			ctx, cancel := context.WithTimeout(context.Background(), timeout)
-			defer cancel()
-			return landSafely(ctx, work)
-		})
-	}()
-}
-
-// landSafely turns a panic into an error: singleflight would let it end the
-// process.
-func landSafely(ctx context.Context, work func(context.Context) (any, error)) (result any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return work(ctx)
-}
-
-// wait returns when no flight is under way, or when ctx ends.
-func (f *flights) wait(ctx context.Context) {
-	if f.slots.Acquire(ctx, f.most) == nil {
-		f.slots.Release(f.most)
-	}
-}
-
-// await returns a flight's result, or the error of ctx if that ends first; the
-// flight goes on.
-func await(ctx context.Context, flight <-chan singleflight.Result) (any, error) {
-	select {
-	case result := <-flight:
-		return result.Val, result.Err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // outcome is how an exchange ended: with a session, or with a refusal.
@@ -238,9 +156,9 @@ func (a *authServer) exchangeOnce(ctx context.Context, claim string, client neti
 		if err := a.networkOver(client, now()); err != nil {
 			return nil, err
 		}
-		leave, err := a.clients.take(ctx, client)
+		leave, err := a.clients.Take(ctx, client)
 		if err != nil {
-			return nil, err
+			return nil, failure{reason: tooManyLogins, cause: err}
 		}
 		if err := a.networkOver(client, now()); err != nil {
 			leave()
@@ -248,7 +166,7 @@ func (a *authServer) exchangeOnce(ctx context.Context, claim string, client neti
 		}
 		return leave, nil
 	}
-	result, err := await(ctx, a.exchanges.beginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
+	result, err := a.exchanges.BeginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
 		if o, ok := a.outcomeOf(claim); ok {
 			return o.landing, o.err
 		}
@@ -257,7 +175,7 @@ func (a *authServer) exchangeOnce(ctx context.Context, claim string, client neti
 			a.remember(claim, outcome{landing: landing})
 		}
 		return landing, err
-	}))
+	}).Await(ctx)
 	if err != nil {
 		return nil, err
 	}

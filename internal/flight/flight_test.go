@@ -1,0 +1,100 @@
+package flight
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestGroup: work under one key runs once and goes on without its callers; all get
+// its result.
+func TestGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGroup(2)
+		runs := 0
+		work := func(ctx context.Context) (any, error) {
+			runs++
+			time.Sleep(time.Minute)
+			return "done", ctx.Err()
+		}
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		first, second := g.Begin("key", time.Hour, work), g.Begin("key", time.Hour, work)
+		if _, err := first.Await(impatient); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who left got %v", err)
+		}
+		if result, err := second.Await(t.Context()); result != "done" || err != nil || runs != 1 {
+			t.Errorf("%v %v after %d runs", result, err, runs)
+		}
+	})
+}
+
+// TestGroupIsBounded: what gets no slot in its time is not done, what may be left
+// undone is not waited for, and Wait waits for what is under way.
+func TestGroupIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGroup(1)
+		began := time.Now()
+		sleep := func(context.Context) (any, error) { time.Sleep(time.Minute); return nil, nil }
+		g.Begin("long", time.Hour, sleep)
+		synctest.Wait()
+		g.BeginIfFree("optional", time.Hour, func(context.Context) (any, error) {
+			t.Error("done without a slot")
+			return nil, nil
+		})
+		if _, err := g.Begin("short", time.Second, sleep).Await(t.Context()); !errors.Is(err, ErrBusy) {
+			t.Errorf("without a slot: %v", err)
+		}
+		g.Wait(t.Context())
+		if waited := time.Since(began); waited != time.Minute {
+			t.Errorf("waited for %v", waited)
+		}
+		if _, err := g.Begin("panics", time.Hour, func(context.Context) (any, error) { panic("oops") }).Await(t.Context()); err == nil || err.Error() != "panic: oops" {
+			t.Errorf("a panic is %v", err)
+		}
+		if _, err := g.Begin("after it", time.Second, func(context.Context) (any, error) { return nil, nil }).Await(t.Context()); err != nil {
+			t.Error("the slot of what panicked is gone:", err)
+		}
+	})
+}
+
+// TestLimiter: each key has its own places, and none is remembered for nothing.
+func TestLimiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := Limiter[string]{AtOnce: 1, AtMost: 2}
+		leave, err := l.Take(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := l.Take(t.Context(), "b")
+		if err != nil {
+			t.Fatal("another key has to wait:", err)
+		}
+		other()
+		second := make(chan func())
+		go func() {
+			leave, err := l.Take(context.WithoutCancel(t.Context()), "a")
+			if err != nil {
+				t.Error(err)
+			}
+			second <- leave
+		}()
+		synctest.Wait()
+		if _, err := l.Take(t.Context(), "a"); !errors.Is(err, ErrTooMany) {
+			t.Errorf("a third one: %v", err)
+		}
+		leave()
+		leave = <-second
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := l.Take(impatient, "a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who waits in vain gets %v", err)
+		}
+		leave()
+		if n := l.Len(); n != 0 {
+			t.Errorf("%d keys are remembered", n)
+		}
+	})
+}
