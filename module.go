@@ -140,7 +140,8 @@ type Handler struct {
 	// scopes and provider, so that blocks do not disturb each other.
 	CookieName string `json:"cookie_name,omitempty"`
 
-	// How long a session lasts without being used. Default: 8h.
+	// How long a session lasts without being used. It may last up to a thirty-second
+	// part longer, since not every use is written down. Default: 8h.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
 	// How long a session lasts at most. Default: 24h.

@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// touchInterval is how often a session's use is written down, at most.
-	touchInterval = time.Minute
+	// touchShare is the part of the idle timeout in which a session's use is written
+	// down once at most: a write for each minute would be most of what a store has to
+	// do. A session that is not used lasts longer by as much, so that none ends early.
+	touchShare = 32
 	// touchTimeout bounds that write.
 	touchTimeout = 10 * time.Second
 	// endedLifetime is how long a connection that is over is remembered, for
@@ -89,7 +91,8 @@ func (h *Handler) ends(s *session, now time.Time) time.Time {
 		return earlier(absolute, s.tokenExpires.Add(endedLifetime))
 	}
 	// a last use in the future counts as now: the clock was set back
-	end := earlier(absolute, earlier(s.lastSeen, now).Add(time.Duration(h.IdleTimeout)))
+	idle := time.Duration(h.IdleTimeout)
+	end := earlier(absolute, earlier(s.lastSeen, now).Add(idle+idle/touchShare))
 	if s.refreshToken.Reveal() == "" {
 		end = earlier(end, s.tokenDies())
 	}
@@ -130,10 +133,12 @@ func (h *Handler) replace(ctx context.Context, s *held, changed session) (*held,
 	return &held{session: changed, id: s.id, secret: s.secret, record: record}, nil
 }
 
-// touch writes down that the session is in use, at most once a minute, behind
-// the request: a store may be far away.
+// touch writes down that the session is in use, now and then, behind the request:
+// a store may be far away. When it is due is spread by up to a quarter, so that
+// sessions which began together are not written together.
 func (h *Handler) touch(s *held, now time.Time) {
-	if now.Sub(s.lastSeen) < min(touchInterval, time.Duration(h.IdleTimeout)/10) {
+	interval := time.Duration(h.IdleTimeout) / touchShare
+	if now.Sub(s.lastSeen) < interval-interval/4*time.Duration(s.id[0])/256 {
 		return
 	}
 	h.auth.touches.BeginIfFree(s.id, touchTimeout, func(ctx context.Context) (any, error) {

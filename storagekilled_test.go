@@ -102,7 +102,7 @@ func TestDamagedLockFiles(t *testing.T) {
 	for name, content := range map[string]string{"zeros": strings.Repeat("\x00", 100), "half": `{"created":"2026-01-02T03:04:05Z","upd`} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newRefreshBench(t, nil)
+			b := newRefreshBench(t, func(h *Handler) { h.IdleTimeout = caddy.Duration(24 * time.Hour) })
 			s := openStorage(t, t.TempDir(), 0)
 			locks := noteLocks(t, s)
 			b.store = s
@@ -115,7 +115,7 @@ func TestDamagedLockFiles(t *testing.T) {
 				t.Fatal("it was not refreshed")
 			}
 			damage()
-			b.clock.advance(2 * time.Minute)
+			b.clock.advance(46 * time.Minute)
 			if v.token(t, b) != second { // and waits for the touch
 				t.Error("another token")
 			}
