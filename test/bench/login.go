@@ -52,7 +52,7 @@ func Login(site Site, grant func(authLink string) (callback string, err error)) 
 // visit opens a page that has to redirect, and returns where to and the
 // cookies that it set.
 func visit(site Site, target, cookie string) (location string, cookies []string, err error) {
-	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, target, nil)
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "http://localhost"+target, nil)
 	r.Header.Set("Sec-Fetch-Mode", "navigate")
 	r.Header.Set("Sec-Fetch-Dest", "document")
 	if cookie != "" {
