@@ -95,18 +95,25 @@ func tryProvision(t *testing.T, change func(*Handler)) (*Handler, error) {
 // visitor is a browser's cookies.
 type visitor map[string]string
 
-// ask sends a navigation and returns the answer and what next was given.
-func (v visitor) ask(t *testing.T, h *Handler, target string) (*httptest.ResponseRecorder, *http.Request) {
+// request is a navigation with the visitor's cookies.
+func (v visitor) request(t *testing.T, method, target string) *http.Request {
 	t.Helper()
 	if !strings.HasPrefix(target, "https://") {
 		target = testOrigin + target
 	}
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
+	r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
 	r.Header.Set("Sec-Fetch-Mode", "navigate")
 	r.Header.Set("Sec-Fetch-Dest", "document")
 	for name, value := range v {
 		r.AddCookie(&http.Cookie{Name: name, Value: value}) //nolint:gosec // as browsers send them, without attributes
 	}
+	return r
+}
+
+// ask sends a navigation and returns the answer and what next was given.
+func (v visitor) ask(t *testing.T, h *Handler, target string) (*httptest.ResponseRecorder, *http.Request) {
+	t.Helper()
+	r := v.request(t, http.MethodGet, target)
 	w := httptest.NewRecorder()
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)
 	var got *http.Request

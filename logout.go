@@ -92,6 +92,7 @@ func (h *Handler) endSessions(r *http.Request) error {
 		if s := h.open(id, &secret, record, h.now()); s != nil && h.DisconnectOnLogout {
 			h.disconnect(s)
 		}
+		h.auth.opened.forget(id)
 	}
 	return failed
 }

@@ -70,16 +70,21 @@ func (h *Handler) load(ctx context.Context, secret *cookieSecret, now time.Time)
 // open returns the session in a record, or nil if that is no session of the
 // secret's, or one that has ended.
 func (h *Handler) open(id string, secret *cookieSecret, record []byte, now time.Time) *held {
-	s, err := openSession(record, &h.label, secret, id)
-	if err != nil {
-		// an id cannot be hit by chance: somebody wrote into the store
-		h.logger.Error("a session was refused", zap.Error(err))
+	s := h.auth.opened.get(id, record)
+	if s == nil {
+		opened, err := openSession(record, &h.label, secret, id)
+		if err != nil {
+			// an id cannot be hit by chance: somebody wrote into the store
+			h.logger.Error("a session was refused", zap.Error(err))
+			return nil
+		}
+		s = &held{session: opened, id: id, secret: *secret, record: record}
+		h.auth.opened.keep(s)
+	}
+	if !now.Before(h.ends(&s.session, now)) {
 		return nil
 	}
-	if !now.Before(h.ends(&s, now)) {
-		return nil
-	}
-	return &held{session: s, id: id, secret: *secret, record: record}
+	return s
 }
 
 // ends is the moment at which a session is forgotten. It is decided by the
@@ -225,6 +230,7 @@ func (h *Handler) discard(r *http.Request, current cookieSecret) {
 		if s == nil || err != nil {
 			continue
 		}
+		h.auth.opened.forget(s.id)
 		if err := h.store.Delete(r.Context(), s.id); err != nil {
 			h.logger.Warn("deleting a visitor's earlier session failed; it expires by itself", zap.Error(err))
 		}

@@ -50,6 +50,7 @@ type authServer struct {
 	refusals  budget
 	uncertain uncertainClaims
 	outcomes  *cache.Cache // of exchanges, by claim id
+	opened    *openedSessions
 	setbacks  *cache.Cache // failed refreshes, by session id, and by client where it was asked to pause
 	rejected  *cache.Cache // sessions whose token an upstream refused
 	stop      chan struct{}
@@ -62,6 +63,7 @@ func newAuthServer(base string) *authServer {
 		refreshes: flight.NewGroup(maxRefreshes),
 		touches:   flight.NewGroup(maxTouches),
 		clients:   flight.Limiter[netip.Prefix]{AtOnce: maxClientExchanges, AtMost: maxClientWaiting},
+		opened:    newOpenedSessions(),
 		outcomes:  cache.New(outcomeLifetime, 0),
 		setbacks:  cache.New(10*time.Minute, 0),
 		rejected:  cache.New(rejectedInterval, 0),
@@ -94,6 +96,7 @@ func (a *authServer) sweep() {
 			for _, c := range []*cache.Cache{a.outcomes, a.setbacks, a.rejected} {
 				c.DeleteExpired()
 			}
+			a.opened.sweep()
 		case <-a.stop:
 			return
 		}

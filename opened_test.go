@@ -1,0 +1,122 @@
+package truelayer
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// storedSession is a signed-in visitor's record in the store, which a test changes.
+func storedSession(t *testing.T, b *bench, v visitor) (id string, record []byte) {
+	t.Helper()
+	id = b.label.sessionID(new(v.secret(t, b)))
+	record, err := b.store.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id, record
+}
+
+// put writes a record over the one that is there.
+func put(t *testing.T, b *bench, id string, record []byte) {
+	t.Helper()
+	found, err := b.store.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.Replace(t.Context(), id, found, record, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOpenedSessions: what was opened a moment ago is served only while the whole
+// record is the same, under the id that it was found under.
+func TestOpenedSessions(t *testing.T) {
+	b := newBench(t, nil)
+	v, other := signedIn(t, b), signedIn(t, b)
+	id, record := storedSession(t, b, v)
+	otherID, otherRecord := storedSession(t, b, other)
+	open := func() *held {
+		t.Helper()
+		s, err := b.load(t.Context(), new(v.secret(t, b)), b.clock.now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := open()
+	if first == nil || open() != first || b.auth.opened.get(id, bytes.Clone(record)) != first {
+		t.Fatal("it is opened again, although nothing has changed")
+	}
+	for i := range record {
+		changed := bytes.Clone(record)
+		changed[i] ^= 1
+		put(t, b, id, changed)
+		if open() != nil {
+			t.Fatalf("opened with byte %d changed", i)
+		}
+		put(t, b, id, record)
+		if s := open(); s == nil || s.bearer != first.bearer && s.bearer.Reveal() != first.bearer.Reveal() {
+			t.Fatalf("not opened after byte %d was put back", i)
+		}
+	}
+	for name, wrong := range map[string][]byte{
+		"shorter": record[:len(record)-1], "longer": append(bytes.Clone(record), 0), "empty": {}, "another's": otherRecord,
+	} {
+		if put(t, b, id, wrong); open() != nil {
+			t.Errorf("opened from one that is %s", name)
+		}
+		put(t, b, id, record)
+		open()
+	}
+	put(t, b, otherID, record)
+	if other.lasts(t, b) {
+		t.Error("a record that was moved is another visitor's session")
+	}
+	if err := b.store.Delete(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if open() != nil || v.lasts(t, b) {
+		t.Error("a session that was deleted is served")
+	}
+}
+
+// TestOpenedSessionsEnd: that a session is kept opened makes it last no longer, and
+// a logout forgets it.
+func TestOpenedSessionsEnd(t *testing.T) {
+	b := newBench(t, nil)
+	v := signedIn(t, b)
+	id, record := storedSession(t, b, v)
+	if !v.lasts(t, b) || b.auth.opened.get(id, record) == nil {
+		t.Fatal("it is not kept")
+	}
+	b.clock.advance(25 * time.Hour)
+	if v.lasts(t, b) {
+		t.Error("it lasts longer")
+	}
+	v = signedIn(t, b)
+	id, record = storedSession(t, b, v)
+	v.lasts(t, b)
+	if err := b.endSessions(v.request(t, "POST", "/truelayer/logout")); err != nil {
+		t.Fatal(err)
+	}
+	if b.auth.opened.get(id, record) != nil {
+		t.Error("a logout does not forget it")
+	}
+}
+
+// TestOpenedSessionsAreBounded: however many there are, so many are kept.
+func TestOpenedSessionsAreBounded(t *testing.T) {
+	o := newOpenedSessions()
+	for i := range 3 * openedShards * openedInShard {
+		o.keep(&held{id: fmt.Sprintf("%c%d", rune(i%openedShards), i), record: []byte("record")})
+	}
+	total := 0
+	for _, shard := range o {
+		total += shard.ItemCount()
+	}
+	if total == 0 || total > openedShards*openedInShard {
+		t.Errorf("%d are kept", total)
+	}
+}
