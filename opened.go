@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// openedLifetime is how long a session that was opened is kept so, at most; the
-	// next sweep then forgets it, and that is a minute later at the latest.
+	// openedLifetime is how long a session that was opened is kept so. The next
+	// sweep then forgets it.
 	openedLifetime = time.Minute
 	// openedShards divides the sessions, so that requests do not wait for each
 	// other, and openedInShard bounds each part of them.
@@ -52,13 +52,14 @@ func isSame(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
 }
 
-// keep keeps a session, unless there are many. It takes an earlier one's place.
+// keep keeps a session, in place of what was kept under its id. Of more sessions
+// than there is room for some are opened for each request: to make room for each of
+// them would cost more than it saves.
 func (o *openedSessions) keep(s *held) {
 	shard := o.shard(s.id)
 	if shard.ItemCount() >= openedInShard {
-		shard.DeleteExpired()
-		if shard.ItemCount() >= openedInShard {
-			shard.Flush() // the next request of each opens it again
+		if _, kept := shard.Get(s.id); !kept {
+			return
 		}
 	}
 	shard.SetDefault(s.id, s)

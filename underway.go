@@ -31,6 +31,9 @@ const (
 	// outcomeLifetime is how long it is remembered how an exchange ended, for a
 	// browser that repeats the callback because the answer did not reach it.
 	outcomeLifetime = time.Minute
+	// sweepEvery is how often that, and the rest of what is remembered, is looked at
+	// for what has expired.
+	sweepEvery = 10 * time.Second
 	// maxOutcomes bounds how many of them are remembered.
 	maxOutcomes = 100_000
 )
@@ -88,7 +91,7 @@ func unloadAuthServer(base string) error {
 
 // sweep drops what is no longer worth remembering.
 func (a *authServer) sweep() {
-	ticker := time.NewTicker(outcomeLifetime)
+	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
 		select {
