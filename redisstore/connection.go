@@ -12,11 +12,13 @@ import (
 var (
 	errUnasked = errors.New("an answer that nobody asked for")
 	errPush    = errors.New("a push message where Redis sends none")
+	errReplica = errors.New("the server is a replica, which may not know of a logout yet: make it the primary, give the primary's address, or use sentinel")
 )
 
 // dial returns how the library connects: as it does by itself, and behind what
-// keeps answers from it that it cannot survive.
-func dial(caching bool) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+// keeps answers from it that it cannot survive, and replicas' unless it is a
+// cluster: there they are asked where the keys are.
+func dial(cluster bool) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 	return func(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
 		var conn net.Conn
 		var err error
@@ -28,13 +30,14 @@ func dial(caching bool) func(context.Context, string, *net.Dialer, *tls.Config) 
 		if err != nil {
 			return nil, err
 		}
-		return newConnection(conn, caching), nil
+		return newConnection(conn, cluster), nil
 	}
 }
 
 // connection is a connection whose Read fails before it returns what is no
 // answer, or more answers than there were commands: those end the process from
-// within the library. It then goes on failing, and the library closes it.
+// within the library. So it does if the server calls itself a replica. It then
+// goes on failing, and the library closes it.
 //
 // The library reads in one goroutine at a time, and writes in one.
 type connection struct {
@@ -45,9 +48,9 @@ type connection struct {
 	refused           error
 }
 
-func newConnection(conn net.Conn, caching bool) *connection {
+func newConnection(conn net.Conn, cluster bool) *connection {
 	c := &connection{Conn: conn}
-	c.replies.commands, c.replies.caching = &c.commands, caching
+	c.replies.commands, c.replies.cluster = &c.commands, cluster
 	c.requests.rules, c.answers.rules = &c.commands, &c.replies
 	return c
 }
@@ -62,9 +65,6 @@ func (c *connection) Write(b []byte) (int, error) {
 func (c *connection) Read(b []byte) (int, error) {
 	if c.refused != nil {
 		return 0, c.refused
-	}
-	if c.replies.handshake == 0 {
-		c.replies.handshake = c.commands.sent.Load()
 	}
 	n, err := c.Conn.Read(b)
 	if n, c.refused = c.answers.follow(b[:n]); c.refused != nil {
@@ -98,78 +98,52 @@ func (c *commands) element(f *framing, index int) error {
 func (*commands) ends() {}
 
 // replies counts what answers commands, as the library does: messages other
-// than pushes, one for each.
-//
-// Redis 6 sends what it has to say of a key that it finds expired in the middle
-// of EXEC's answer, which ends that many elements too early
-// (https://github.com/redis/redis/issues/8935). The library takes the messages
-// behind it for the missing elements, if the server has called itself version 6
-// and the connection is ready.
+// than pushes, one for each. A push stands between them, never inside of one:
+// Redis 6 would send some in EXEC's answer
+// (https://github.com/redis/redis/issues/8935), and EXEC is not used.
 type replies struct {
-	commands  *commands
-	caching   bool
-	handshake int64 // how many commands make the connection ready
+	commands *commands
+	cluster  bool
 
-	came    int64
-	current role
-	pushes  int  // in the message under way
-	owed    int  // messages that are elements of the one before
-	version bool // the value of HELLO's "version" is next
-	six     bool
+	came int64
+	push bool // the message under way is one
+	role bool // the value of HELLO's "role" is next
 }
-
-type role uint8
-
-const (
-	reply role = iota
-	push
-	element
-)
 
 func (r *replies) begins(f *framing) error {
 	switch {
 	case f.depth > 0: // a push inside of another message
-		if !r.six || !r.caching || f.depth > 1 || r.current != reply || r.came <= r.handshake {
-			return errPush
-		}
-		r.pushes++
-	case r.owed > 0:
-		r.owed--
-		r.current = element
+		return errPush
 	case f.kind == '>':
-		r.current = push
+		r.push = true
 	case r.came == r.commands.sent.Load() && !r.commands.subscribed.Load():
 		return errUnasked
 	default:
 		r.came++
-		r.current = reply
+		r.push = false
 	}
 	return nil
 }
 
 func (r *replies) element(f *framing, index int) error {
+	word := f.word()
 	switch {
-	case f.open[0].kind == '>':
+	case r.push:
 		// the library takes these for the answer to the command that is next
-		if word := f.word(); index == 0 && !r.commands.subscribed.Load() &&
+		if index == 0 && !r.commands.subscribed.Load() &&
 			(word == "subscribe" || word == "psubscribe" || word == "ssubscribe") {
 			return errPush
 		}
-	case r.came != 1 || r.current != reply: // not HELLO's
+	case r.came != 1 || r.cluster: // not HELLO's
 	case index%2 == 0:
-		r.version = f.word() == "version"
-	case r.version:
-		word := f.word()
-		r.six = word == "6" || strings.HasPrefix(word, "6.")
+		r.role = word == "role"
+	case r.role && (word == "replica" || word == "slave"):
+		return errReplica
 	}
 	return nil
 }
 
-func (r *replies) ends() {
-	if r.current == reply {
-		r.owed, r.pushes = r.pushes, 0
-	}
-}
+func (*replies) ends() {}
 
 // Interface guards
 var (

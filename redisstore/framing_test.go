@@ -11,21 +11,27 @@ import (
 	"testing"
 )
 
-// hello is a server's answer to HELLO.
-func hello(version string) string {
-	return fmt.Sprintf("%%3\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$%d\r\n%s\r\n$5\r\nproto\r\n:3\r\n", len(version), version)
+// hello is a primary's answer to HELLO, and helloAs anyone's.
+func hello(version string) string { return helloAs("master", version) }
+
+func helloAs(role, version string) string {
+	return fmt.Sprintf("%%4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$%d\r\n%s\r\n$5\r\nproto\r\n:3\r\n$4\r\nrole\r\n$%d\r\n%s\r\n",
+		len(version), version, len(role), role)
 }
 
-// expired is what Redis 6 sends for a key that it finds expired while it
-// answers EXEC: the array ends with PTTL's answer, and GET's comes behind it.
-const expired = "*2\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n:-2\r\n_\r\n"
+// expired is what Redis sends for a key that it finds expired while it answers
+// GET, and expiredInEXEC what Redis 6 does while it answers EXEC: the array ends
+// with PTTL's answer, and GET's comes behind it.
+const (
+	expired       = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n_\r\n"
+	expiredInEXEC = "*2\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n:-2\r\n_\r\n"
+)
 
-// follow returns what the answers to sent commands, of which the first one made
-// the connection ready, came to behind the framing, read in pieces of the size.
-func follow(answers string, sent int64, caching bool, size int) (passed string, err error) {
-	c := newConnection(nil, caching)
+// follow returns what the answers to sent commands came to behind the framing,
+// read in pieces of the size.
+func follow(answers string, sent int64, cluster bool, size int) (passed string, err error) {
+	c := newConnection(nil, cluster)
 	c.commands.sent.Store(sent)
-	c.replies.handshake = 1
 	for begin := 0; begin < len(answers); begin += size {
 		piece := answers[begin:min(begin+size, len(answers))]
 		n, err := c.answers.follow([]byte(piece))
@@ -48,11 +54,13 @@ func TestFraming(t *testing.T) {
 		"the deepest":      strings.Repeat("*1\r\n", maxDepth) + "_\r\n",
 		"redirections":     "-MOVED 3999 127.0.0.1:6381\r\n-ASK 3999 127.0.0.1:6381\r\n",
 		"an expired key":   hello("6.2.6") + expired + "+OK\r\n" + expired,
+		"a replica later":  hello("7.0.0") + helloAs("replica", "7.0.0"),
+		"other roles":      helloAs("sentinel", "7.0.0") + strings.Replace(hello("7.0.0"), "redis", "slave", 1),
 		"an unfinished":    "$5\r\nabc",
 		"subscribe inside": "*1\r\n$9\r\nsubscribe\r\n",
 	} {
 		for _, size := range []int{1, 7, len(answers)} {
-			if passed, err := follow(answers, 100_000, true, size); err != nil || passed != answers {
+			if passed, err := follow(answers, 100_000, false, size); err != nil || passed != answers {
 				t.Errorf("%s, %d at a time: stopped behind %d of %d bytes: %v", name, size, len(passed), len(answers), err)
 			}
 		}
@@ -105,28 +113,26 @@ func TestFraming(t *testing.T) {
 		"a subscription":            {">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n", errPush},
 		"one spelled otherwise":     {">1\r\n+psubscribe\r\n", errPush},
 		"one of a shard":            {">1\r\n=10\r\nssubscribe\r\n", errPush},
-		"a push inside":             {hello("7.0.0") + expired, errPush},
-		"one of no version":         {expired, errPush},
-		"one in the wrong version":  {strings.Replace(hello("7"), "$5\r\nproto\r\n:3", "$7\r\nversion\r\n*1\r\n+6.0", 1) + expired, errPush},
-		"one where a key is 6":      {"*4\r\n+a\r\n$7\r\nversion\r\n+6.0\r\n+b\r\n" + expired, errPush},
+		"a push inside":             {hello("7.0.0") + expiredInEXEC, errPush},
+		"one of Redis 6":            {hello("6.2.6") + expiredInEXEC, errPush},
 		"one in HELLO's answer":     {strings.Replace(hello("6.0"), ":3", ">0", 1), errPush},
 		"one inside of a push":      {hello("6.0") + ">1\r\n>0\r\n", errPush},
 		"one deep inside":           {hello("6.0") + "*1\r\n*1\r\n>0\r\n", errPush},
-		"one in an answer's rest":   {hello("6.0") + "*1\r\n>0\r\n*1\r\n>0\r\n", errPush},
-		"one too many behind those": {hello("6.0") + expired + "+OK\r\n", errUnasked},
+		"a replica":                 {helloAs("replica", "7.0.0"), errReplica},
+		"one of another name":       {helloAs("slave", "7.0.0"), errReplica},
 	} {
-		whole, err := follow(refused.answers, 2, true, len(refused.answers))
+		whole, err := follow(refused.answers, 2, false, len(refused.answers))
 		if !errors.Is(err, refused.err) || whole == refused.answers {
 			t.Errorf("%s: got error %v, want %v", name, err, refused.err)
 		}
 		for _, size := range []int{1, 7} {
-			if passed, again := follow(refused.answers, 2, true, size); !errors.Is(again, err) || passed != whole {
+			if passed, again := follow(refused.answers, 2, false, size); !errors.Is(again, err) || passed != whole {
 				t.Errorf("%s, %d at a time: %v behind %d bytes; in one piece %v behind %d", name, size, again, len(passed), err, len(whole))
 			}
 		}
 	}
-	if _, err := follow(hello("6.0")+expired, 2, false, 1); !errors.Is(err, errPush) {
-		t.Errorf("a push inside of an answer that nobody keeps: %v", err)
+	if _, err := follow(helloAs("replica", "7.0.0"), 2, true, 1); err != nil {
+		t.Errorf("a replica of a cluster: %v", err)
 	}
 }
 
@@ -137,7 +143,7 @@ func TestSubscribed(t *testing.T) {
 		"*1\r\n$11\r\nUNSUBSCRIBE\r\n":                 true,
 		"*2\r\n$3\r\nGET\r\n$9\r\nSUBSCRIBE\r\n":       false,
 	} {
-		c := newConnection(nil, true)
+		c := newConnection(nil, false)
 		if _, err := c.requests.follow([]byte("*1\r\n$4\r\nPING\r\n" + command)); err != nil {
 			t.Fatal(err)
 		}
@@ -154,17 +160,18 @@ func TestSubscribed(t *testing.T) {
 // FuzzFraming: what is let through the library survives, and it does not
 // depend on how the bytes are cut into pieces.
 func FuzzFraming(f *testing.F) {
-	f.Add(hello("7.2.4")+"+OK\r\n*2\r\n:1\r\n$3\r\nabc\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", uint8(2), true, uint8(3))
-	f.Add(hello("6.2.6")+expired+"$-1\r\n", uint8(2), true, uint8(1))
-	f.Add(hello("6")+"*1\r\n>0\r\n>1\r\n+subscribe\r\n_\r\n", uint8(3), true, uint8(2))
-	f.Add("+OK\r\n>3\r\n+subscribe\r\n_\r\n#t\r\n-MOVED 1 a:1\r\n", uint8(2), false, uint8(9))
-	f.Add("$-2\r\n*9223372036854775000\r\n%1\r\n~1\r\n|1\r\n!1\r\nx\r\n", uint8(9), false, uint8(4))
-	f.Fuzz(func(t *testing.T, answers string, sent uint8, caching bool, size uint8) {
-		passed, err := follow(answers, int64(sent)+1, caching, max(1, len(answers)))
-		if again, cut := follow(answers, int64(sent)+1, caching, int(size)+1); again != passed || !errors.Is(cut, err) {
+	f.Add(hello("7.2.4")+"+OK\r\n*2\r\n:1\r\n$3\r\nabc\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", uint8(2), uint8(3))
+	f.Add(hello("6.2.6")+expired+"$-1\r\n", uint8(2), uint8(1))
+	f.Add(hello("6.2.6")+expiredInEXEC+"$-1\r\n", uint8(2), uint8(1))
+	f.Add(hello("6")+"*1\r\n>0\r\n>1\r\n+subscribe\r\n_\r\n", uint8(3), uint8(2))
+	f.Add("+OK\r\n>3\r\n+subscribe\r\n_\r\n#t\r\n-MOVED 1 a:1\r\n", uint8(2), uint8(9))
+	f.Add("$-2\r\n*9223372036854775000\r\n%1\r\n~1\r\n|1\r\n!1\r\nx\r\n", uint8(9), uint8(4))
+	f.Fuzz(func(t *testing.T, answers string, sent uint8, size uint8) {
+		passed, err := follow(answers, int64(sent)+1, false, max(1, len(answers)))
+		if again, cut := follow(answers, int64(sent)+1, false, int(size)+1); again != passed || !errors.Is(cut, err) {
 			t.Errorf("%v behind %d bytes, but %v behind %d, read in pieces", err, len(passed), cut, len(again))
 		}
-		l := library{r: bufio.NewReader(strings.NewReader(passed)), caching: caching}
+		l := library{r: bufio.NewReader(strings.NewReader(passed))}
 		if err := l.run(int(sent) + 1); errors.Is(err, errDead) {
 			t.Errorf("of %q %q was let through: %v", answers, passed, err)
 		}
@@ -176,9 +183,8 @@ var errDead = errors.New("the process is dead")
 // library reads as rueidis does (resp.go and pipe.go), and says where that
 // would be its end.
 type library struct {
-	r       *bufio.Reader
-	caching bool
-	depth   int
+	r     *bufio.Reader
+	depth int
 }
 
 type message struct {
@@ -218,7 +224,7 @@ func (l *library) run(sent int) error {
 			}
 			continue
 		}
-		if number == 6 && l.caching {
+		if number == 6 {
 			for _, v := range m.values {
 				if v.kind == '>' {
 					if _, err := l.next(); err != nil {

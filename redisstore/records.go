@@ -55,20 +55,52 @@ func (s *Store) Get(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	record, err := read(ctx, client, s.key(id))
-	if errors.Is(err, rueidis.ErrDoCacheAborted) { // the connection broke while another request read the same
-		record, err = read(ctx, client, s.key(id))
+	key := s.key(id)
+	record, err := s.read(ctx, client, key)
+	// the connection broke while another request read the same, or was given up
+	if errors.Is(err, rueidis.ErrDoCacheAborted) || errors.Is(err, rueidis.ErrClosing) {
+		if client, err = s.connection(ctx); err != nil {
+			return nil, err
+		}
+		record, err = s.read(ctx, client, key)
 	}
 	return record, s.verdict(ctx, "reading a session", err)
 }
 
-// read pins its command, as all others here are: the library would use its
+// read looks in the process first. What is not there it asks for with a plain
+// command: the server remembers whom to tell of the key for each command of
+// the other kind, also if there is no such key, and anybody can invent those.
+// A record that goes between the two commands leaves that much behind.
+//
+// It pins its commands, as all others here are: the library would use their
 // memory for the next one, also while a connection that has just broken may
 // still be writing it.
-func read(ctx context.Context, client rueidis.Client, key string) (record []byte, err error) {
+func (s *Store) read(ctx context.Context, client rueidis.Client, key string) (record []byte, err error) {
 	defer caught(&err)
-	return client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), cacheTTL).AsBytes()
+	if *s.CacheSize == 0 {
+		return client.Do(ctx, client.B().Get().Key(key).Build().Pin()).AsBytes()
+	}
+	get := client.B().Get().Key(key).Cache().ToStaticTTL().Pin()
+	record, err = client.DoCache(ctx, get, atHand).AsBytes()
+	if !rueidis.IsRedisNil(err) {
+		return record, err
+	}
+	left, err := client.Do(ctx, client.B().Pttl().Key(key).Build().Pin()).AsInt64()
+	if err != nil {
+		return nil, err
+	}
+	if left == pttlAbsent {
+		return nil, rueidis.Nil
+	}
+	ttl := cacheTTL
+	if left >= 0 { // anything but a key that does not expire
+		ttl = min(ttl, max(1, time.Duration(left))*time.Millisecond)
+	}
+	return client.DoCache(ctx, get, ttl).AsBytes()
 }
+
+// pttlAbsent is PTTL's answer if there is no such key.
+const pttlAbsent = -2
 
 // Create implements truelayer.TokenStore.
 func (s *Store) Create(ctx context.Context, id string, record []byte, ttl time.Duration) error {
@@ -182,7 +214,11 @@ func (s *Store) verdict(ctx context.Context, what string, err error) error {
 		case rueidis.IsRedisNil(err):
 			return fs.ErrNotExist
 		}
-		return fmt.Errorf("%s: %w", what, refusal(answer.Error()))
+		refused := refusal(answer.Error())
+		if noPrimary(answer.Error()) && s.server.redial(clock()) {
+			s.logger.Warn("redis is no primary any more, or not ready: connecting again", zap.Error(refused))
+		}
+		return fmt.Errorf("%s: %w", what, refused)
 	}
 	err = silence(err)
 	if errors.Is(err, errNonsense) {

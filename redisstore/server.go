@@ -21,13 +21,16 @@ var servers = caddy.NewUsagePool()
 type server struct {
 	option     rueidis.ClientOption
 	timeout    time.Duration
+	cluster    bool
 	client     atomic.Pointer[rueidis.Client]
 	connecting singleflight.Group
 	outage     outage
+	// nextRedial is when the connections may be given up again, by clock.
+	nextRedial atomic.Int64
 }
 
 func newServer(t target, option rueidis.ClientOption) *server {
-	s := &server{option: option, timeout: t.Timeout, outage: outage{tolerated: toleratedOfServer}}
+	s := &server{option: option, timeout: t.Timeout, cluster: t.Cluster, outage: outage{tolerated: toleratedOfServer}}
 	if t.Cluster {
 		s.outage.tolerated = toleratedOfCluster
 	}
@@ -85,8 +88,9 @@ func caught(err *error) {
 	}
 }
 
-// drop closes connections over which such an answer came: the library may wait
-// for the end of it.
+// drop closes the connections, and the next who needs them makes new ones. The
+// library may wait for the end of what is no answer; what else is under way is
+// answered, or fails.
 func (s *server) drop() {
 	if client := s.client.Swap(nil); client != nil {
 		go func() {
@@ -95,6 +99,23 @@ func (s *server) drop() {
 			(*client).Close()
 		}()
 	}
+}
+
+// redialInterval is the least time from one redial to the next. Each costs what
+// the process has kept of the records.
+const redialInterval = 5 * time.Second
+
+// redial drops connections to a server that says it is no primary, and reports
+// whether it did. Where one address stands for whoever is the primary,
+// connections to the one before live on when it is demoted. The nodes of a
+// cluster say themselves who is in their place.
+func (s *server) redial(now time.Duration) bool {
+	next := s.nextRedial.Load()
+	if s.cluster || int64(now) < next || !s.nextRedial.CompareAndSwap(next, int64(now+redialInterval)) {
+		return false
+	}
+	s.drop()
+	return true
 }
 
 // outage remembers that a server does not answer. Requests then fail at once
