@@ -137,7 +137,7 @@ func (r *replies) element(f *framing, index int) error {
 	case r.came != 1 || r.cluster: // not HELLO's
 	case index%2 == 0:
 		r.role = word == "role"
-	case r.role && (word == "replica" || word == "slave"):
+	case r.role && namesReplica(word):
 		return errReplica
 	}
 	return nil

@@ -64,6 +64,9 @@ func (s *Store) Get(ctx context.Context, id string) ([]byte, error) {
 		}
 		record, err = s.read(ctx, client, key)
 	}
+	if next := s.replacement(ctx, client, err); next != nil {
+		record, err = s.read(ctx, next, key)
+	}
 	return record, s.verdict(ctx, "reading a session", err)
 }
 
@@ -155,24 +158,49 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 // after the server's message that the record has changed, so that this process
 // does not read what it has just overwritten.
 func (s *Store) write(ctx context.Context, connect connector, what, id string, command func(b rueidis.Builder, key string) rueidis.Completed) (rueidis.RedisResult, error) {
+	key := s.key(id)
+	return s.do(ctx, connect, what, func(ctx context.Context, client rueidis.Client) rueidis.RedisResult {
+		return client.DoMulti(ctx, command(client.B(), key).Pin(), client.B().Exists().Key(key).Build().Pin())[0]
+	})
+}
+
+// do returns an answer and the error that it is.
+func (s *Store) do(ctx context.Context, connect connector, what string, ask asker) (answer rueidis.RedisResult, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
 	defer cancel()
 	client, err := connect(ctx)
 	if err != nil {
 		return rueidis.RedisResult{}, err
 	}
-	key := s.key(id)
-	answer, err := ask(func() rueidis.RedisResult {
-		return client.DoMulti(ctx, command(client.B(), key).Pin(), client.B().Exists().Key(key).Build().Pin())[0]
-	})
+	answer, err = ask.answer(ctx, client)
+	if next := s.replacement(ctx, client, err); next != nil {
+		answer, err = ask.answer(ctx, next)
+	}
 	return answer, s.verdict(ctx, what, err)
 }
 
-// ask returns an answer and the error that it is.
-func ask(do func() rueidis.RedisResult) (answer rueidis.RedisResult, err error) {
+// asker asks a server something.
+type asker func(context.Context, rueidis.Client) rueidis.RedisResult
+
+func (ask asker) answer(ctx context.Context, client rueidis.Client) (answer rueidis.RedisResult, err error) {
 	defer caught(&err)
-	answer = do()
+	answer = ask(ctx, client)
 	return answer, answer.Error()
+}
+
+// replacement returns the connections to ask again over, if an answer says that
+// the server does nothing since it is no primary, and there are others.
+func (s *Store) replacement(ctx context.Context, client rueidis.Client, err error) rueidis.Client {
+	answer, answered := errors.AsType[*rueidis.RedisError](err)
+	if !answered || !noPrimary(answer.Error()) {
+		return nil
+	}
+	s.server.redial(clock(), refusal(answer.Error()))
+	next, err := s.server.connect(ctx)
+	if err != nil || next == client {
+		return nil
+	}
+	return next
 }
 
 // connector is client or connection.
@@ -214,11 +242,7 @@ func (s *Store) verdict(ctx context.Context, what string, err error) error {
 		case rueidis.IsRedisNil(err):
 			return fs.ErrNotExist
 		}
-		refused := refusal(answer.Error())
-		if noPrimary(answer.Error()) && s.server.redial(clock()) {
-			s.logger.Warn("redis is no primary any more, or not ready: connecting again", zap.Error(refused))
-		}
-		return fmt.Errorf("%s: %w", what, refused)
+		return fmt.Errorf("%s: %w", what, refusal(answer.Error()))
 	}
 	err = silence(err)
 	if errors.Is(err, errNonsense) {
@@ -228,7 +252,7 @@ func (s *Store) verdict(ctx context.Context, what string, err error) error {
 		return ctx.Err() // whoever asked has gone
 	}
 	if s.server.outage.silent(clock()) {
-		s.logger.Error("redis does not answer; requests that need it get 503, and nobody is signed out", zap.Error(err))
+		s.logger.Error("redis gives no answer that can be used; requests that need it get 503, and nobody is signed out", zap.Error(err))
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/caddyserver/caddy/v2"
@@ -60,11 +61,17 @@ func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 	defer cancel()
 	made := s.connecting.DoChan("", func() (made any, err error) {
 		defer caught(&err)
+		if client := s.client.Load(); client != nil { // made since it was looked for
+			return *client, nil
+		}
 		client, err := rueidis.NewClient(s.option)
 		if err != nil {
 			return nil, err
 		}
 		s.client.Store(&client)
+		if !s.cluster {
+			go s.watch(client)
+		}
 		return client, nil
 	})
 	select {
@@ -101,22 +108,55 @@ func (s *server) drop() {
 	}
 }
 
-// redialInterval is the least time from one redial to the next. Each costs what
+// redialInterval is the least time from one redial to the next: each costs what
 // the process has kept of the records.
 const redialInterval = 5 * time.Second
 
-// redial drops connections to a server that says it is no primary, and reports
-// whether it did. Where one address stands for whoever is the primary,
-// connections to the one before live on when it is demoted. The nodes of a
-// cluster say themselves who is in their place.
-func (s *server) redial(now time.Duration) bool {
+// redial drops connections to a server that says it is no primary. Where one
+// address stands for whoever is the primary, those to the one before live on
+// when it is demoted. The nodes of a cluster say themselves who is in their
+// place.
+func (s *server) redial(now time.Duration, why error) {
 	next := s.nextRedial.Load()
 	if s.cluster || int64(now) < next || !s.nextRedial.CompareAndSwap(next, int64(now+redialInterval)) {
-		return false
+		return
 	}
 	s.drop()
-	return true
+	caddy.Log().Named(moduleID).Warn("redis is no primary any more, or not ready; connecting anew", zap.Error(why))
 }
+
+// watch asks the server now and then whether it is still the primary, as
+// Sentinels and clusters are asked, until the connections are closed. Reads
+// alone do not tell, and a replica that has lost its primary does not hear of
+// logouts.
+func (s *server) watch(client rueidis.Client) {
+	ticker := time.NewTicker(topologyInterval)
+	defer ticker.Stop()
+	for range ticker.C {
+		switch replica, err := s.isReplica(client); {
+		case errors.Is(err, rueidis.ErrClosing):
+			return
+		case replica:
+			s.redial(clock(), errReplica)
+		}
+	}
+}
+
+func (s *server) isReplica(client rueidis.Client) (replica bool, err error) {
+	defer caught(&err)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	defer cancel()
+	answer, err := client.Do(ctx, client.B().Role().Build().Pin()).ToArray()
+	if err != nil || len(answer) == 0 {
+		return false, err
+	}
+	role, err := answer[0].ToString()
+	return namesReplica(role), err
+}
+
+// namesReplica reports whether a role is a replica's: ROLE has one word for it
+// and HELLO the other.
+func namesReplica(role string) bool { return role == "slave" || role == "replica" }
 
 // outage remembers that a server does not answer. Requests then fail at once
 // in place of waiting for it, and only one now and then looks whether it is

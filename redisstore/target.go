@@ -155,7 +155,7 @@ func (t target) clientOption() (rueidis.ClientOption, error) {
 }
 
 // topologyInterval is how often Sentinels and clusters are asked who is the
-// primary, beside being told of changes.
+// primary, beside being told of changes, and a server whether it still is.
 const topologyInterval = 5 * time.Second
 
 // retryOnce repeats a read at once whose connection broke: the server was
