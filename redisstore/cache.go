@@ -10,21 +10,23 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// cache is what the process keeps of the records that it has read over one
-// connection. Unlike the library's own it can be asked what it has without
-// anything being sent, and it keeps nothing of a key that there is not.
+// cache is what the process keeps of the records that it reads over one
+// connection. Unlike the library's own it has only records read that are known
+// to exist, and keeps nothing of a key that there is not.
 type cache struct {
 	mu      sync.RWMutex
 	entries map[string]*entry // by key; nil when the connection is gone
-	kept    list.List         // of the *entry that have a record, the oldest first
+	kept    list.List         // of the *entry that are not being read, the oldest first
 	size    int
 	max     int
 }
 
-// entry is a record, or one that is being read.
+// entry is a record that the process keeps, one that is being read, or one that
+// is known to exist.
 type entry struct {
 	key     string
-	expires time.Time
+	expires time.Time     // of what is kept
+	exists  time.Time     // until when the record is known to
 	read    chan struct{} // closed when the answer, or none, has come
 	answer  rueidis.RedisMessage
 	err     error
@@ -36,15 +38,15 @@ type entry struct {
 // entryOverhead is about what an entry occupies beside its key and its record.
 const entryOverhead = 400
 
-// atHand, as a ttl, asks for what is in the process and for nothing else.
-const atHand time.Duration = 0
+// note, as a ttl, reads nothing: it says that the record exists.
+const note time.Duration = 0
 
 func newCache(option rueidis.CacheStoreOption) rueidis.CacheStore {
 	return &cache{entries: make(map[string]*entry), max: option.CacheSizeEachConn}
 }
 
 // Flight implements rueidis.CacheStore. If it returns neither a record nor an
-// entry to wait for, the library reads the record.
+// entry to wait for, the library reads the record and the server tracks it.
 func (c *cache) Flight(key, _ string, ttl time.Duration, now time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
 	c.mu.RLock()
 	e := c.entries[key]
@@ -55,24 +57,22 @@ func (c *cache) Flight(key, _ string, ttl time.Duration, now time.Time) (rueidis
 		}
 		return e.answer, nil
 	}
-	pending := e != nil && e.place == nil
 	c.mu.RUnlock()
-	switch {
-	case pending:
-		return rueidis.RedisMessage{}, e
-	case ttl == atHand:
-		return rueidis.RedisMessage{}, nothing{}
+	if e == nil && ttl != note {
+		return rueidis.RedisMessage{}, unknown{}
 	}
-	return c.begin(key, now.Add(ttl), now)
+	return c.begin(key, ttl, now)
 }
 
-// begin notes that a record is being read, unless another request was first.
-func (c *cache) begin(key string, expires, now time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
+// begin notes that a record exists or that it is being read, unless another
+// request was first.
+func (c *cache) begin(key string, ttl time.Duration, now time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch e := c.entries[key]; {
+	e := c.entries[key]
+	switch {
 	case c.entries == nil:
-		return rueidis.RedisMessage{}, nil
+		return rueidis.RedisMessage{}, unknown{}
 	case e == nil:
 	case e.place == nil:
 		return rueidis.RedisMessage{}, e
@@ -81,8 +81,14 @@ func (c *cache) begin(key string, expires, now time.Time) (rueidis.RedisMessage,
 	default:
 		c.remove(e)
 	}
-	c.entries[key] = &entry{key: key, expires: expires, read: make(chan struct{})}
-	return rueidis.RedisMessage{}, nil
+	switch {
+	case ttl == note:
+		c.keep(&entry{key: key, exists: now.Add(cacheTTL)})
+	case e != nil && now.Before(e.exists):
+		c.entries[key] = &entry{key: key, expires: now.Add(ttl), read: make(chan struct{})}
+		return rueidis.RedisMessage{}, nil
+	}
+	return rueidis.RedisMessage{}, unknown{}
 }
 
 // Update implements rueidis.CacheStore.
@@ -95,18 +101,35 @@ func (c *cache) Update(key, _ string, answer rueidis.RedisMessage) (expires int6
 	}
 	e.answer = answer
 	close(e.read)
-	if answer.IsNil() { // it went while it was asked for
+	if answer.IsNil() { // it went since it was known to exist
 		delete(c.entries, key)
 		return 0
 	}
-	e.size = entryOverhead + len(key) + answer.CacheSize()
-	e.place = c.kept.PushBack(e)
-	c.size += e.size
-	c.shrink()
+	if e.exists = e.expires; answer.CachePXAT() >= 0 {
+		e.exists = time.Now().Add(time.Duration(answer.CachePTTL() * time.Millisecond.Nanoseconds()))
+		e.expires = earlier(e.expires, e.exists)
+	}
+	c.keep(e)
 	return e.expires.UnixMilli()
 }
 
-// shrink forgets the oldest records that were not used lately.
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// keep adds an entry that is not being read.
+func (c *cache) keep(e *entry) {
+	e.size = entryOverhead + len(e.key) + e.answer.CacheSize()
+	e.place = c.kept.PushBack(e)
+	c.entries[e.key] = e
+	c.size += e.size
+	c.shrink()
+}
+
+// shrink forgets the oldest entries that were not used lately.
 func (c *cache) shrink() {
 	for c.size > c.max {
 		oldest := c.kept.Front()
@@ -118,7 +141,7 @@ func (c *cache) shrink() {
 	}
 }
 
-// remove forgets a record.
+// remove forgets an entry that is not being read.
 func (c *cache) remove(e *entry) {
 	delete(c.entries, e.key)
 	c.kept.Remove(e.place)
@@ -185,11 +208,11 @@ func (e *entry) Wait(ctx context.Context) (rueidis.RedisMessage, error) {
 	}
 }
 
-// nothing is what the process has of a record that it has not.
-type nothing struct{}
+// unknown is what there is of a record that is not known to exist.
+type unknown struct{}
 
 // Wait implements rueidis.CacheEntry.
-func (nothing) Wait(context.Context) (rueidis.RedisMessage, error) {
+func (unknown) Wait(context.Context) (rueidis.RedisMessage, error) {
 	return rueidis.RedisMessage{}, rueidis.Nil
 }
 
@@ -197,5 +220,5 @@ func (nothing) Wait(context.Context) (rueidis.RedisMessage, error) {
 var (
 	_ rueidis.CacheStore = (*cache)(nil)
 	_ rueidis.CacheEntry = (*entry)(nil)
-	_ rueidis.CacheEntry = nothing{}
+	_ rueidis.CacheEntry = unknown{}
 )

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ import (
 // value is an answer of the server's; only the library makes them.
 func value(t *testing.T, text string) (m rueidis.RedisMessage) {
 	t.Helper()
-	b := append(make([]byte, 7), '$', 0, 0, 0, 0, 0, 0, 0, byte(len(text)))
+	b := binary.BigEndian.AppendUint64(append(make([]byte, 7), '$'), uint64(len(text)))
 	if err := m.CacheUnmarshalView(append(b, text...)); err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +32,7 @@ func textOf(t *testing.T, m rueidis.RedisMessage) string {
 // fill keeps a record as a read of it does.
 func fill(t *testing.T, c *cache, key string, ttl time.Duration, now time.Time) {
 	t.Helper()
+	c.Flight(key, "GET", note, now)
 	c.Flight(key, "GET", ttl, now)
 	c.Update(key, "GET", value(t, "record of "+key))
 }
@@ -38,13 +40,13 @@ func fill(t *testing.T, c *cache, key string, ttl time.Duration, now time.Time) 
 // has reports whether a record is at hand.
 func has(t *testing.T, c *cache, key string, now time.Time) bool {
 	t.Helper()
-	m, e := c.Flight(key, "GET", atHand, now)
-	if e != nil {
-		if e != (nothing{}) {
-			t.Errorf("%s is being read", key)
-		}
+	c.mu.RLock()
+	e := c.entries[key]
+	c.mu.RUnlock()
+	if e == nil || e.place == nil || !now.Before(e.expires) {
 		return false
 	}
+	m, _ := c.Flight(key, "GET", time.Minute, now)
 	if got := textOf(t, m); got != "record of "+key {
 		t.Errorf("%s: %q", key, got)
 	}
@@ -86,14 +88,19 @@ func TestCacheEnds(t *testing.T) {
 	if has(t, c, "expires", later) || !has(t, c, "expires", now) {
 		t.Error("a record does not end with its ttl")
 	}
+	if _, e := c.Flight("stays", "GET", time.Minute, now.Add(time.Hour)); e != (unknown{}) {
+		t.Error("a record that nobody asked for in an hour is known to exist")
+	}
+	fill(t, c, "stays", time.Minute, now)
+	c.Flight("expires", "GET", note, later)
 	if m, e := c.Flight("expires", "GET", time.Minute, later); e != nil || m.IsString() {
-		t.Error("nobody is told to read what has expired")
+		t.Error("nobody is told to read what is known to exist")
 	}
 	c.Delete([]rueidis.RedisMessage{value(t, "told"), value(t, "expires"), value(t, "unknown")})
 	if has(t, c, "told", now) || !has(t, c, "stays", now) {
 		t.Error("the wrong record went")
 	}
-	_, waiting := c.Flight("expires", "GET", atHand, later)
+	_, waiting := c.Flight("expires", "GET", time.Minute, later)
 	c.Update("expires", "GET", value(t, "record of expires"))
 	if m, err := waiting.Wait(t.Context()); err != nil || textOf(t, m) != "record of expires" {
 		t.Errorf("what was read did not reach who waited: %v", err)
@@ -106,14 +113,17 @@ func TestCacheEnds(t *testing.T) {
 	if len(c.entries) != 0 || c.size != 0 || c.kept.Len() != 0 {
 		t.Errorf("%d entries of %d bytes are left", len(c.entries), c.size)
 	}
+	c.Flight("pending", "GET", note, now)
 	c.Flight("pending", "GET", time.Minute, now)
 	_, waiting = c.Flight("pending", "GET", time.Minute, now)
 	c.Close(rueidis.ErrDoCacheAborted)
 	if _, err := waiting.Wait(t.Context()); err != rueidis.ErrDoCacheAborted { //nolint:errorlint // the library compares so
 		t.Errorf("got error %v", err)
 	}
-	if m, e := c.Flight("pending", "GET", time.Minute, now); e != nil || m.IsString() || len(c.entries) != 0 {
-		t.Error("something is kept for a connection that is gone")
+	for _, ttl := range []time.Duration{time.Minute, note} {
+		if _, e := c.Flight("pending", "GET", ttl, now); e != (unknown{}) || len(c.entries) != 0 {
+			t.Error("something is kept for a connection that is gone")
+		}
 	}
 	c.Update("pending", "GET", value(t, "late"))
 	c.Cancel("pending", "GET", nil)

@@ -28,7 +28,6 @@ func TestFailoverInCluster(t *testing.T) {
 		return err == nil && strings.Contains(nodes, " slave "+id+" ") && replica.Stats("replication")["master_link_status"] == "up"
 	})
 	s := openCluster(t, primary, replica)
-	kept := keeps(s)
 	if err := s.Create(t.Context(), "id", []byte("record"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -49,16 +48,18 @@ func TestFailoverInCluster(t *testing.T) {
 		t.Errorf("the new primary does not have it: %s, %v", answer, err)
 	}
 	// the process goes on being told of what it keeps
-	if _, err := s.Get(t.Context(), "id"); err != nil {
-		t.Fatal(err)
+	for range 3 {
+		if _, err := s.Get(t.Context(), "id"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := openCluster(t, replica).Delete(t.Context(), "id"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the logout to hold", func() bool { return kept.entries() == 0 })
-	if _, err := s.Get(t.Context(), "id"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got error %v, want %v", err, fs.ErrNotExist)
-	}
+	eventually(t, "the logout to hold", func() bool {
+		_, err := s.Get(t.Context(), "id")
+		return errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // TestSlotOnTheMove: a record of a slot that a cluster is moving is read where
@@ -66,7 +67,6 @@ func TestFailoverInCluster(t *testing.T) {
 func TestSlotOnTheMove(t *testing.T) {
 	from, to := startCluster(t)
 	s := openCluster(t, from, to)
-	kept := keeps(s)
 	answer, err := from.Do("CLUSTER", "KEYSLOT", s.key("id"))
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,6 @@ func TestSlotOnTheMove(t *testing.T) {
 			t.Fatalf("got %q, %v", record, err)
 		}
 	}
-	kept.want(t, 0)
 	if err := openCluster(t, from).Delete(t.Context(), "id"); err != nil {
 		t.Fatal(err)
 	}

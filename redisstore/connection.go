@@ -18,7 +18,7 @@ var (
 // dial returns how the library connects: as it does by itself, and behind what
 // keeps answers from it that it cannot survive, and replicas' unless it is a
 // cluster: there they are asked where the keys are.
-func dial(cluster bool) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+func dial(caching, cluster bool) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 	return func(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
 		var conn net.Conn
 		var err error
@@ -30,7 +30,7 @@ func dial(cluster bool) func(context.Context, string, *net.Dialer, *tls.Config) 
 		if err != nil {
 			return nil, err
 		}
-		return newConnection(conn, cluster), nil
+		return newConnection(conn, caching, cluster), nil
 	}
 }
 
@@ -48,9 +48,9 @@ type connection struct {
 	refused           error
 }
 
-func newConnection(conn net.Conn, cluster bool) *connection {
+func newConnection(conn net.Conn, caching, cluster bool) *connection {
 	c := &connection{Conn: conn}
-	c.replies.commands, c.replies.cluster = &c.commands, cluster
+	c.replies.commands, c.replies.caching, c.replies.cluster = &c.commands, caching, cluster
 	c.requests.rules, c.answers.rules = &c.commands, &c.replies
 	return c
 }
@@ -65,6 +65,9 @@ func (c *connection) Write(b []byte) (int, error) {
 func (c *connection) Read(b []byte) (int, error) {
 	if c.refused != nil {
 		return 0, c.refused
+	}
+	if c.replies.handshake == 0 {
+		c.replies.handshake = c.commands.sent.Load()
 	}
 	n, err := c.Conn.Read(b)
 	if n, c.refused = c.answers.follow(b[:n]); c.refused != nil {
@@ -98,29 +101,51 @@ func (c *commands) element(f *framing, index int) error {
 func (*commands) ends() {}
 
 // replies counts what answers commands, as the library does: messages other
-// than pushes, one for each. A push stands between them, never inside of one:
-// Redis 6 would send some in EXEC's answer
-// (https://github.com/redis/redis/issues/8935), and EXEC is not used.
+// than pushes, one for each.
+//
+// Redis 6 sends what it has to say of a key that it finds expired in the middle
+// of EXEC's answer, which ends that many elements too early
+// (https://github.com/redis/redis/issues/8935). The library takes the messages
+// behind it for the missing elements, if the server has called itself version 6
+// and the connection is ready.
 type replies struct {
-	commands *commands
-	cluster  bool
+	commands         *commands
+	caching, cluster bool
+	handshake        int64 // how many commands make the connection ready
 
-	came int64
-	push bool // the message under way is one
-	role bool // the value of HELLO's "role" is next
+	came    int64
+	current role
+	pushes  int    // in the message under way
+	owed    int    // messages that are elements of the one before
+	name    string // of HELLO's element whose value is next
+	six     bool
 }
+
+type role uint8
+
+const (
+	reply role = iota
+	push
+	element
+)
 
 func (r *replies) begins(f *framing) error {
 	switch {
 	case f.depth > 0: // a push inside of another message
-		return errPush
+		if !r.six || !r.caching || f.depth > 1 || r.current != reply || r.came <= r.handshake {
+			return errPush
+		}
+		r.pushes++
+	case r.owed > 0:
+		r.owed--
+		r.current = element
 	case f.kind == '>':
-		r.push = true
+		r.current = push
 	case r.came == r.commands.sent.Load() && !r.commands.subscribed.Load():
 		return errUnasked
 	default:
 		r.came++
-		r.push = false
+		r.current = reply
 	}
 	return nil
 }
@@ -128,22 +153,28 @@ func (r *replies) begins(f *framing) error {
 func (r *replies) element(f *framing, index int) error {
 	word := f.word()
 	switch {
-	case r.push:
+	case f.open[0].kind == '>':
 		// the library takes these for the answer to the command that is next
 		if index == 0 && !r.commands.subscribed.Load() &&
 			(word == "subscribe" || word == "psubscribe" || word == "ssubscribe") {
 			return errPush
 		}
-	case r.came != 1 || r.cluster: // not HELLO's
+	case r.came != 1 || r.current != reply: // not HELLO's
 	case index%2 == 0:
-		r.role = word == "role"
-	case r.role && namesReplica(word):
+		r.name = word
+	case r.name == "version":
+		r.six = word == "6" || strings.HasPrefix(word, "6.")
+	case r.name == "role" && namesReplica(word) && !r.cluster:
 		return errReplica
 	}
 	return nil
 }
 
-func (*replies) ends() {}
+func (r *replies) ends() {
+	if r.current == reply {
+		r.owed, r.pushes = r.pushes, 0
+	}
+}
 
 // Interface guards
 var (

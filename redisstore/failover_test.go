@@ -62,6 +62,7 @@ func failed(err error) bool {
 // ends the connection to it, whatever was asked, and with it what it still has
 // of sessions that were ended. The new one is asked again: nothing was done.
 func TestFailoverBehindAddress(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		arguments []string
 		ask       func(*testing.T, *Store) error
@@ -225,6 +226,7 @@ func TestRequestsUnderWay(t *testing.T) {
 // TestFailoverOfSentinel: the store follows what the Sentinels say, and also
 // finds another primary behind the address that they go on naming.
 func TestFailoverOfSentinel(t *testing.T) {
+	t.Parallel()
 	for name, behind := range map[string]bool{"another address": false, "the same address": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

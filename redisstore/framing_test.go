@@ -19,19 +19,16 @@ func helloAs(role, version string) string {
 		len(version), version, len(role), role)
 }
 
-// expired is what Redis sends for a key that it finds expired while it answers
-// GET, and expiredInEXEC what Redis 6 does while it answers EXEC: the array ends
-// with PTTL's answer, and GET's comes behind it.
-const (
-	expired       = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n_\r\n"
-	expiredInEXEC = "*2\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n:-2\r\n_\r\n"
-)
+// expired is what Redis 6 sends for a key that it finds expired while it
+// answers EXEC: the array ends with PTTL's answer, and GET's comes behind it.
+const expired = "*2\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n:-2\r\n_\r\n"
 
-// follow returns what the answers to sent commands came to behind the framing,
-// read in pieces of the size.
-func follow(answers string, sent int64, cluster bool, size int) (passed string, err error) {
-	c := newConnection(nil, cluster)
+// follow returns what the answers to sent commands, of which the first one made
+// the connection ready, came to behind the framing, read in pieces of the size.
+func follow(answers string, sent int64, caching bool, size int) (passed string, err error) {
+	c := newConnection(nil, caching, false)
 	c.commands.sent.Store(sent)
+	c.replies.handshake = 1
 	for begin := 0; begin < len(answers); begin += size {
 		piece := answers[begin:min(begin+size, len(answers))]
 		n, err := c.answers.follow([]byte(piece))
@@ -60,7 +57,7 @@ func TestFraming(t *testing.T) {
 		"subscribe inside": "*1\r\n$9\r\nsubscribe\r\n",
 	} {
 		for _, size := range []int{1, 7, len(answers)} {
-			if passed, err := follow(answers, 100_000, false, size); err != nil || passed != answers {
+			if passed, err := follow(answers, 100_000, true, size); err != nil || passed != answers {
 				t.Errorf("%s, %d at a time: stopped behind %d of %d bytes: %v", name, size, len(passed), len(answers), err)
 			}
 		}
@@ -70,68 +67,77 @@ func TestFraming(t *testing.T) {
 		answers string
 		err     error
 	}{
-		"a negative length":        {"$-2\r\n", errFraming},
-		"no length":                {"$\r\n", errFraming},
-		"a sign alone":             {"$-\r\n", errFraming},
-		"minus zero":               {"$-0\r\n", errFraming},
-		"a huge length":            {"$9223372036854775000\r\n", errTooLarge},
-		"one that overflows":       {"$18446744073709551616\r\n", errTooLarge},
-		"one byte too long":        {"$1048577\r\n", errTooLarge},
-		"zeros without end":        {"$" + strings.Repeat("0", 100), errFraming},
-		"a huge verbatim string":   {"=1048577\r\n", errTooLarge},
-		"a negative count":         {"*-2\r\n", errFraming},
-		"a huge count":             {"*9223372036854775000\r\n", errTooLarge},
-		"one element too many":     {"*65537\r\n", errTooLarge},
-		"a map with too many":      {"%65537\r\n", errTooLarge},
-		"a null push":              {">-1\r\n", errFraming},
-		"a null map":               {"%-1\r\n", errFraming},
-		"a null set":               {"~-1\r\n", errFraming},
-		"too many counts together": {strings.Repeat("*65536\r\n", maxDepth), errTooLarge},
-		"too large together":       {"*65536\r\n" + strings.Repeat("$1048576\r\n"+strings.Repeat("x", maxBlob)+"\r\n", 16), errTooLarge},
-		"long lines together":      {"*65536\r\n" + strings.Repeat("+"+strings.Repeat("x", maxLine-1)+"\r\n", 256), errTooLarge},
-		"too deep":                 {strings.Repeat("*1\r\n", maxDepth+1), errTooLarge},
-		"a long line":              {"+" + strings.Repeat("x", maxLine+1), errTooLarge},
-		"a long number":            {":" + strings.Repeat("1", 21), errFraming},
-		"a streamed string":        {"$?\r\n;4\r\nabcd\r\n;0\r\n", errFraming},
-		"a streamed array":         {"*?\r\n.\r\n", errFraming},
-		"a chunk":                  {";4\r\nabcd\r\n", errFraming},
-		"an attribute":             {"|1\r\n+a\r\n+b\r\n+c\r\n", errFraming},
-		"a blob error":             {"!5\r\nMOVED\r\n", errFraming},
-		"another protocol":         {"HTTP/1.1 400 Bad Request\r\n\r\n", errFraming},
-		"a null with something":    {"_ab_cd", errFraming},
-		"a boolean with something": {"#tbc#tbc", errFraming},
-		"another boolean":          {"#x\r\n", errFraming},
-		"a line without CR":        {"+OK\n", errFraming},
-		"a line break alone":       {"+\n", errFraming},
-		"a count without CR":       {"*1\n", errFraming},
-		"a count with a letter":    {"*1a\r\n", errFraming},
-		"something behind CR":      {":1\r1\n", errFraming},
-		"a redirection to nowhere": {"-MOVED\r\n", errFraming},
-		"another":                  {"-ASKED 1\r\n", errFraming},
-		"an answer too many":       {"+OK\r\n+OK\r\n+OK\r\n", errUnasked},
-		"one of another type":      {"+OK\r\n*0\r\n*0\r\n", errUnasked},
-		"a subscription":           {">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n", errPush},
-		"one spelled otherwise":    {">1\r\n+psubscribe\r\n", errPush},
-		"one of a shard":           {">1\r\n=10\r\nssubscribe\r\n", errPush},
-		"a push inside":            {hello("7.0.0") + expiredInEXEC, errPush},
-		"one of Redis 6":           {hello("6.2.6") + expiredInEXEC, errPush},
-		"one in HELLO's answer":    {strings.Replace(hello("6.0"), ":3", ">0", 1), errPush},
-		"one inside of a push":     {hello("6.0") + ">1\r\n>0\r\n", errPush},
-		"one deep inside":          {hello("6.0") + "*1\r\n*1\r\n>0\r\n", errPush},
-		"a replica":                {helloAs("replica", "7.0.0"), errReplica},
-		"one of another name":      {helloAs("slave", "7.0.0"), errReplica},
+		"a negative length":         {"$-2\r\n", errFraming},
+		"no length":                 {"$\r\n", errFraming},
+		"a sign alone":              {"$-\r\n", errFraming},
+		"minus zero":                {"$-0\r\n", errFraming},
+		"a huge length":             {"$9223372036854775000\r\n", errTooLarge},
+		"one that overflows":        {"$18446744073709551616\r\n", errTooLarge},
+		"one byte too long":         {"$1048577\r\n", errTooLarge},
+		"zeros without end":         {"$" + strings.Repeat("0", 100), errFraming},
+		"a huge verbatim string":    {"=1048577\r\n", errTooLarge},
+		"a negative count":          {"*-2\r\n", errFraming},
+		"a huge count":              {"*9223372036854775000\r\n", errTooLarge},
+		"one element too many":      {"*65537\r\n", errTooLarge},
+		"a map with too many":       {"%65537\r\n", errTooLarge},
+		"a null push":               {">-1\r\n", errFraming},
+		"a null map":                {"%-1\r\n", errFraming},
+		"a null set":                {"~-1\r\n", errFraming},
+		"too many counts together":  {strings.Repeat("*65536\r\n", maxDepth), errTooLarge},
+		"too large together":        {"*65536\r\n" + strings.Repeat("$1048576\r\n"+strings.Repeat("x", maxBlob)+"\r\n", 16), errTooLarge},
+		"long lines together":       {"*65536\r\n" + strings.Repeat("+"+strings.Repeat("x", maxLine-1)+"\r\n", 256), errTooLarge},
+		"too deep":                  {strings.Repeat("*1\r\n", maxDepth+1), errTooLarge},
+		"a long line":               {"+" + strings.Repeat("x", maxLine+1), errTooLarge},
+		"a long number":             {":" + strings.Repeat("1", 21), errFraming},
+		"a streamed string":         {"$?\r\n;4\r\nabcd\r\n;0\r\n", errFraming},
+		"a streamed array":          {"*?\r\n.\r\n", errFraming},
+		"a chunk":                   {";4\r\nabcd\r\n", errFraming},
+		"an attribute":              {"|1\r\n+a\r\n+b\r\n+c\r\n", errFraming},
+		"a blob error":              {"!5\r\nMOVED\r\n", errFraming},
+		"another protocol":          {"HTTP/1.1 400 Bad Request\r\n\r\n", errFraming},
+		"a null with something":     {"_ab_cd", errFraming},
+		"a boolean with something":  {"#tbc#tbc", errFraming},
+		"another boolean":           {"#x\r\n", errFraming},
+		"a line without CR":         {"+OK\n", errFraming},
+		"a line break alone":        {"+\n", errFraming},
+		"a count without CR":        {"*1\n", errFraming},
+		"a count with a letter":     {"*1a\r\n", errFraming},
+		"something behind CR":       {":1\r1\n", errFraming},
+		"a redirection to nowhere":  {"-MOVED\r\n", errFraming},
+		"another":                   {"-ASKED 1\r\n", errFraming},
+		"an answer too many":        {"+OK\r\n+OK\r\n+OK\r\n", errUnasked},
+		"one of another type":       {"+OK\r\n*0\r\n*0\r\n", errUnasked},
+		"a subscription":            {">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n", errPush},
+		"one spelled otherwise":     {">1\r\n+psubscribe\r\n", errPush},
+		"one of a shard":            {">1\r\n=10\r\nssubscribe\r\n", errPush},
+		"a push inside":             {hello("7.0.0") + expired, errPush},
+		"one of no version":         {expired, errPush},
+		"one in the wrong version":  {strings.Replace(hello("7"), "$5\r\nproto\r\n:3", "$7\r\nversion\r\n*1\r\n+6.0", 1) + expired, errPush},
+		"one where a key is 6":      {"*4\r\n+a\r\n$7\r\nversion\r\n+6.0\r\n+b\r\n" + expired, errPush},
+		"one in HELLO's answer":     {strings.Replace(hello("6.0"), ":3", ">0", 1), errPush},
+		"one inside of a push":      {hello("6.0") + ">1\r\n>0\r\n", errPush},
+		"one deep inside":           {hello("6.0") + "*1\r\n*1\r\n>0\r\n", errPush},
+		"one in an answer's rest":   {hello("6.0") + "*1\r\n>0\r\n*1\r\n>0\r\n", errPush},
+		"a replica":                 {helloAs("replica", "7.0.0"), errReplica},
+		"one of another name":       {helloAs("slave", "7.0.0"), errReplica},
+		"one too many behind those": {hello("6.0") + expired + "+OK\r\n", errUnasked},
 	} {
-		whole, err := follow(refused.answers, 2, false, len(refused.answers))
+		whole, err := follow(refused.answers, 2, true, len(refused.answers))
 		if !errors.Is(err, refused.err) || whole == refused.answers {
 			t.Errorf("%s: got error %v, want %v", name, err, refused.err)
 		}
 		for _, size := range []int{1, 7} {
-			if passed, again := follow(refused.answers, 2, false, size); !errors.Is(again, err) || passed != whole {
+			if passed, again := follow(refused.answers, 2, true, size); !errors.Is(again, err) || passed != whole {
 				t.Errorf("%s, %d at a time: %v behind %d bytes; in one piece %v behind %d", name, size, again, len(passed), err, len(whole))
 			}
 		}
 	}
-	if _, err := follow(helloAs("replica", "7.0.0"), 2, true, 1); err != nil {
+	if _, err := follow(hello("6.0")+expired, 2, false, 1); !errors.Is(err, errPush) {
+		t.Errorf("a push inside of an answer that nobody keeps: %v", err)
+	}
+	c := newConnection(nil, true, true)
+	c.commands.sent.Store(1)
+	if _, err := c.answers.follow([]byte(helloAs("replica", "7.0.0"))); err != nil {
 		t.Errorf("a replica of a cluster: %v", err)
 	}
 }
@@ -143,7 +149,7 @@ func TestSubscribed(t *testing.T) {
 		"*1\r\n$11\r\nUNSUBSCRIBE\r\n":                 true,
 		"*2\r\n$3\r\nGET\r\n$9\r\nSUBSCRIBE\r\n":       false,
 	} {
-		c := newConnection(nil, false)
+		c := newConnection(nil, true, false)
 		if _, err := c.requests.follow([]byte("*1\r\n$4\r\nPING\r\n" + command)); err != nil {
 			t.Fatal(err)
 		}
@@ -160,18 +166,17 @@ func TestSubscribed(t *testing.T) {
 // FuzzFraming: what is let through the library survives, and it does not
 // depend on how the bytes are cut into pieces.
 func FuzzFraming(f *testing.F) {
-	f.Add(hello("7.2.4")+"+OK\r\n*2\r\n:1\r\n$3\r\nabc\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", uint8(2), uint8(3))
-	f.Add(hello("6.2.6")+expired+"$-1\r\n", uint8(2), uint8(1))
-	f.Add(hello("6.2.6")+expiredInEXEC+"$-1\r\n", uint8(2), uint8(1))
-	f.Add(hello("6")+"*1\r\n>0\r\n>1\r\n+subscribe\r\n_\r\n", uint8(3), uint8(2))
-	f.Add("+OK\r\n>3\r\n+subscribe\r\n_\r\n#t\r\n-MOVED 1 a:1\r\n", uint8(2), uint8(9))
-	f.Add("$-2\r\n*9223372036854775000\r\n%1\r\n~1\r\n|1\r\n!1\r\nx\r\n", uint8(9), uint8(4))
-	f.Fuzz(func(t *testing.T, answers string, sent uint8, size uint8) {
-		passed, err := follow(answers, int64(sent)+1, false, max(1, len(answers)))
-		if again, cut := follow(answers, int64(sent)+1, false, int(size)+1); again != passed || !errors.Is(cut, err) {
+	f.Add(hello("7.2.4")+"+OK\r\n*2\r\n:1\r\n$3\r\nabc\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", uint8(2), true, uint8(3))
+	f.Add(hello("6.2.6")+expired+"$-1\r\n", uint8(2), true, uint8(1))
+	f.Add(hello("6")+"*1\r\n>0\r\n>1\r\n+subscribe\r\n_\r\n", uint8(3), true, uint8(2))
+	f.Add("+OK\r\n>3\r\n+subscribe\r\n_\r\n#t\r\n-MOVED 1 a:1\r\n", uint8(2), false, uint8(9))
+	f.Add("$-2\r\n*9223372036854775000\r\n%1\r\n~1\r\n|1\r\n!1\r\nx\r\n", uint8(9), false, uint8(4))
+	f.Fuzz(func(t *testing.T, answers string, sent uint8, caching bool, size uint8) {
+		passed, err := follow(answers, int64(sent)+1, caching, max(1, len(answers)))
+		if again, cut := follow(answers, int64(sent)+1, caching, int(size)+1); again != passed || !errors.Is(cut, err) {
 			t.Errorf("%v behind %d bytes, but %v behind %d, read in pieces", err, len(passed), cut, len(again))
 		}
-		l := library{r: bufio.NewReader(strings.NewReader(passed))}
+		l := library{r: bufio.NewReader(strings.NewReader(passed)), caching: caching}
 		if err := l.run(int(sent) + 1); errors.Is(err, errDead) {
 			t.Errorf("of %q %q was let through: %v", answers, passed, err)
 		}
@@ -183,8 +188,9 @@ var errDead = errors.New("the process is dead")
 // library reads as rueidis does (resp.go and pipe.go), and says where that
 // would be its end.
 type library struct {
-	r     *bufio.Reader
-	depth int
+	r       *bufio.Reader
+	caching bool
+	depth   int
 }
 
 type message struct {
@@ -224,7 +230,7 @@ func (l *library) run(sent int) error {
 			}
 			continue
 		}
-		if number == 6 {
+		if number == 6 && l.caching {
 			for _, v := range m.values {
 				if v.kind == '>' {
 					if _, err := l.next(); err != nil {

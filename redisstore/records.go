@@ -70,40 +70,38 @@ func (s *Store) Get(ctx context.Context, id string) ([]byte, error) {
 	return record, s.verdict(ctx, "reading a session", err)
 }
 
-// read looks in the process first. What is not there it asks for with a plain
-// command: the server remembers whom to tell of the key for each command of
-// the other kind, also if there is no such key, and anybody can invent those.
-// A record that goes between the two commands leaves that much behind.
+// read asks for a record with a plain command at first, and has it kept only if
+// it is asked for again soon. Of each key that is to be kept the server remembers
+// whom to tell, also if there is no such key, and anybody can invent those. A
+// record that goes between the two leaves that much behind.
 //
 // It pins its commands, as all others here are: the library would use their
 // memory for the next one, also while a connection that has just broken may
 // still be writing it.
 func (s *Store) read(ctx context.Context, client rueidis.Client, key string) (record []byte, err error) {
 	defer caught(&err)
-	if *s.CacheSize == 0 {
-		return client.Do(ctx, client.B().Get().Key(key).Build().Pin()).AsBytes()
+	if *s.CacheSize > 0 {
+		record, err = client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), cacheTTL).AsBytes()
+		if !rueidis.IsRedisNil(err) { // which is also what there is of a record that the process does not know
+			return record, err
+		}
 	}
-	get := client.B().Get().Key(key).Cache().ToStaticTTL().Pin()
-	record, err = client.DoCache(ctx, get, atHand).AsBytes()
-	if !rueidis.IsRedisNil(err) {
-		return record, err
+	record, err = client.Do(ctx, client.B().Get().Key(key).Build().Pin()).AsBytes()
+	if err == nil {
+		s.exists(ctx, client, key)
 	}
-	left, err := client.Do(ctx, client.B().Pttl().Key(key).Build().Pin()).AsInt64()
-	if err != nil {
-		return nil, err
-	}
-	if left == pttlAbsent {
-		return nil, rueidis.Nil
-	}
-	ttl := cacheTTL
-	if left >= 0 { // anything but a key that does not expire
-		ttl = min(ttl, max(1, time.Duration(left))*time.Millisecond)
-	}
-	return client.DoCache(ctx, get, ttl).AsBytes()
+	return record, err
 }
 
-// pttlAbsent is PTTL's answer if there is no such key.
-const pttlAbsent = -2
+// exists notes that a record does, so that the next read has it kept. Nothing is
+// sent.
+func (s *Store) exists(ctx context.Context, client rueidis.Client, key string) {
+	var err error
+	defer caught(&err)
+	if *s.CacheSize > 0 {
+		client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), note)
+	}
+}
 
 // Create implements truelayer.TokenStore.
 func (s *Store) Create(ctx context.Context, id string, record []byte, ttl time.Duration) error {
@@ -142,6 +140,9 @@ func (s *Store) Replace(ctx context.Context, id string, old, record []byte, ttl 
 		return fs.ErrNotExist
 	case done == replaceConflict:
 		return truelayer.ErrConflict
+	}
+	if client := s.server.client.Load(); client != nil {
+		s.exists(ctx, *client, s.key(id))
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func (t target) clientOption() (rueidis.ClientOption, error) {
 		// has half of it.
 		Dialer:           net.Dialer{Timeout: t.Timeout / 2, KeepAlive: t.Timeout / 4},
 		ConnWriteTimeout: t.Timeout / 2,
-		DialCtxFn:        dial(t.Cluster),
+		DialCtxFn:        dial(t.CacheSize != 0, t.Cluster),
 		NewCacheStoreFn:  newCache,
 		RetryDelay:       retryOnce,
 		ClusterOption:    rueidis.ClusterOption{ShardsRefreshInterval: topologyInterval, MaxMovedRedirections: 3},

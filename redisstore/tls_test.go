@@ -23,7 +23,7 @@ import (
 
 // rights are the ones of Redis's access control lists that docs/scaling.md
 // says are enough.
-const rights = "~truelayer:* +get +set +del +exists +pttl +pexpire +eval +scan +ping +hello +select +client +role +cluster +asking"
+const rights = "~truelayer:* +get +set +del +exists +pttl +pexpire +eval +scan +multi +exec +ping +hello +select +client +role +cluster +asking"
 
 // restrict lets the user caddy with the password hunter2 do no more.
 func restrict(servers ...*redisserver.Server) {
