@@ -12,11 +12,13 @@ import (
 var (
 	errUnasked = errors.New("an answer that nobody asked for")
 	errPush    = errors.New("a push message where Redis sends none")
+	errReplica = errors.New("the server is a replica, which may not know of a logout yet: make it the primary, give the primary's address, or use sentinel")
 )
 
 // dial returns how the library connects: as it does by itself, and behind what
-// keeps answers from it that it cannot survive.
-func dial(caching bool) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+// keeps answers from it that it cannot survive, and replicas' unless it is a
+// cluster: there they are asked where the keys are.
+func dial(caching, cluster bool) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 	return func(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
 		var conn net.Conn
 		var err error
@@ -28,13 +30,14 @@ func dial(caching bool) func(context.Context, string, *net.Dialer, *tls.Config) 
 		if err != nil {
 			return nil, err
 		}
-		return newConnection(conn, caching), nil
+		return newConnection(conn, caching, cluster), nil
 	}
 }
 
 // connection is a connection whose Read fails before it returns what is no
 // answer, or more answers than there were commands: those end the process from
-// within the library. It then goes on failing, and the library closes it.
+// within the library. So it does if the server calls itself a replica. It then
+// goes on failing, and the library closes it.
 //
 // The library reads in one goroutine at a time, and writes in one.
 type connection struct {
@@ -45,9 +48,9 @@ type connection struct {
 	refused           error
 }
 
-func newConnection(conn net.Conn, caching bool) *connection {
+func newConnection(conn net.Conn, caching, cluster bool) *connection {
 	c := &connection{Conn: conn}
-	c.replies.commands, c.replies.caching = &c.commands, caching
+	c.replies.commands, c.replies.caching, c.replies.cluster = &c.commands, caching, cluster
 	c.requests.rules, c.answers.rules = &c.commands, &c.replies
 	return c
 }
@@ -106,15 +109,15 @@ func (*commands) ends() {}
 // behind it for the missing elements, if the server has called itself version 6
 // and the connection is ready.
 type replies struct {
-	commands  *commands
-	caching   bool
-	handshake int64 // how many commands make the connection ready
+	commands         *commands
+	caching, cluster bool
+	handshake        int64 // how many commands make the connection ready
 
 	came    int64
 	current role
-	pushes  int  // in the message under way
-	owed    int  // messages that are elements of the one before
-	version bool // the value of HELLO's "version" is next
+	pushes  int    // in the message under way
+	owed    int    // messages that are elements of the one before
+	name    string // of HELLO's element whose value is next
 	six     bool
 }
 
@@ -148,19 +151,21 @@ func (r *replies) begins(f *framing) error {
 }
 
 func (r *replies) element(f *framing, index int) error {
+	word := f.word()
 	switch {
 	case f.open[0].kind == '>':
 		// the library takes these for the answer to the command that is next
-		if word := f.word(); index == 0 && !r.commands.subscribed.Load() &&
+		if index == 0 && !r.commands.subscribed.Load() &&
 			(word == "subscribe" || word == "psubscribe" || word == "ssubscribe") {
 			return errPush
 		}
 	case r.came != 1 || r.current != reply: // not HELLO's
 	case index%2 == 0:
-		r.version = f.word() == "version"
-	case r.version:
-		word := f.word()
+		r.name = word
+	case r.name == "version":
 		r.six = word == "6" || strings.HasPrefix(word, "6.")
+	case r.name == "role" && namesReplica(word) && !r.cluster:
+		return errReplica
 	}
 	return nil
 }

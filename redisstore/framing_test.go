@@ -11,9 +11,12 @@ import (
 	"testing"
 )
 
-// hello is a server's answer to HELLO.
-func hello(version string) string {
-	return fmt.Sprintf("%%3\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$%d\r\n%s\r\n$5\r\nproto\r\n:3\r\n", len(version), version)
+// hello is a primary's answer to HELLO, and helloAs anyone's.
+func hello(version string) string { return helloAs("master", version) }
+
+func helloAs(role, version string) string {
+	return fmt.Sprintf("%%4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$%d\r\n%s\r\n$5\r\nproto\r\n:3\r\n$4\r\nrole\r\n$%d\r\n%s\r\n",
+		len(version), version, len(role), role)
 }
 
 // expired is what Redis 6 sends for a key that it finds expired while it
@@ -23,7 +26,7 @@ const expired = "*2\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n:-2\r\n_\r\
 // follow returns what the answers to sent commands, of which the first one made
 // the connection ready, came to behind the framing, read in pieces of the size.
 func follow(answers string, sent int64, caching bool, size int) (passed string, err error) {
-	c := newConnection(nil, caching)
+	c := newConnection(nil, caching, false)
 	c.commands.sent.Store(sent)
 	c.replies.handshake = 1
 	for begin := 0; begin < len(answers); begin += size {
@@ -48,6 +51,8 @@ func TestFraming(t *testing.T) {
 		"the deepest":      strings.Repeat("*1\r\n", maxDepth) + "_\r\n",
 		"redirections":     "-MOVED 3999 127.0.0.1:6381\r\n-ASK 3999 127.0.0.1:6381\r\n",
 		"an expired key":   hello("6.2.6") + expired + "+OK\r\n" + expired,
+		"a replica later":  hello("7.0.0") + helloAs("replica", "7.0.0"),
+		"other roles":      helloAs("sentinel", "7.0.0") + strings.Replace(hello("7.0.0"), "redis", "slave", 1),
 		"an unfinished":    "$5\r\nabc",
 		"subscribe inside": "*1\r\n$9\r\nsubscribe\r\n",
 	} {
@@ -113,6 +118,8 @@ func TestFraming(t *testing.T) {
 		"one inside of a push":      {hello("6.0") + ">1\r\n>0\r\n", errPush},
 		"one deep inside":           {hello("6.0") + "*1\r\n*1\r\n>0\r\n", errPush},
 		"one in an answer's rest":   {hello("6.0") + "*1\r\n>0\r\n*1\r\n>0\r\n", errPush},
+		"a replica":                 {helloAs("replica", "7.0.0"), errReplica},
+		"one of another name":       {helloAs("slave", "7.0.0"), errReplica},
 		"one too many behind those": {hello("6.0") + expired + "+OK\r\n", errUnasked},
 	} {
 		whole, err := follow(refused.answers, 2, true, len(refused.answers))
@@ -128,6 +135,11 @@ func TestFraming(t *testing.T) {
 	if _, err := follow(hello("6.0")+expired, 2, false, 1); !errors.Is(err, errPush) {
 		t.Errorf("a push inside of an answer that nobody keeps: %v", err)
 	}
+	c := newConnection(nil, true, true)
+	c.commands.sent.Store(1)
+	if _, err := c.answers.follow([]byte(helloAs("replica", "7.0.0"))); err != nil {
+		t.Errorf("a replica of a cluster: %v", err)
+	}
 }
 
 // TestSubscribed: answers are not counted on a connection to a Sentinel.
@@ -137,7 +149,7 @@ func TestSubscribed(t *testing.T) {
 		"*1\r\n$11\r\nUNSUBSCRIBE\r\n":                 true,
 		"*2\r\n$3\r\nGET\r\n$9\r\nSUBSCRIBE\r\n":       false,
 	} {
-		c := newConnection(nil, true)
+		c := newConnection(nil, true, false)
 		if _, err := c.requests.follow([]byte("*1\r\n$4\r\nPING\r\n" + command)); err != nil {
 			t.Fatal(err)
 		}

@@ -30,9 +30,9 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) (ids []strin
 		return nil, "", nil
 	}
 	client = nodes[names[node]]
-	answer, err := ask(func() rueidis.RedisResult {
+	answer, err := asker(func(ctx context.Context, client rueidis.Client) rueidis.RedisResult {
 		return client.Do(ctx, client.B().Scan().Cursor(position).Match(s.KeyPrefix+":{*}").Count(int64(max(1, limit))).Build().Pin())
-	})
+	}).answer(ctx, client)
 	var page rueidis.ScanEntry
 	if err == nil {
 		page, err = answer.AsScanEntry()

@@ -62,14 +62,9 @@ type lock struct {
 func (l *lock) key() string { return l.s.key(l.id) + ":lock" }
 
 func (l *lock) do(ctx context.Context, connect connector, what string, command func(rueidis.Builder) rueidis.Completed) (rueidis.RedisResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(l.s.Timeout))
-	defer cancel()
-	client, err := connect(ctx)
-	if err != nil {
-		return rueidis.RedisResult{}, err
-	}
-	answer, err := ask(func() rueidis.RedisResult { return client.Do(ctx, command(client.B()).Pin()) })
-	return answer, l.s.verdict(ctx, what, err)
+	return l.s.do(ctx, connect, what, func(ctx context.Context, client rueidis.Client) rueidis.RedisResult {
+		return client.Do(ctx, command(client.B()).Pin())
+	})
 }
 
 // take takes the lock if it is free. The error is fs.ErrNotExist if it is not.

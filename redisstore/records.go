@@ -55,19 +55,52 @@ func (s *Store) Get(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	record, err := read(ctx, client, s.key(id))
-	if errors.Is(err, rueidis.ErrDoCacheAborted) { // the connection broke while another request read the same
-		record, err = read(ctx, client, s.key(id))
+	key := s.key(id)
+	record, err := s.read(ctx, client, key)
+	// the connection broke while another request read the same, or was given up
+	if errors.Is(err, rueidis.ErrDoCacheAborted) || errors.Is(err, rueidis.ErrClosing) {
+		if client, err = s.connection(ctx); err != nil {
+			return nil, err
+		}
+		record, err = s.read(ctx, client, key)
+	}
+	if next := s.replacement(ctx, client, err); next != nil {
+		record, err = s.read(ctx, next, key)
 	}
 	return record, s.verdict(ctx, "reading a session", err)
 }
 
-// read pins its command, as all others here are: the library would use its
+// read asks for a record with a plain command at first, and has it kept only if
+// it is asked for again soon. Of each key that is to be kept the server remembers
+// whom to tell, also if there is no such key, and anybody can invent those. A
+// record that goes between the two leaves that much behind.
+//
+// It pins its commands, as all others here are: the library would use their
 // memory for the next one, also while a connection that has just broken may
 // still be writing it.
-func read(ctx context.Context, client rueidis.Client, key string) (record []byte, err error) {
+func (s *Store) read(ctx context.Context, client rueidis.Client, key string) (record []byte, err error) {
 	defer caught(&err)
-	return client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), cacheTTL).AsBytes()
+	if *s.CacheSize > 0 {
+		record, err = client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), cacheTTL).AsBytes()
+		if !rueidis.IsRedisNil(err) { // which is also what there is of a record that the process does not know
+			return record, err
+		}
+	}
+	record, err = client.Do(ctx, client.B().Get().Key(key).Build().Pin()).AsBytes()
+	if err == nil {
+		s.exists(ctx, client, key)
+	}
+	return record, err
+}
+
+// exists notes that a record does, so that the next read has it kept. Nothing is
+// sent.
+func (s *Store) exists(ctx context.Context, client rueidis.Client, key string) {
+	var err error
+	defer caught(&err)
+	if *s.CacheSize > 0 {
+		client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), note)
+	}
 }
 
 // Create implements truelayer.TokenStore.
@@ -108,6 +141,9 @@ func (s *Store) Replace(ctx context.Context, id string, old, record []byte, ttl 
 	case done == replaceConflict:
 		return truelayer.ErrConflict
 	}
+	if client := s.server.client.Load(); client != nil {
+		s.exists(ctx, *client, s.key(id))
+	}
 	return nil
 }
 
@@ -123,24 +159,49 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 // after the server's message that the record has changed, so that this process
 // does not read what it has just overwritten.
 func (s *Store) write(ctx context.Context, connect connector, what, id string, command func(b rueidis.Builder, key string) rueidis.Completed) (rueidis.RedisResult, error) {
+	key := s.key(id)
+	return s.do(ctx, connect, what, func(ctx context.Context, client rueidis.Client) rueidis.RedisResult {
+		return client.DoMulti(ctx, command(client.B(), key).Pin(), client.B().Exists().Key(key).Build().Pin())[0]
+	})
+}
+
+// do returns an answer and the error that it is.
+func (s *Store) do(ctx context.Context, connect connector, what string, ask asker) (answer rueidis.RedisResult, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
 	defer cancel()
 	client, err := connect(ctx)
 	if err != nil {
 		return rueidis.RedisResult{}, err
 	}
-	key := s.key(id)
-	answer, err := ask(func() rueidis.RedisResult {
-		return client.DoMulti(ctx, command(client.B(), key).Pin(), client.B().Exists().Key(key).Build().Pin())[0]
-	})
+	answer, err = ask.answer(ctx, client)
+	if next := s.replacement(ctx, client, err); next != nil {
+		answer, err = ask.answer(ctx, next)
+	}
 	return answer, s.verdict(ctx, what, err)
 }
 
-// ask returns an answer and the error that it is.
-func ask(do func() rueidis.RedisResult) (answer rueidis.RedisResult, err error) {
+// asker asks a server something.
+type asker func(context.Context, rueidis.Client) rueidis.RedisResult
+
+func (ask asker) answer(ctx context.Context, client rueidis.Client) (answer rueidis.RedisResult, err error) {
 	defer caught(&err)
-	answer = do()
+	answer = ask(ctx, client)
 	return answer, answer.Error()
+}
+
+// replacement returns the connections to ask again over, if an answer says that
+// the server does nothing since it is no primary, and there are others.
+func (s *Store) replacement(ctx context.Context, client rueidis.Client, err error) rueidis.Client {
+	answer, answered := errors.AsType[*rueidis.RedisError](err)
+	if !answered || !noPrimary(answer.Error()) {
+		return nil
+	}
+	s.server.redial(clock(), refusal(answer.Error()))
+	next, err := s.server.connect(ctx)
+	if err != nil || next == client {
+		return nil
+	}
+	return next
 }
 
 // connector is client or connection.
@@ -192,7 +253,7 @@ func (s *Store) verdict(ctx context.Context, what string, err error) error {
 		return ctx.Err() // whoever asked has gone
 	}
 	if s.server.outage.silent(clock()) {
-		s.logger.Error("redis does not answer; requests that need it get 503, and nobody is signed out", zap.Error(err))
+		s.logger.Error("redis gives no answer that can be used; requests that need it get 503, and nobody is signed out", zap.Error(err))
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -113,6 +113,8 @@ type Sentinel struct {
 }
 
 const (
+	moduleID = "http.truelayer.token_stores.redis"
+
 	defaultKeyPrefix = "truelayer"
 	defaultTimeout   = time.Second
 	defaultCacheSize = 128 << 20
@@ -123,7 +125,7 @@ const (
 // CaddyModule returns the Caddy module information.
 func (*Store) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  "http.truelayer.token_stores.redis",
+		ID:  moduleID,
 		New: func() caddy.Module { return new(Store) },
 	}
 }

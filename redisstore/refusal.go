@@ -47,11 +47,28 @@ var remediesOfERR = []struct{ part, remedy string }{
 	{"cluster support disabled", "it is no cluster; take the option cluster away"},
 }
 
+// errorCode is the word that says which error it is. Redis 6 puts words of its
+// own before what a script met.
+func errorCode(text string) string {
+	if _, met, ok := strings.Cut(text, ": -"); ok && strings.HasPrefix(text, "Error running script") {
+		text = met
+	}
+	code, _, _ := strings.Cut(text, " ")
+	return code
+}
+
+// noPrimary reports whether an error means that the server is no primary, or
+// none yet.
+func noPrimary(text string) bool {
+	code := errorCode(text)
+	return code == "READONLY" || code == "MASTERDOWN" || code == "LOADING"
+}
+
 // refusal says what an error that the server answered means. The server's text
 // is not in it: some repeat the command that they are about, and the first one
 // has the password.
 func refusal(text string) error {
-	code, _, _ := strings.Cut(text, " ")
+	code := errorCode(text)
 	if remedy, known := remedies[code]; known {
 		return fmt.Errorf("redis says %s: %s", code, remedy)
 	}

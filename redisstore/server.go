@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,13 +22,16 @@ var servers = caddy.NewUsagePool()
 type server struct {
 	option     rueidis.ClientOption
 	timeout    time.Duration
+	cluster    bool
 	client     atomic.Pointer[rueidis.Client]
 	connecting singleflight.Group
 	outage     outage
+	// nextRedial is when the connections may be given up again, by clock.
+	nextRedial atomic.Int64
 }
 
 func newServer(t target, option rueidis.ClientOption) *server {
-	s := &server{option: option, timeout: t.Timeout, outage: outage{tolerated: toleratedOfServer}}
+	s := &server{option: option, timeout: t.Timeout, cluster: t.Cluster, outage: outage{tolerated: toleratedOfServer}}
 	if t.Cluster {
 		s.outage.tolerated = toleratedOfCluster
 	}
@@ -57,11 +61,17 @@ func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 	defer cancel()
 	made := s.connecting.DoChan("", func() (made any, err error) {
 		defer caught(&err)
+		if client := s.client.Load(); client != nil { // made since it was looked for
+			return *client, nil
+		}
 		client, err := rueidis.NewClient(s.option)
 		if err != nil {
 			return nil, err
 		}
 		s.client.Store(&client)
+		if !s.cluster {
+			go s.watch(client)
+		}
 		return client, nil
 	})
 	select {
@@ -85,8 +95,9 @@ func caught(err *error) {
 	}
 }
 
-// drop closes connections over which such an answer came: the library may wait
-// for the end of it.
+// drop closes the connections, and the next who needs them makes new ones. The
+// library may wait for the end of what is no answer; what else is under way is
+// answered, or fails.
 func (s *server) drop() {
 	if client := s.client.Swap(nil); client != nil {
 		go func() {
@@ -96,6 +107,56 @@ func (s *server) drop() {
 		}()
 	}
 }
+
+// redialInterval is the least time from one redial to the next: each costs what
+// the process has kept of the records.
+const redialInterval = 5 * time.Second
+
+// redial drops connections to a server that says it is no primary. Where one
+// address stands for whoever is the primary, those to the one before live on
+// when it is demoted. The nodes of a cluster say themselves who is in their
+// place.
+func (s *server) redial(now time.Duration, why error) {
+	next := s.nextRedial.Load()
+	if s.cluster || int64(now) < next || !s.nextRedial.CompareAndSwap(next, int64(now+redialInterval)) {
+		return
+	}
+	s.drop()
+	caddy.Log().Named(moduleID).Warn("redis is no primary any more, or not ready; connecting anew", zap.Error(why))
+}
+
+// watch asks the server now and then whether it is still the primary, as
+// Sentinels and clusters are asked, until the connections are closed. Reads
+// alone do not tell, and a replica that has lost its primary does not hear of
+// logouts.
+func (s *server) watch(client rueidis.Client) {
+	ticker := time.NewTicker(topologyInterval)
+	defer ticker.Stop()
+	for range ticker.C {
+		switch replica, err := s.isReplica(client); {
+		case errors.Is(err, rueidis.ErrClosing):
+			return
+		case replica:
+			s.redial(clock(), errReplica)
+		}
+	}
+}
+
+func (s *server) isReplica(client rueidis.Client) (replica bool, err error) {
+	defer caught(&err)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	defer cancel()
+	answer, err := client.Do(ctx, client.B().Role().Build().Pin()).ToArray()
+	if err != nil || len(answer) == 0 {
+		return false, err
+	}
+	role, err := answer[0].ToString()
+	return namesReplica(role), err
+}
+
+// namesReplica reports whether a role is a replica's: ROLE has one word for it
+// and HELLO the other.
+func namesReplica(role string) bool { return role == "slave" || role == "replica" }
 
 // outage remembers that a server does not answer. Requests then fail at once
 // in place of waiting for it, and only one now and then looks whether it is

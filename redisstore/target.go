@@ -129,7 +129,8 @@ func (t target) clientOption() (rueidis.ClientOption, error) {
 		// has half of it.
 		Dialer:           net.Dialer{Timeout: t.Timeout / 2, KeepAlive: t.Timeout / 4},
 		ConnWriteTimeout: t.Timeout / 2,
-		DialCtxFn:        dial(t.CacheSize != 0),
+		DialCtxFn:        dial(t.CacheSize != 0, t.Cluster),
+		NewCacheStoreFn:  newCache,
 		RetryDelay:       retryOnce,
 		ClusterOption:    rueidis.ClusterOption{ShardsRefreshInterval: topologyInterval, MaxMovedRedirections: 3},
 	}
@@ -154,7 +155,7 @@ func (t target) clientOption() (rueidis.ClientOption, error) {
 }
 
 // topologyInterval is how often Sentinels and clusters are asked who is the
-// primary, beside being told of changes.
+// primary, beside being told of changes, and a server whether it still is.
 const topologyInterval = 5 * time.Second
 
 // retryOnce repeats a read at once whose connection broke: the server was

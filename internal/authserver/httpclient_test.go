@@ -49,11 +49,11 @@ func newFar(t *testing.T, protocol string, proxied bool) *far {
 		f.client = testClient("https://auth.example")
 	} else {
 		f.Relay = loopback.NewRelay(t, address)
-		f.client = testClient("https://" + f.Address())
+		f.client = testClient("https://" + f.Address)
 	}
 	used := f.client.Server.http.transport.Load()
 	if proxied { // which ProxyFromEnvironment looks up once in the life of a process
-		used.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: f.Address()})
+		used.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: f.Address})
 	}
 	used.TLSClientConfig = &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com"}
 	t.Cleanup(f.client.Server.CloseIdleConnections)

@@ -75,7 +75,7 @@ func newFar(t *testing.T, sim http.Handler, http2 bool) *far {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	f.Relay = loopback.NewRelay(t, server.Listener.Addr().String())
-	f.base = "https://" + f.Address()
+	f.base = "https://" + f.Address
 	return f
 }
 

@@ -8,12 +8,16 @@ import (
 	"testing"
 )
 
-// Relay stands between clients and a server, as a firewall does, and can forget
-// connections without telling either end.
+// Relay stands between clients and a server. As a firewall does, it can forget
+// connections without telling either end; and, as behind a virtual address, the
+// server may become another one while what is connected stays so.
 type Relay struct {
-	address string
-	opened  atomic.Int64
-	open    atomic.Int64
+	// Address is where clients find the relay.
+	Address string
+
+	to     atomic.Pointer[string]
+	opened atomic.Int64
+	open   atomic.Int64
 
 	mu    sync.Mutex
 	alive []*atomic.Bool
@@ -23,12 +27,13 @@ type Relay struct {
 func NewRelay(t testing.TB, server string) *Relay {
 	t.Helper()
 	r := new(Relay)
-	r.address = Serve(t, func(client net.Conn) { r.relay(client, server) })
+	r.To(server)
+	r.Address = Serve(t, func(client net.Conn) { r.relay(client, *r.to.Load()) })
 	return r
 }
 
-// Address is where clients find the relay.
-func (r *Relay) Address() string { return r.address }
+// To sets the server of further connections.
+func (r *Relay) To(server string) { r.to.Store(&server) }
 
 // Opened is how many connections were opened so far.
 func (r *Relay) Opened() int { return int(r.opened.Load()) }
@@ -83,4 +88,18 @@ func (w whileAlive) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return w.Writer.Write(p)
+}
+
+// Forward connects a connection to an address until either end closes.
+func Forward(conn net.Conn, address string) {
+	behind, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer behind.Close()
+	go func() {
+		_, _ = io.Copy(behind, conn)
+		_ = behind.Close()
+	}()
+	_, _ = io.Copy(conn, behind)
 }

@@ -5,8 +5,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,7 +33,35 @@ type Server struct {
 // the program say otherwise, until the test ends.
 func Start(t testing.TB, arguments ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, arguments: append([]string{"--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, arguments...)}
+	return start(t, append([]string{"--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, arguments...))
+}
+
+// StartReplica runs a replica of a Redis.
+func StartReplica(t testing.TB, of *Server, arguments ...string) *Server {
+	t.Helper()
+	return Start(t, append([]string{"--replicaof", "127.0.0.1", of.Port()}, arguments...)...)
+}
+
+// StartSentinel runs a Sentinel that watches over the primary at an address,
+// and by itself never replaces it within the time of a test.
+func StartSentinel(t testing.TB, name, address string) *Server {
+	t.Helper()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	directory := t.TempDir()
+	file := filepath.Join(directory, "sentinel.conf") // where it writes what it learns
+	text := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]s 1\nsentinel down-after-milliseconds %[1]s 600000\n", name, port)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, []string{file, "--sentinel", "--bind", "127.0.0.1", "--dir", directory})
+}
+
+func start(t testing.TB, arguments []string) *Server {
+	t.Helper()
+	s := &Server{t: t, arguments: arguments}
 	for range 20 {
 		port, err := loopback.Port()
 		if err != nil {
@@ -47,11 +79,7 @@ func Start(t testing.TB, arguments ...string) *Server {
 
 // run starts the program and waits until it answers.
 func (s *Server) run() error {
-	_, port, err := net.SplitHostPort(s.Address)
-	if err != nil {
-		return err
-	}
-	s.command = exec.CommandContext(context.WithoutCancel(s.t.Context()), "redis-server", append([]string{"--port", port}, s.arguments...)...) //nolint:gosec // a program of the tests' own
+	s.command = exec.CommandContext(context.WithoutCancel(s.t.Context()), "redis-server", append(slices.Clone(s.arguments), "--port", s.Port())...) //nolint:gosec // a program of the tests' own
 	if err := s.command.Start(); err != nil {
 		s.t.Fatalf("%v; it is in the Debian package redis-server", err)
 	}
@@ -73,11 +101,41 @@ func (s *Server) run() error {
 
 // isOurs makes sure that it is not another Redis that answers.
 func (s *Server) isOurs() error {
-	answer, err := s.Do("EVAL", "return redis.call('INFO', 'server'):match('process_id:(%d+)')", "0")
-	if err == nil && answer != strconv.Itoa(s.command.Process.Pid) {
+	answer, err := s.Do("INFO", "server")
+	if err == nil && !strings.Contains(answer, fmt.Sprintf("process_id:%d\r\n", s.command.Process.Pid)) {
 		err = fmt.Errorf("another Redis answers at %s", s.Address)
 	}
 	return err
+}
+
+// Port is the address's.
+func (s *Server) Port() string {
+	_, port, _ := net.SplitHostPort(s.Address)
+	return port
+}
+
+// Stats returns a section of what the server says about itself.
+func (s *Server) Stats(section string) map[string]string {
+	s.t.Helper()
+	answer, err := s.Do("INFO", section)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stats := make(map[string]string)
+	for line := range strings.Lines(answer) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			stats[name] = value
+		}
+	}
+	return stats
+}
+
+// Must sends a command that has to be answered so.
+func (s *Server) Must(want string, words ...string) {
+	s.t.Helper()
+	if answer, err := s.Do(words...); err != nil || answer != want {
+		s.t.Fatalf("%s: %q, %v", strings.Join(words, " "), answer, err)
+	}
 }
 
 // Do sends a command and returns the answer: the text of a bulk string, and
@@ -95,8 +153,11 @@ func (s *Server) Do(words ...string) (string, error) {
 	}
 	reader := bufio.NewReader(conn)
 	line, err := reader.ReadString('\n')
-	if strings.HasPrefix(line, "$") && line != "$-1\r\n" {
-		line, err = reader.ReadString('\n')
+	if length, isBulk := strings.CutPrefix(strings.TrimSpace(line), "$"); isBulk && length != "-1" {
+		n, _ := strconv.Atoi(length)
+		text := make([]byte, n)
+		_, err = io.ReadFull(reader, text)
+		return string(text), err
 	}
 	return strings.TrimSpace(line), err
 }

@@ -34,13 +34,13 @@ func measureAnonymous(ctx context.Context, o *options, t *table) error {
 	}
 	defer hangUp(wires)
 	var before, after memory
-	if err := flood(ctx, wires, 10_000); err != nil {
+	if err := flood(ctx, wires, 10_000, noCookie); err != nil {
 		return err
 	}
 	if err := site.ask(ctx, "/memory", nil, &before); err != nil {
 		return err
 	}
-	if err := flood(ctx, wires, o.anonymous); err != nil {
+	if err := flood(ctx, wires, o.anonymous, noCookie); err != nil {
 		return err
 	}
 	if err := site.ask(ctx, "/memory", nil, &after); err != nil {
@@ -54,14 +54,17 @@ func measureAnonymous(ctx context.Context, o *options, t *table) error {
 	return nil
 }
 
-// flood sends requests without a cookie on all connections.
-func flood(ctx context.Context, wires []*wire, requests int) error {
+func noCookie() string { return "" }
+
+// flood sends requests without a session on all connections, each with a
+// cookie that is made for it, if any.
+func flood(ctx context.Context, wires []*wire, requests int, cookie func() string) error {
 	kinds := []struct {
-		request []byte
+		request func(target, cookie string) string
 		status  int
 	}{
-		{[]byte(bench.Navigation("/account", "")), http.StatusSeeOther},
-		{[]byte(bench.Script("/account", "")), http.StatusUnauthorized},
+		{bench.Navigation, http.StatusSeeOther},
+		{bench.Script, http.StatusUnauthorized},
 	}
 	var begun atomic.Int64
 	errs := make([]error, len(wires))
@@ -70,7 +73,7 @@ func flood(ctx context.Context, wires []*wire, requests int) error {
 		all.Go(func() {
 			for turn := begun.Add(1); turn <= int64(requests) && errs[i] == nil; turn = begun.Add(1) {
 				kind := kinds[turn%2]
-				errs[i] = errors.Join(ctx.Err(), w.do(kind.request, kind.status))
+				errs[i] = errors.Join(ctx.Err(), w.do([]byte(kind.request("/account", cookie())), kind.status))
 			}
 		})
 	}

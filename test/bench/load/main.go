@@ -55,6 +55,7 @@ var parts = []struct {
 	{"login-storage", loginWith(storeStorage)},
 	{"login-redis", loginWith(storeRedis)},
 	{"anonymous", measureAnonymous},
+	{"forged-redis", measureForged},
 	{"scale", measureScale},
 	{"memory-redis", measureRedisMemory},
 	{"sweep", measureSweep},

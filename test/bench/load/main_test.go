@@ -34,11 +34,14 @@ func TestRun(t *testing.T) {
 
 // TestRunWithRedis is the same for what needs a redis-server.
 func TestRunWithRedis(t *testing.T) {
-	runs(t, "duel-redis,nodes,login-redis,memory-redis,get,write,lock",
+	runs(t, "duel-redis,nodes,login-redis,forged-redis,memory-redis,get,write,lock",
 		"| requests per second with store redis and 20 visitors, of those of a bare reverse_proxy | at least 0.93 | ",
 		"| CPU of Redis for each of our requests |  | ",
 		"| 3 nodes with store redis: CPU per request, of that of 1 node; the same of bare ones |  | ",
 		"| CPU per login with store redis, the provider's not counted |  | ",
+		"| growth of the heap over 100 forged session cookies with store redis | none | ",
+		"| growth of Redis's memory and of its tracking table over these | none | ",
+		"| commands of Redis for each of these requests | at most 1 | ",
 		"| memory of Redis for a login, at 20; a part of it lasts half an hour only |  | ",
 		"| a Get of store memory: one of 20 records read over and over, median |  | ",
 		"| a Get of store redis: one of 20 read for the first time, median |  | ",

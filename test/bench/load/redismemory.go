@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -48,20 +49,30 @@ func measureRedisMemory(ctx context.Context, o *options, t *table) error {
 	return nil
 }
 
-// redisMemory is what a Redis server holds.
-type redisMemory struct{ bytes, keys int64 }
+// redisMemory is what a Redis server holds, and has done.
+type redisMemory struct{ bytes, keys, tracked, commands int64 }
 
 func redisUse(c *redisClient) (redisMemory, error) {
-	info, err := c.info("memory")
+	memory, err := c.info("memory")
 	if err != nil {
 		return redisMemory{}, err
 	}
-	bytes, err := strconv.ParseInt(info["used_memory"], 10, 64)
+	stats, err := c.info("stats")
 	if err != nil {
 		return redisMemory{}, err
 	}
 	keys, err := c.number("DBSIZE")
-	return redisMemory{bytes, keys}, err
+	use := redisMemory{keys: keys}
+	for text, n := range map[string]*int64{
+		memory["used_memory"]:             &use.bytes,
+		stats["tracking_total_keys"]:      &use.tracked,
+		stats["total_commands_processed"]: &use.commands,
+	} {
+		var failed error
+		*n, failed = strconv.ParseInt(text, 10, 64)
+		err = errors.Join(err, failed)
+	}
+	return use, err
 }
 
 // keySizes is what a session's key and a claim's occupy, by a sample of the
