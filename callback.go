@@ -191,11 +191,12 @@ var errNeither = errors.New("the callback has neither a code nor an error, which
 // so the state has to be that of a login of this browser.
 func (h *Handler) misplaced(r *http.Request) *login {
 	query := arrived(r).URL.RawQuery
-	if !strings.Contains(query, "state=") || len(query) > maxCallbackQuery {
+	if !strings.Contains(query, "state=") {
 		return nil
 	}
-	values, err := url.ParseQuery(query)
-	if err != nil || !values.Has("code") && !values.Has("error") {
+	// what can be read of the query counts, whatever is broken beside it
+	values, _ := url.ParseQuery(strings.ReplaceAll(query, ";", "&"))
+	if !values.Has("code") && !values.Has("error") {
 		return nil
 	}
 	for _, state := range values["state"][:min(len(values["state"]), 4)] {

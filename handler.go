@@ -27,11 +27,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	protected, err := h.protects(r)
 	if err != nil {
-		h.takeOff(r, true) // error routes may proxy it anywhere
+		h.strip(r, true) // error routes may proxy it anywhere
 		return err
 	}
 	if !protected {
-		h.takeOff(r, false)
+		h.strip(r, false)
 		return next.ServeHTTP(w, r)
 	}
 	return h.guard(w, r, next)
@@ -61,7 +61,7 @@ func (h *Handler) endpoint(r *http.Request) func(http.ResponseWriter, *http.Requ
 // guard lets a request through if its visitor has a session, with the access
 // token on it, and answers it otherwise.
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	t := h.takeOff(r, true)
+	t := h.strip(r, true)
 	if method, fields, ok := h.readPreflight(r); ok {
 		return h.answerPreflight(w, r, method, fields)
 	}
@@ -96,7 +96,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 }
 
 // forward lets a request through with the access token on it.
-func (h *Handler) forward(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, s *held, t *taken) error {
+func (h *Handler) forward(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, s *storedSession, t *requestState) error {
 	field := h.tokenHeader.Field
 	t.attached = append(t.attached, field)
 	// three fields of one value each, without an allocation for each

@@ -111,7 +111,7 @@ func (h *Handler) forgetCookies(w http.ResponseWriter, r *http.Request) {
 
 // disconnect ends the connection at TrueLayer behind the visitor, who is signed
 // out already. It is tried once, with the access token that is there.
-func (h *Handler) disconnect(s *held) {
+func (h *Handler) disconnect(s *storedSession) {
 	if !h.now().Before(s.tokenDies()) {
 		h.logger.Warn("a connection was left at TrueLayer: its access token has expired", zap.String("provider", s.provider))
 		return
@@ -167,7 +167,7 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request) error {
 	return json.NewEncoder(w).Encode(info)
 }
 
-func (h *Handler) describe(info *sessionInfo, s *held) {
+func (h *Handler) describe(info *sessionInfo, s *storedSession) {
 	now := h.now()
 	if s.over(now) {
 		info.Reason = consentExpired

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// storedSession is a signed-in visitor's record in the store, which a test changes.
-func storedSession(t *testing.T, b *bench, v visitor) (id string, record []byte) {
+// recordOf is a signed-in visitor's record in the store, which a test changes.
+func recordOf(t *testing.T, b *bench, v visitor) (id string, record []byte) {
 	t.Helper()
 	id = b.label.sessionID(new(v.secret(t, b)))
 	record, err := b.store.Get(t.Context(), id)
@@ -35,9 +35,9 @@ func put(t *testing.T, b *bench, id string, record []byte) {
 func TestOpenedSessions(t *testing.T) {
 	b := newBench(t, nil)
 	v, other := signedIn(t, b), signedIn(t, b)
-	id, record := storedSession(t, b, v)
-	otherID, otherRecord := storedSession(t, b, other)
-	open := func() *held {
+	id, record := recordOf(t, b, v)
+	otherID, otherRecord := recordOf(t, b, other)
+	open := func() *storedSession {
 		t.Helper()
 		s, err := b.load(t.Context(), new(v.secret(t, b)), b.clock.now())
 		if err != nil {
@@ -87,7 +87,7 @@ func TestOpenedSessions(t *testing.T) {
 func TestOpenedSessionsEnd(t *testing.T) {
 	b := newBench(t, nil)
 	v := signedIn(t, b)
-	id, record := storedSession(t, b, v)
+	id, record := recordOf(t, b, v)
 	if !v.lasts(t, b) || b.auth.opened.get(id, record) == nil {
 		t.Fatal("it is not kept")
 	}
@@ -96,7 +96,7 @@ func TestOpenedSessionsEnd(t *testing.T) {
 		t.Error("it lasts longer")
 	}
 	v = signedIn(t, b)
-	id, record = storedSession(t, b, v)
+	id, record = recordOf(t, b, v)
 	v.lasts(t, b)
 	if err := b.endSessions(v.request(t, "POST", "/truelayer/logout")); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestOpenedSessionsEnd(t *testing.T) {
 func TestOpenedSessionsAreBounded(t *testing.T) {
 	o := newOpenedSessions()
 	for i := range 3 * openedShards * openedInShard {
-		o.keep(&held{id: fmt.Sprintf("%c%d", rune(i%openedShards), i), record: []byte("record")})
+		o.keep(&storedSession{id: fmt.Sprintf("%c%d", rune(i%openedShards), i), record: []byte("record")})
 	}
 	total := 0
 	for _, shard := range o {

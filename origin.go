@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -91,9 +92,15 @@ func originOf(r *http.Request) string {
 // originOfURL is a URL's origin as browsers write it (RFC 6454 section 6.2): in
 // lower case, without the scheme's own port.
 func originOfURL(u *url.URL) string {
-	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
-	host = strings.TrimSuffix(host, map[string]string{"https": ":443", "http": ":80"}[scheme])
-	return scheme + "://" + strings.TrimSuffix(host, ":")
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname())
+	if strings.Contains(host, ":") { // an IPv6 address
+		host = "[" + host + "]"
+	}
+	port, _ := strconv.Atoi(u.Port())
+	if port != 0 && port != map[string]int{"https": 443, "http": 80}[scheme] {
+		host += ":" + strconv.Itoa(port)
+	}
+	return scheme + "://" + host
 }
 
 // hostname is the host in a Host field or a URL, in lower case and without its

@@ -15,7 +15,7 @@ const userID = "http.auth.user.id"
 // all blocks that the request goes through: the values are made when they are
 // used, and are those of the last block that has found a session. Without one they
 // are empty, since a placeholder that nobody knows would be sent as its own name.
-func (h *Handler) setPlaceholders(r *http.Request, t *taken) {
+func (h *Handler) setPlaceholders(r *http.Request, t *requestState) {
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return
@@ -32,17 +32,17 @@ func (h *Handler) setPlaceholders(r *http.Request, t *taken) {
 	})
 }
 
-var placeholders = map[string]func(s *held, now time.Time) any{
-	userID:                              func(s *held, _ time.Time) any { return s.connection },
-	"http.truelayer.provider":           func(s *held, _ time.Time) any { return s.provider },
-	"http.truelayer.scopes":             func(s *held, _ time.Time) any { return s.scopes },
-	"http.truelayer.expires_in":         func(s *held, now time.Time) any { return secondsUntil(s.tokenExpires, now) },
-	"http.truelayer.consent_expires":    func(s *held, _ time.Time) any { return s.consentEnds.UTC().Format(time.RFC3339) },
-	"http.truelayer.consent_expires_in": func(s *held, now time.Time) any { return secondsUntil(s.consentEnds, now) },
+var placeholders = map[string]func(s *storedSession, now time.Time) any{
+	userID:                              func(s *storedSession, _ time.Time) any { return s.connection },
+	"http.truelayer.provider":           func(s *storedSession, _ time.Time) any { return s.provider },
+	"http.truelayer.scopes":             func(s *storedSession, _ time.Time) any { return s.scopes },
+	"http.truelayer.expires_in":         func(s *storedSession, now time.Time) any { return secondsUntil(s.tokenExpires, now) },
+	"http.truelayer.consent_expires":    func(s *storedSession, _ time.Time) any { return s.consentEnds.UTC().Format(time.RFC3339) },
+	"http.truelayer.consent_expires_in": func(s *storedSession, now time.Time) any { return secondsUntil(s.consentEnds, now) },
 }
 
 // identify says whose the request is: the session's, or nobody's if s is nil.
-func (t *taken) identify(repl *caddy.Replacer, s *held) {
+func (t *requestState) identify(repl *caddy.Replacer, s *storedSession) {
 	t.session = s
 	id := ""
 	if s != nil {

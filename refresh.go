@@ -34,7 +34,7 @@ const (
 // fresh returns the session with an access token that can be sent, or nil if
 // the session is gone. Shortly before its end a token is refreshed behind the
 // request; after it, or if an upstream refused it, the request waits.
-func (h *Handler) fresh(ctx context.Context, s *held, now time.Time) (*held, error) {
+func (h *Handler) fresh(ctx context.Context, s *storedSession, now time.Time) (*storedSession, error) {
 	if s.refreshToken.Reveal() == "" || s.over(now) {
 		return s, nil
 	}
@@ -69,14 +69,14 @@ func (h *Handler) fresh(ctx context.Context, s *held, now time.Time) (*held, err
 		}
 		return nil, f
 	}
-	return result.(*held), nil
+	return result.(*storedSession), nil
 }
 
 var errHeldBack = errors.New("an earlier refresh failed; the next one waits for its time")
 
 // isStuck reports whether a session lasts but cannot be used: its access token has
 // expired, and the last refresh has failed.
-func (h *Handler) isStuck(s *held, now time.Time) bool {
+func (h *Handler) isStuck(s *storedSession, now time.Time) bool {
 	return !s.over(now) && !now.Before(s.tokenDies()) && h.auth.setbackOf(s.id).attempts > 0
 }
 
@@ -88,7 +88,7 @@ const (
 )
 
 // unavailable is the failure of a request whose session is stuck.
-func (h *Handler) unavailable(s *held, now time.Time, cause error, retryAfter time.Duration) failure {
+func (h *Handler) unavailable(s *storedSession, now time.Time, cause error, retryAfter time.Duration) failure {
 	f := failure{reason: tokenUnavailable, cause: cause, retryAfter: retryAfter}
 	if back := h.auth.setbackOf(s.id); back.attempts >= offerAttempts || back.attempts > 0 && now.Sub(back.since) >= offerAfter {
 		offer := pages.TextOf("connect_again")
@@ -100,7 +100,7 @@ func (h *Handler) unavailable(s *held, now time.Time, cause error, retryAfter ti
 // refreshFrom is when the session's token begins to be refreshed: the smaller
 // of five minutes and a tenth of its life before it ends, or refresh_before,
 // less up to a quarter, so that tokens issued together do not end together.
-func (h *Handler) refreshFrom(s *held) time.Time {
+func (h *Handler) refreshFrom(s *storedSession) time.Time {
 	window := time.Duration(h.RefreshBefore)
 	if window == 0 {
 		window = min(refreshWindow, s.tokenExpires.Sub(s.tokenIssued)/10)
@@ -112,7 +112,7 @@ func (h *Handler) refreshFrom(s *held) time.Time {
 
 // refresh is the one refresh of a session that is under way in this process,
 // and with a store that has locks, in all of them.
-func (h *Handler) refresh(ctx context.Context, s *held) (*held, error) {
+func (h *Handler) refresh(ctx context.Context, s *storedSession) (*storedSession, error) {
 	if locker, ok := h.store.(Locker); ok {
 		unlock, err := locker.Lock(ctx, s.id)
 		if err != nil {
@@ -154,7 +154,7 @@ func (h *Handler) refresh(ctx context.Context, s *held) (*held, error) {
 
 // refreshFailed notes a refresh that brought nothing. None of these ends a
 // session: the provider has a bad minute, or the operator a wrong secret.
-func (h *Handler) refreshFailed(s *held, err error) failure {
+func (h *Handler) refreshFailed(s *storedSession, err error) failure {
 	var retryAfter time.Duration
 	remedy := "the next attempt follows by itself"
 	if answer, ok := errors.AsType[*authserver.Error](err); ok {
@@ -175,7 +175,7 @@ func (h *Handler) refreshFailed(s *held, err error) failure {
 // that lost against an idle touch is made again on top of it. One that lost
 // against another node's refresh is not: this node has stood still meanwhile,
 // or its lock was lost, and the other's token is the newer one.
-func (h *Handler) keep(ctx context.Context, s *held, token authserver.Token) (*held, error) {
+func (h *Handler) keep(ctx context.Context, s *storedSession, token authserver.Token) (*storedSession, error) {
 	usedAccess, usedRefresh := s.bearer.Reveal(), s.refreshToken.Reveal()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, maxKeepPause) {
 		changed := s.session
@@ -222,7 +222,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 // consentOver ends a session's refreshing after the auth server said that the
 // grant is no longer valid, unless the store has a newer one by now. What is
 // left of the access token's life can be used.
-func (h *Handler) consentOver(ctx context.Context, s *held) (*held, error) {
+func (h *Handler) consentOver(ctx context.Context, s *storedSession) (*storedSession, error) {
 	for {
 		current, err := h.load(ctx, &s.secret, h.now())
 		if err != nil {
@@ -250,7 +250,7 @@ func (h *Handler) consentOver(ctx context.Context, s *held) (*held, error) {
 
 // tellEnded answers a request whose connection is over: a visitor is told
 // once, and then sent to the same bank again.
-func (h *Handler) tellEnded(w http.ResponseWriter, r *http.Request, s *held) error {
+func (h *Handler) tellEnded(w http.ResponseWriter, r *http.Request, s *storedSession) error {
 	returnTo := h.returnTarget(requestTarget(r))
 	person := classify(r) == navigation
 	if person && s.told {
@@ -270,7 +270,7 @@ func (h *Handler) tellEnded(w http.ResponseWriter, r *http.Request, s *held) err
 
 // noteStatus looks at what an upstream answered. A 401 goes to the client as
 // it is; the session's next request refreshes first, at most once a minute.
-func (h *Handler) noteStatus(repl *caddy.Replacer, s *held) {
+func (h *Handler) noteStatus(repl *caddy.Replacer, s *storedSession) {
 	if s.refreshToken.Reveal() == "" {
 		return
 	}
@@ -281,7 +281,7 @@ func (h *Handler) noteStatus(repl *caddy.Replacer, s *held) {
 }
 
 // wasRejected reports whether an upstream refused this very token.
-func (h *Handler) wasRejected(s *held) bool {
+func (h *Handler) wasRejected(s *storedSession) bool {
 	digest, ok := h.auth.rejected.Get(s.id)
 	return ok && digest == sha256.Sum256([]byte(s.bearer.Reveal()))
 }

@@ -117,7 +117,7 @@ func TestRefreshWindow(t *testing.T) {
 		at := time.Unix(1_800_000_000, 0)
 		seen := make(map[time.Duration]bool)
 		for i := range 256 {
-			s := &held{session: session{tokenIssued: at, tokenExpires: at.Add(test.life)}, id: string([]byte{byte(i)})}
+			s := &storedSession{session: session{tokenIssued: at, tokenExpires: at.Add(test.life)}, id: string([]byte{byte(i)})}
 			before := s.tokenDies().Sub(h.refreshFrom(s))
 			if before < test.earliest || before > test.longest {
 				t.Fatalf("%+v: %v before the end", test, before)

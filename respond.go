@@ -148,7 +148,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, f failure) error 
 	}
 	setPlaceholder(r, "http.truelayer.error", string(f.reason))
 	if h.returnsErrors(f) && (who != machine || f.reason != loginRequired) {
-		t := h.takeOff(r, true) // error routes get the request, and they may proxy it anywhere
+		t := h.strip(r, true) // error routes get the request, and they may proxy it anywhere
 		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && t.session == nil {
 			t.identify(repl, nil)
 		}

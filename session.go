@@ -30,8 +30,8 @@ const (
 	consentLifetime = 90 * 24 * time.Hour
 )
 
-// held is a session with what it takes to write it.
-type held struct {
+// storedSession is a session with what it takes to write it.
+type storedSession struct {
 	session
 	id     string
 	secret cookieSecret
@@ -40,7 +40,7 @@ type held struct {
 
 // find returns the visitor's session, nil if there is none that lasts, or an
 // error if the store failed, which never means that there is none.
-func (h *Handler) find(ctx context.Context, cookies []string, now time.Time) (*held, error) {
+func (h *Handler) find(ctx context.Context, cookies []string, now time.Time) (*storedSession, error) {
 	for secret := range h.cookies.secrets(cookies) {
 		s, err := h.load(ctx, &secret, now)
 		if s == nil && err == nil {
@@ -55,7 +55,7 @@ func (h *Handler) find(ctx context.Context, cookies []string, now time.Time) (*h
 }
 
 // load returns the session whose cookie has the secret, or nil.
-func (h *Handler) load(ctx context.Context, secret *cookieSecret, now time.Time) (*held, error) {
+func (h *Handler) load(ctx context.Context, secret *cookieSecret, now time.Time) (*storedSession, error) {
 	id := h.label.sessionID(secret)
 	record, err := h.store.Get(ctx, id)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +69,7 @@ func (h *Handler) load(ctx context.Context, secret *cookieSecret, now time.Time)
 
 // open returns the session in a record, or nil if that is no session of the
 // secret's, or one that has ended.
-func (h *Handler) open(id string, secret *cookieSecret, record []byte, now time.Time) *held {
+func (h *Handler) open(id string, secret *cookieSecret, record []byte, now time.Time) *storedSession {
 	s := h.auth.opened.get(id, record)
 	if s == nil {
 		opened, err := openSession(record, &h.label, secret, id)
@@ -78,7 +78,7 @@ func (h *Handler) open(id string, secret *cookieSecret, record []byte, now time.
 			h.logger.Error("a session was refused", zap.Error(err))
 			return nil
 		}
-		s = &held{session: opened, id: id, secret: *secret, record: record}
+		s = &storedSession{session: opened, id: id, secret: *secret, record: record}
 		h.auth.opened.keep(s)
 	}
 	if !now.Before(h.ends(&s.session, now)) {
@@ -125,7 +125,7 @@ func earlier(a, b time.Time) time.Time {
 
 // replace writes a changed session in the place of the one that is held. Its
 // errors are the store's.
-func (h *Handler) replace(ctx context.Context, s *held, changed session) (*held, error) {
+func (h *Handler) replace(ctx context.Context, s *storedSession, changed session) (*storedSession, error) {
 	now := h.now()
 	end := h.ends(&changed, now)
 	record, err := changed.seal(&h.label, &s.secret, h.client.ID, end)
@@ -135,13 +135,13 @@ func (h *Handler) replace(ctx context.Context, s *held, changed session) (*held,
 	if err := h.store.Replace(ctx, s.id, s.record, record, end.Sub(now)); err != nil {
 		return nil, err
 	}
-	return &held{session: changed, id: s.id, secret: s.secret, record: record}, nil
+	return &storedSession{session: changed, id: s.id, secret: s.secret, record: record}, nil
 }
 
 // touch writes down that the session is in use, now and then, behind the request:
 // a store may be far away. When it is due is spread by up to a quarter, so that
 // sessions which began together are not written together.
-func (h *Handler) touch(s *held, now time.Time) {
+func (h *Handler) touch(s *storedSession, now time.Time) {
 	interval := time.Duration(h.IdleTimeout) / touchShare
 	if now.Sub(s.lastSeen) < interval-interval/4*time.Duration(s.id[0])/256 {
 		return
@@ -154,7 +154,7 @@ func (h *Handler) touch(s *held, now time.Time) {
 
 // writeTouch is dropped if it loses against another write: the other one was
 // newer, or the session is gone.
-func (h *Handler) writeTouch(ctx context.Context, s *held, now time.Time) {
+func (h *Handler) writeTouch(ctx context.Context, s *storedSession, now time.Time) {
 	changed := s.session
 	changed.lastSeen = now
 	if _, err := h.replace(ctx, s, changed); err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, fs.ErrNotExist) {

@@ -57,7 +57,12 @@ func TestMisplacedCallback(t *testing.T) {
 				misplaced(path, b, move(callback, path))
 				state := query(t, callback).Get("state")
 				misplaced(path+", an error", b, w.Site+path+"?error=access_denied&state="+state)
-				misplaced(path+", rewritten", b, w.Site+path+"?x=y&state=%20&state="+state+"&code=the-code")
+				for _, query := range []string{
+					"x=y&state=%20&state=" + state + "&code=the-code", "code=the-code&state=" + state + "&x=%zz", "code=the-code&state=" + state + ";x=y",
+					"code=the-code&x=" + strings.Repeat("x", 9000) + "&state=" + state,
+				} {
+					misplaced(path+"?"+query[:10], b, w.Site+path+"?"+query)
+				}
 				equal(t, path+": at its place", b.navigate(callback).location(), "/page")
 				other := w.browser()
 				callback = w.approve(other, w.Site+"/page")

@@ -10,37 +10,37 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// taken is what the blocks of this directive have done to a request, for the
+// requestState is what the blocks of this directive have done to a request, for the
 // blocks that come after them in the same site.
-type taken struct {
+type requestState struct {
 	// cookies are the Cookie lines as they arrived.
 	cookies []string
 	// attached are the fields in which blocks have put their tokens.
 	attached []string
 	// session is the one that the last block has found, nil if none has.
-	session *held
+	session *storedSession
 }
 
 // String keeps cookies out of whatever prints the request's variables.
-func (*taken) String() string { return "[redacted]" }
+func (*requestState) String() string { return "[redacted]" }
 
-const takenVar = "truelayer"
+const requestStateVar = "truelayer"
 
-// takenFrom returns what blocks have done to the request, nil if it has met none.
-func takenFrom(r *http.Request) *taken {
-	t, _ := caddyhttp.GetVar(r.Context(), takenVar).(*taken)
+// requestStateOf returns what blocks have done to the request, nil if it has met none.
+func requestStateOf(r *http.Request) *requestState {
+	t, _ := caddyhttp.GetVar(r.Context(), requestStateVar).(*requestState)
 	return t
 }
 
-// takeOff takes the handler's cookies off the request, and the client's token
+// strip takes the handler's cookies off the request, and the client's token
 // header where it must not reach the application: everywhere if it is a field
 // of the operator's choice, on protected requests if it is Authorization. The
 // result has no cookies if neither this nor an earlier block has found one.
-func (h *Handler) takeOff(r *http.Request, protected bool) *taken {
-	t, lines := takenFrom(r), r.Header["Cookie"]
+func (h *Handler) strip(r *http.Request, protected bool) *requestState {
+	t, lines := requestStateOf(r), r.Header["Cookie"]
 	if t == nil {
-		t = new(taken)
-		caddyhttp.SetVar(r.Context(), takenVar, t)
+		t = new(requestState)
+		caddyhttp.SetVar(r.Context(), requestStateVar, t)
 		h.setPlaceholders(r, t)
 	}
 	if h.cookies.stripCookies(r.Header) && t.cookies == nil {
@@ -118,7 +118,7 @@ func (b *bodyEnd) Read(p []byte) (int, error) {
 
 // cookieLines are the request's Cookie lines as they arrived.
 func cookieLines(r *http.Request) []string {
-	if t := takenFrom(r); t != nil && t.cookies != nil {
+	if t := requestStateOf(r); t != nil && t.cookies != nil {
 		return t.cookies
 	}
 	return r.Header["Cookie"]
