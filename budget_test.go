@@ -115,11 +115,11 @@ func TestBudgetAndTheSameCallback(t *testing.T) {
 		a := newAuthServer("http://127.0.0.1:1")
 		defer func() { _ = a.Destruct() }()
 		network, release := netip.MustParsePrefix("192.0.2.1/32"), make(chan struct{})
-		answers := make(chan *landing, 2)
+		answers := make(chan *loginResult, 2)
 		ask := func() {
-			got, err := a.exchangeOnce(t.Context(), "a claim", network, time.Now, func(context.Context) (*landing, error) {
+			got, err := a.exchangeOnce(t.Context(), "a claim", network, time.Now, func(context.Context) (*loginResult, error) {
 				<-release
-				return new(landing), nil
+				return new(loginResult), nil
 			})
 			if err != nil {
 				t.Error(err)

@@ -95,7 +95,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 		return h.orphan(w, r, loginExpired, l.returnTo)
 	}
 	network := clientNetwork(r)
-	session, err := h.auth.exchangeOnce(r.Context(), h.claimID(l.state), network, h.now, func(ctx context.Context) (*landing, error) {
+	session, err := h.auth.exchangeOnce(r.Context(), h.claimID(l.state), network, h.now, func(ctx context.Context) (*loginResult, error) {
 		return h.exchange(ctx, l, response.code, network)
 	})
 	if r.Context().Err() != nil {
@@ -118,7 +118,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request) error {
 
 // arrive hands the browser its session and sends it to where it was going,
 // with the code gone from the address.
-func (h *Handler) arrive(w http.ResponseWriter, r *http.Request, l *login, session *landing) error {
+func (h *Handler) arrive(w http.ResponseWriter, r *http.Request, l *login, session *loginResult) error {
 	if session.given.Swap(true) {
 		s, err := h.load(r.Context(), session.secret, h.now())
 		if err != nil {
@@ -130,11 +130,11 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request, l *login, sessi
 	}
 	h.discard(r, *session.secret)
 	done := &login{
-		done:     true,
-		started:  l.started,
-		fresh:    earlier(h.now().Add(lostSession), session.ends),
-		state:    l.state,
-		returnTo: l.returnTo,
+		done:            true,
+		started:         l.started,
+		sessionExpected: earlier(h.now().Add(lostSession), session.ends),
+		state:           l.state,
+		returnTo:        l.returnTo,
 	}
 	h.prune(w, r)
 	h.putLogin(w, l.cookie, loginSlots[len(loginSlots)-1], done)

@@ -116,7 +116,7 @@ func (c *cookieNames) stripCookies(header http.Header) bool {
 	if !found {
 		return false
 	}
-	var kept []string // not in place: see taken
+	var kept []string // not in place: see requestState
 	for _, line := range lines {
 		if line = c.stripLine(line); line != "" {
 			kept = append(kept, line)

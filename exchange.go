@@ -19,8 +19,8 @@ import (
 // before it is tried again. It doubles with each further one.
 const firstPause = time.Second
 
-// landing is the result of a successful exchange.
-type landing struct {
+// loginResult is the result of a successful exchange.
+type loginResult struct {
 	secret *cookieSecret
 	ends   time.Time
 	given  atomic.Bool // to a browser, which may have signed out since
@@ -29,7 +29,7 @@ type landing struct {
 // exchange takes the login's code to the token endpoint and begins a session.
 // Claiming the login first makes sure that no other node or process sends the
 // code as well, and that there is room for a session before the code is spent.
-func (h *Handler) exchange(ctx context.Context, l *login, code string, network netip.Prefix) (*landing, error) {
+func (h *Handler) exchange(ctx context.Context, l *login, code string, network netip.Prefix) (*loginResult, error) {
 	if err := h.awaitPause(ctx); err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (h *Handler) awaitPause(ctx context.Context) error {
 var errPaused = errors.New("the auth server wants fewer requests of this client")
 
 // accept checks a token and puts its session in the place that was reserved.
-func (h *Handler) accept(ctx context.Context, c *claim, token authserver.Token) (*landing, error) {
+func (h *Handler) accept(ctx context.Context, c *claim, token authserver.Token) (*loginResult, error) {
 	if err := h.checkScopes(token.Scopes); err != nil {
 		return nil, failure{reason: scopeRefused, cause: err}
 	}

@@ -78,7 +78,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
 	}
 	if s != nil {
-		if s, err = h.fresh(r.Context(), s, now); err != nil {
+		if s, err = h.withUsableToken(r.Context(), s, now); err != nil {
 			return h.failAs(w, r, err)
 		}
 		now = h.now() // it may have waited

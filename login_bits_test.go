@@ -34,7 +34,7 @@ func TestLoginCookieBits(t *testing.T) {
 		"provider":      provisioned(func(h *Handler) { h.CookieName, h.ProviderID = "bank", "ob-monzo" }),
 	}
 	underWay, done := testLogin(), testLogin()
-	done.done, done.verifier, done.fresh = true, authserver.Secret{}, h.now().Add(lostSession)
+	done.done, done.verifier, done.sessionExpected = true, authserver.Secret{}, h.now().Add(lostSession)
 	name := h.cookies.loginCookie(0)
 	doneName := h.cookies.loginCookie(1)
 	value, doneValue := h.loginKeys.seal(name, underWay), h.loginKeys.seal(doneName, done)

@@ -40,10 +40,10 @@ type login struct {
 	done bool
 	// started is when the visitor was sent to the bank.
 	started time.Time
-	// fresh, of a login that is done, is the time until which a visitor who
+	// sessionExpected, of a login that is done, is the time until which a visitor who
 	// arrives without its session has lost it in a way that another visit to
 	// the bank would not mend.
-	fresh time.Time
+	sessionExpected time.Time
 	// state is the OAuth 2.0 state parameter, base64url.
 	state string
 	// verifier is the PKCE code verifier; zero if PKCE is off, or done.
@@ -60,7 +60,7 @@ type login struct {
 // isOver reports whether a login is good for nothing any more.
 func (l *login) isOver(now time.Time) bool {
 	if l.done {
-		return !now.Before(l.fresh)
+		return !now.Before(l.sessionExpected)
 	}
 	return now.Sub(l.started) > loginLifetime
 }
@@ -104,7 +104,7 @@ func (h *Handler) findLogin(r *http.Request, state string) *login {
 // that its session should be here.
 func (h *Handler) justLoggedIn(r *http.Request) bool {
 	for l := range h.loginsOf(r) {
-		if l.done && h.now().Before(l.fresh) {
+		if l.done && h.now().Before(l.sessionExpected) {
 			return true
 		}
 	}
@@ -216,7 +216,7 @@ func (k loginSealer) seal(name string, l *login) string {
 	_, _ = rand.Read(b[:])
 	plain := appendFlag(nil, l.done)
 	plain = appendTime(plain, l.started)
-	plain = appendTime(plain, l.fresh)
+	plain = appendTime(plain, l.sessionExpected)
 	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo} {
 		plain = appendText(plain, text)
 	}
@@ -241,14 +241,14 @@ func (k loginSealer) open(name, value string) (*login, error) {
 	}
 	r := reader{rest: string(plain)}
 	l := &login{
-		done:        r.flag(),
-		started:     r.time(),
-		fresh:       r.time(),
-		state:       r.text(),
-		verifier:    r.secret(),
-		redirectURI: r.text(),
-		returnTo:    r.text(),
-		cookie:      name,
+		done:            r.flag(),
+		started:         r.time(),
+		sessionExpected: r.time(),
+		state:           r.text(),
+		verifier:        r.secret(),
+		redirectURI:     r.text(),
+		returnTo:        r.text(),
+		cookie:          name,
 	}
 	if r.failed || r.rest != "" {
 		return nil, errBadLogin

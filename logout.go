@@ -89,7 +89,7 @@ func (h *Handler) endSessions(r *http.Request) error {
 		if err != nil {
 			continue
 		}
-		if s := h.open(id, &secret, record, h.now()); s != nil && h.DisconnectOnLogout {
+		if s := h.openRecord(id, &secret, record, h.now()); s != nil && h.DisconnectOnLogout {
 			h.disconnect(s)
 		}
 		h.auth.opened.forget(id)

@@ -49,22 +49,22 @@ func (c *readCache) get(id string) ([]byte, bool) {
 	return record.([]byte), true
 }
 
-// sight is when, and after which writes, a read began.
-type sight struct {
+// readStart is when, and after which writes, a read began.
+type readStart struct {
 	at        time.Time
 	forgotten uint64
 }
 
 // look is called before a read whose result is to be kept.
-func (c *readCache) look(id string) sight {
+func (c *readCache) look(id string) readStart {
 	p := c.part(id)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return sight{time.Now(), p.forgotten}
+	return readStart{time.Now(), p.forgotten}
 }
 
 // keep remembers what was read, unless it may be older than a write.
-func (c *readCache) keep(id string, record []byte, expires time.Time, seen sight) {
+func (c *readCache) keep(id string, record []byte, expires time.Time, seen readStart) {
 	ttl := min(c.ttl-time.Since(seen.at), time.Until(expires))
 	if ttl <= 0 {
 		return

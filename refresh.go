@@ -31,10 +31,10 @@ const (
 	rejectedInterval = time.Minute
 )
 
-// fresh returns the session with an access token that can be sent, or nil if
+// withUsableToken returns the session with an access token that can be sent, or nil if
 // the session is gone. Shortly before its end a token is refreshed behind the
 // request; after it, or if an upstream refused it, the request waits.
-func (h *Handler) fresh(ctx context.Context, s *storedSession, now time.Time) (*storedSession, error) {
+func (h *Handler) withUsableToken(ctx context.Context, s *storedSession, now time.Time) (*storedSession, error) {
 	if s.refreshToken.Reveal() == "" || s.over(now) {
 		return s, nil
 	}

@@ -64,12 +64,12 @@ func (h *Handler) load(ctx context.Context, secret *cookieSecret, now time.Time)
 	if err != nil {
 		return nil, err
 	}
-	return h.open(id, secret, record, now), nil
+	return h.openRecord(id, secret, record, now), nil
 }
 
-// open returns the session in a record, or nil if that is no session of the
+// openRecord returns the session in a record, or nil if that is no session of the
 // secret's, or one that has ended.
-func (h *Handler) open(id string, secret *cookieSecret, record []byte, now time.Time) *storedSession {
+func (h *Handler) openRecord(id string, secret *cookieSecret, record []byte, now time.Time) *storedSession {
 	s := h.auth.opened.get(id, record)
 	if s == nil {
 		opened, err := openSession(record, &h.label, secret, id)
@@ -164,7 +164,7 @@ func (h *Handler) writeTouch(ctx context.Context, s *storedSession, now time.Tim
 
 // begin begins a session for the token, in the place of the claim's reservation.
 // The cookie's secret is a new one: an id that a client brought is never adopted.
-func (h *Handler) begin(ctx context.Context, c *claim, token authserver.Token) (*landing, error) {
+func (h *Handler) begin(ctx context.Context, c *claim, token authserver.Token) (*loginResult, error) {
 	now := h.now()
 	s := &session{
 		created:     now,
@@ -191,7 +191,7 @@ func (h *Handler) begin(ctx context.Context, c *claim, token authserver.Token) (
 	if errors.Is(err, fs.ErrNotExist) { // the reservation has expired
 		err = h.store.Create(ctx, c.session, record, end.Sub(now))
 	}
-	return &landing{secret: &c.secret, ends: earlier(end, s.consentEnds)}, err
+	return &loginResult{secret: &c.secret, ends: earlier(end, s.consentEnds)}, err
 }
 
 // noteExpiry writes down what was taken for the life of a token whose answer did

@@ -62,7 +62,7 @@ func (s *StorageStore) lease(ctx context.Context, key string) (release func(), e
 		found, _, err := s.load(ctx, l.key)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			err = s.alone(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
+			err = s.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
 				return w.create(ctx, l.record(0), leaseForgotten)
 			})
 		case err != nil:
@@ -71,7 +71,7 @@ func (s *StorageStore) lease(ctx context.Context, key string) (release func(), e
 		case time.Since(since) < leaseLasts:
 			err = fs.ErrExist
 		default:
-			err = s.alone(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
+			err = s.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
 				return w.replace(ctx, seen, l.record(0), leaseForgotten)
 			})
 		}
@@ -124,7 +124,7 @@ var errNotOurs = errors.New("the lease is another's")
 // change changes the lease unless it is another's: a holder that stood still
 // may find that it was taken.
 func (l *storageLease) change(ctx context.Context, write func(context.Context, *storageWrite) error) error {
-	return l.s.alone(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
+	return l.s.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
 		found, _, err := l.s.load(ctx, l.key)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.HasPrefix(found, []byte(l.token)) {
 			return errNotOurs

@@ -47,7 +47,7 @@ func TestStorageLease(t *testing.T) {
 
 		// what a process that was killed leaves, whose clock is an hour behind
 		dead := &storageLease{s: one, key: storagePrefix + "/69/6964" + leaseSuffix, token: "dead"}
-		err = one.alone(t.Context(), dead.key, func(ctx context.Context, w *storageWrite) error {
+		err = one.exclusively(t.Context(), dead.key, func(ctx context.Context, w *storageWrite) error {
 			return w.create(ctx, dead.record(7), 2*leaseForgotten)
 		})
 		if err != nil {

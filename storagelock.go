@@ -48,11 +48,11 @@ type storageWrite struct {
 
 var errLockLost = errors.New("this process stood still for so long that its lock may be another's by now; nothing was written")
 
-// alone runs a write while no other one under the same key runs, in this
+// exclusively runs a write while no other one under the same key runs, in this
 // process or in another: a storage can neither compare nor swap. In the
 // process they queue for their turn here, since a storage's lock looks only
 // once a second whether it is free.
-func (s *StorageStore) alone(ctx context.Context, key string, write func(context.Context, *storageWrite) error) error {
+func (s *StorageStore) exclusively(ctx context.Context, key string, write func(context.Context, *storageWrite) error) error {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	if err := ctx.Err(); err != nil {

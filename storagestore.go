@@ -247,7 +247,7 @@ func (s *StorageStore) write(ctx context.Context, id string, write func(context.
 		return err
 	}
 	defer s.shared.cache.forget(id)
-	return s.alone(ctx, key, write)
+	return s.exclusively(ctx, key, write)
 }
 
 // Interface guards

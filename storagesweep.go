@@ -94,7 +94,7 @@ func (s *StorageStore) sweepExpired(ctx context.Context) error {
 
 // deleteExpired looks once more, alone: another login may have taken the id.
 func (s *StorageStore) deleteExpired(ctx context.Context, key string) error {
-	return s.alone(ctx, key, func(ctx context.Context, w *storageWrite) error {
+	return s.exclusively(ctx, key, func(ctx context.Context, w *storageWrite) error {
 		if _, _, err := s.load(ctx, key); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -122,8 +122,8 @@ func (a *authServer) Destruct() error {
 
 // outcome is how an exchange ended: with a session, or with a refusal.
 type outcome struct {
-	landing *landing
-	err     error
+	result *loginResult
+	err    error
 }
 
 // outcomeOf returns how the exchange under a claim's id ended a moment ago.
@@ -153,9 +153,9 @@ var errNetworkOver = errors.New("the token endpoint has refused too many codes o
 
 // exchangeOnce runs an exchange under the claim's id, or returns how it ended a
 // moment ago.
-func (a *authServer) exchangeOnce(ctx context.Context, claim string, client netip.Prefix, now func() time.Time, exchange func(context.Context) (*landing, error)) (*landing, error) {
+func (a *authServer) exchangeOnce(ctx context.Context, claim string, client netip.Prefix, now func() time.Time, exchange func(context.Context) (*loginResult, error)) (*loginResult, error) {
 	if o, ok := a.outcomeOf(claim); ok {
-		return o.landing, o.err
+		return o.result, o.err
 	}
 	// those that waited while others of their network were refused are too many, too
 	turn := func(ctx context.Context) (func(), error) {
@@ -174,18 +174,18 @@ func (a *authServer) exchangeOnce(ctx context.Context, claim string, client neti
 	}
 	result, err := a.exchanges.BeginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
 		if o, ok := a.outcomeOf(claim); ok {
-			return o.landing, o.err
+			return o.result, o.err
 		}
 		landing, err := exchange(ctx)
 		if err == nil {
-			a.remember(claim, outcome{landing: landing})
+			a.remember(claim, outcome{result: landing})
 		}
 		return landing, err
 	}).Await(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return result.(*landing), nil
+	return result.(*loginResult), nil
 }
 
 // setback is a session's failed refresh.

@@ -113,12 +113,12 @@ type replies struct {
 	caching, cluster bool
 	handshake        int64 // how many commands make the connection ready
 
-	came    int64
-	current role
-	pushes  int    // in the message under way
-	owed    int    // messages that are elements of the one before
-	name    string // of HELLO's element whose value is next
-	six     bool
+	came     int64
+	current  role
+	pushes   int    // in the message under way
+	owed     int    // messages that are elements of the one before
+	name     string // of HELLO's element whose value is next
+	version6 bool
 }
 
 type role uint8
@@ -132,7 +132,7 @@ const (
 func (r *replies) begins(f *framing) error {
 	switch {
 	case f.depth > 0: // a push inside of another message
-		if !r.six || !r.caching || f.depth > 1 || r.current != reply || r.came <= r.handshake {
+		if !r.version6 || !r.caching || f.depth > 1 || r.current != reply || r.came <= r.handshake {
 			return errPush
 		}
 		r.pushes++
@@ -163,7 +163,7 @@ func (r *replies) element(f *framing, index int) error {
 	case index%2 == 0:
 		r.name = word
 	case r.name == "version":
-		r.six = word == "6" || strings.HasPrefix(word, "6.")
+		r.version6 = word == "6" || strings.HasPrefix(word, "6.")
 	case r.name == "role" && namesReplica(word) && !r.cluster:
 		return errReplica
 	}

@@ -79,7 +79,7 @@ func (s *Store) Get(ctx context.Context, id string) ([]byte, error) {
 // memory for the next one, also while a connection that has just broken may
 // still be writing it.
 func (s *Store) read(ctx context.Context, client rueidis.Client, key string) (record []byte, err error) {
-	defer caught(&err)
+	defer recoverFromNonsense(&err)
 	if *s.CacheSize > 0 {
 		record, err = client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), cacheTTL).AsBytes()
 		if !rueidis.IsRedisNil(err) { // which is also what there is of a record that the process does not know
@@ -97,7 +97,7 @@ func (s *Store) read(ctx context.Context, client rueidis.Client, key string) (re
 // sent.
 func (s *Store) exists(ctx context.Context, client rueidis.Client, key string) {
 	var err error
-	defer caught(&err)
+	defer recoverFromNonsense(&err)
 	if *s.CacheSize > 0 {
 		client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), note)
 	}
@@ -184,7 +184,7 @@ func (s *Store) do(ctx context.Context, connect connector, what string, ask aske
 type asker func(context.Context, rueidis.Client) rueidis.RedisResult
 
 func (ask asker) answer(ctx context.Context, client rueidis.Client) (answer rueidis.RedisResult, err error) {
-	defer caught(&err)
+	defer recoverFromNonsense(&err)
 	answer = ask(ctx, client)
 	return answer, answer.Error()
 }
@@ -245,7 +245,7 @@ func (s *Store) verdict(ctx context.Context, what string, err error) error {
 		}
 		return fmt.Errorf("%s: %w", what, refusal(answer.Error()))
 	}
-	err = silence(err)
+	err = withoutServerText(err)
 	if errors.Is(err, errNonsense) {
 		s.server.drop()
 	}

@@ -82,8 +82,8 @@ func refusal(text string) error {
 
 var errNoTracking = errors.New("redis does not say when a session changes: it is older than Redis 6, something between speaks no RESP3, or the user must not use the command CLIENT; change that or set cache_size to 0")
 
-// silence is why no answer came, without what the server said before it.
-func silence(err error) error {
+// withoutServerText is why no answer came, without what the server said before it.
+func withoutServerText(err error) error {
 	if errors.Is(err, rueidis.ErrNoCache) {
 		return errNoTracking
 	}

@@ -60,7 +60,7 @@ func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	made := s.connecting.DoChan("", func() (made any, err error) {
-		defer caught(&err)
+		defer recoverFromNonsense(&err)
 		if client := s.client.Load(); client != nil { // made since it was looked for
 			return *client, nil
 		}
@@ -87,9 +87,9 @@ func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 
 var errNonsense = errors.New("redis answered what it never does; look at what answers at its address")
 
-// caught is deferred around calls of the client library, which looks for an
+// recoverFromNonsense is deferred around calls of the client library, which looks for an
 // answer's parts where they ought to be: what is no answer makes it panic.
-func caught(err *error) {
+func recoverFromNonsense(err *error) {
 	if recover() != nil {
 		*err = errNonsense
 	}
@@ -102,7 +102,7 @@ func (s *server) drop() {
 	if client := s.client.Swap(nil); client != nil {
 		go func() {
 			var err error
-			defer caught(&err)
+			defer recoverFromNonsense(&err)
 			(*client).Close()
 		}()
 	}
@@ -143,7 +143,7 @@ func (s *server) watch(client rueidis.Client) {
 }
 
 func (s *server) isReplica(client rueidis.Client) (replica bool, err error) {
-	defer caught(&err)
+	defer recoverFromNonsense(&err)
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
 	answer, err := client.Do(ctx, client.B().Role().Build().Pin()).ToArray()
