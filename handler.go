@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"slices"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -149,15 +147,8 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) error {
 		}
 		return h.fail(w, r, f)
 	}
-	if host := hostname(r.Host); host != h.host {
-		// a login cookie of this host would not come to the redirect URI. The login
-		// URL there begins the login whatever host it is asked for with, so that a
-		// proxy in front which changes the host costs one more redirect and no loop
-		h.logger.Info("a visitor of another host was sent to the redirect URI's to log in",
-			zap.String("host", cut(host)), zap.String("redirect_host", h.host))
-		h.prepare(w, r)
-		h.seeOther(w, h.loginURL(returnTo))
-		return nil
+	if h.onAnotherHost(r) {
+		return h.moveLogin(w, r, returnTo)
 	}
 	h.prepare(w, r)
 	return h.startLogin(w, r, returnTo, "")

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
@@ -49,7 +51,8 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request) error {
 		return h.fail(w, r, failure{reason: methodNotAllowed})
 	}
 	returnTo := "/"
-	if query, err := url.ParseQuery(arrived(r).URL.RawQuery); err == nil && len(query["return"]) == 1 {
+	query, err := url.ParseQuery(arrived(r).URL.RawQuery)
+	if err == nil && len(query["return"]) == 1 {
 		returnTo = h.returnTarget(query.Get("return"))
 	}
 	if fetch := r.Header.Get("Sec-Fetch-Mode"); fetch != "" && classify(r) != navigation {
@@ -61,12 +64,37 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request) error {
 		return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
 	}
 	switch {
-	case s == nil:
-		return h.startLogin(w, r, returnTo, "")
-	case s.over(h.now()), h.isStuck(s, h.now()):
+	case s != nil && !s.over(h.now()) && !h.isStuck(s, h.now()):
+		h.seeOther(w, returnTo)
+		return nil
+	case h.onAnotherHost(r) && !query.Has(movedParam):
+		return h.moveLogin(w, r, returnTo)
+	case s != nil:
 		return h.startLogin(w, r, returnTo, s.provider) // the bank that was connected before
 	}
-	h.seeOther(w, returnTo)
+	return h.startLogin(w, r, returnTo, "")
+}
+
+// movedParam marks a login URL to which a visitor of another host was sent.
+const movedParam = "moved"
+
+// onAnotherHost reports whether a visitor is on another host than the redirect
+// URI's, www beside the apex for example, where a login's cookie would be set that
+// does not come to the redirect URI.
+func (h *Handler) onAnotherHost(r *http.Request) bool { return hostname(r.Host) != h.host }
+
+// moveLogin sends a visitor to the login URL on the redirect URI's host. The mark in
+// it begins the login there whatever host it is asked for with, so that a proxy in
+// front which changes the host costs one more redirect and no loop.
+func (h *Handler) moveLogin(w http.ResponseWriter, r *http.Request, returnTo string) error {
+	h.logger.Info("a visitor of another host was sent to the redirect URI's to log in",
+		zap.String("host", cut(hostname(r.Host))), zap.String("redirect_host", h.host))
+	h.prepare(w, r)
+	query := url.Values{movedParam: {"1"}}
+	if returnTo != "/" {
+		query.Set("return", returnTo)
+	}
+	h.seeOther(w, h.origin+h.paths.login+"?"+query.Encode())
 	return nil
 }
 

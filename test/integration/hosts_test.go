@@ -158,8 +158,8 @@ func TestHostHeader(t *testing.T) {
 	} {
 		for where, got := range w.looks(host, "") {
 			want := usual[where]
-			if where == "a page" && !slices.Contains(ours, what) { // first to the redirect URI's host, without a cookie here
-				want = "303\n" + w.Site + "/truelayer/login?return=%2Fpage\n[]\n[]\n"
+			if (where == "a page" || where == "the login URL") && !slices.Contains(ours, what) { // first to the redirect URI's host, without a cookie here
+				want = "303\n" + w.Site + "/truelayer/login?moved=1&return=%2Fpage\n[]\n[]\n"
 			}
 			if got != want {
 				t.Errorf("%s: %s: got %s\nwant %s", what, where, got, want)

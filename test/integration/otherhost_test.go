@@ -17,7 +17,9 @@ func TestLoginOnAnotherHost(t *testing.T) {
 	other := fmt.Sprintf("http://127.0.0.1:%d", w.Port)
 	sent := b.navigate(other + "/page?x=y")
 	equal(t, "status", sent.StatusCode, http.StatusSeeOther)
-	equal(t, "first", sent.location(), w.Site+"/truelayer/login?return="+url.QueryEscape("/page?x=y"))
+	equal(t, "first", sent.location(), w.Site+"/truelayer/login?moved=1&return="+url.QueryEscape("/page?x=y"))
+	equal(t, "the login URL there", b.navigate(other+"/truelayer/login?return="+url.QueryEscape("/page?x=y")).location(), sent.location())
+	equal(t, "without a return target", b.navigate(other+"/truelayer/login").location(), w.Site+"/truelayer/login?moved=1")
 	equal(t, "cookies there", len(sent.Header.Values("Set-Cookie")), 0)
 	equal(t, "back from the bank", w.login(b, sent.location()).location(), "/page?x=y")
 	equal(t, "then", b.navigate(w.Site+"/page?x=y").StatusCode, http.StatusOK)
@@ -39,7 +41,8 @@ func TestHostChangedInFront(t *testing.T) {
 			return w.exchange("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n" + rawNavigation + "\r\n")
 		}
 		sent := ask("/page")
-		equal(t, host+": first", sent.location(), w.Site+"/truelayer/login?return=%2Fpage")
+		equal(t, host+": first", sent.location(), w.Site+"/truelayer/login?moved=1&return=%2Fpage")
+		equal(t, host+": the login URL", ask("/truelayer/login?return=/page").location(), sent.location())
 		if bank := ask(strings.TrimPrefix(sent.location(), w.Site)).location(); !strings.HasPrefix(bank, w.AuthServer) {
 			t.Errorf("%s: then to %s", host, bank)
 		}
