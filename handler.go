@@ -207,14 +207,3 @@ func requestTarget(r *http.Request) string {
 	}
 	return target
 }
-
-// value is the field's value for a token that stands behind "Bearer ".
-func (t *TokenHeader) value(bearer string) string {
-	switch t.Scheme {
-	case "Bearer":
-		return bearer
-	case "":
-		return bearer[len(bearerPrefix):]
-	}
-	return t.Scheme + bearer[len(bearerPrefix)-1:]
-}

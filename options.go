@@ -227,39 +227,6 @@ func checkAuthParam(name string) error {
 	return nil
 }
 
-// connectionFields are what a proxy, not an application, reads; and Cookie,
-// which carries the session.
-var connectionFields = []string{
-	"Connection", "Content-Length", "Cookie", "Expect", "Host", "Keep-Alive", "Proxy-Authorization",
-	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
-func (t *TokenHeader) check() error {
-	if !isFieldName(t.Field) {
-		return fmt.Errorf("token_header %q is not a header field of letters, digits and hyphens", t.Field)
-	}
-	for _, field := range connectionFields {
-		if strings.EqualFold(t.Field, field) {
-			return fmt.Errorf("token_header %s cannot carry a token: choose Authorization or a field of the application's own", t.Field)
-		}
-	}
-	if t.Scheme != "" && !isFieldName(t.Scheme) {
-		return fmt.Errorf("token_header scheme %q is not a word such as Bearer", t.Scheme)
-	}
-	return nil
-}
-
-// isFieldName is stricter than RFC 9110 section 5.1: names with an underscore
-// or a dot are folded together with others by some applications.
-func isFieldName(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
-			return false
-		}
-	}
-	return s != ""
-}
-
 func checkCookieName(s string) error {
 	if strings.HasPrefix(s, "__") {
 		return fmt.Errorf("cookie_name %q: leave the prefix out, the module adds __Host- itself for an https redirect_uri", s)

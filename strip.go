@@ -1,8 +1,6 @@
 package truelayer
 
 import (
-	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -61,59 +59,6 @@ func (h *Handler) strip(r *http.Request, protected bool) *requestState {
 		delete(r.Header, "Http2-Settings")
 	}
 	return t
-}
-
-// dropOption takes a field's name out of Connection, where a client can put it
-// for the proxy behind us to take the field off (RFC 9110 section 7.6.1).
-func dropOption(header http.Header, field string) {
-	var kept []string
-	found := false
-	for _, line := range header["Connection"] {
-		if len(line) < len(field) {
-			kept = append(kept, line)
-			continue
-		}
-		for option := range strings.SplitSeq(line, ",") {
-			if option = strings.Trim(option, " \t"); strings.EqualFold(option, field) {
-				found = true
-			} else {
-				kept = append(kept, option)
-			}
-		}
-	}
-	if found {
-		header["Connection"] = kept
-	}
-}
-
-// dropTrailer takes a field out of the request's trailers, where net/http puts
-// what stands behind the body when it has been read.
-func dropTrailer(r *http.Request, field string) {
-	if r.Trailer == nil {
-		return // those that were not announced go nowhere
-	}
-	fold := func(name string) string {
-		return strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name))
-	}
-	drop := func() {
-		maps.DeleteFunc(r.Trailer, func(name string, _ []string) bool { return fold(name) == fold(field) })
-	}
-	drop()
-	r.Body = &bodyEnd{r.Body, drop}
-}
-
-// bodyEnd does something at the end of a body.
-type bodyEnd struct {
-	io.ReadCloser
-	do func()
-}
-
-func (b *bodyEnd) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		b.do()
-	}
-	return n, err
 }
 
 // cookieLines are the request's Cookie lines as they arrived.
