@@ -24,17 +24,37 @@ type cookieNames struct {
 func newCookieNames(configured string, l label, secure bool) cookieNames {
 	name := configured
 	if name == "" {
-		name = "truelayer-" + hex.EncodeToString(l[:4])
+		name = defaultName + hex.EncodeToString(l[:labelInName])
 	}
 	if secure {
 		name = hostPrefix + name
 	}
-	return cookieNames{session: name, login: name + "-login-", secure: secure}
+	return cookieNames{session: name, login: name + loginInfix, secure: secure}
 }
 
-// own tells the handler's cookies from the application's.
+const (
+	defaultName = "truelayer-"
+	labelInName = 4 // bytes
+	loginInfix  = "-login-"
+)
+
+// own tells the module's cookies from the application's: this handler's, and
+// those that have the default name of any other. Browsers send the cookies of all
+// the blocks of a host to each of them, and of what a block was named for before
+// its configuration changed.
 func (c *cookieNames) own(name string) bool {
-	return name == c.session || strings.HasPrefix(name, c.login)
+	return name == c.session || strings.HasPrefix(name, c.login) || hasDefaultName(name)
+}
+
+// hasDefaultName reports whether a cookie is named as a handler without
+// cookie_name names its cookies.
+func hasDefaultName(name string) bool {
+	rest, ok := strings.CutPrefix(strings.TrimPrefix(name, hostPrefix), defaultName)
+	const digits = 2 * labelInName
+	if !ok || len(rest) < digits || strings.Trim(rest[:digits], "0123456789abcdef") != "" {
+		return false
+	}
+	return len(rest) == digits || strings.HasPrefix(rest[digits:], loginInfix)
 }
 
 // set sets one of the handler's cookies. A maxAge of zero leaves it to the
@@ -102,7 +122,7 @@ func (c *cookieNames) secrets(lines []string) iter.Seq[cookieSecret] {
 	}
 }
 
-// stripCookies takes the handler's cookies out of the request's header and
+// stripCookies takes the module's cookies out of the request's header and
 // leaves every other byte of it. It reports whether there were any.
 func (c *cookieNames) stripCookies(header http.Header) bool {
 	lines := header["Cookie"]

@@ -59,3 +59,26 @@ func FuzzCookies(f *testing.F) {
 		}
 	})
 }
+
+// TestCookiesOfOtherBlocks: an application gets the cookies of no block, not of one
+// that another part of the host has, and not of the configuration before this one.
+func TestCookiesOfOtherBlocks(t *testing.T) {
+	names := newCookieNames("", label{1, 2, 3, 4}, true)
+	for name, kept := range map[string]bool{
+		"__Host-truelayer-01020304": false, "__Host-truelayer-01020304-login-0": false,
+		"__Host-truelayer-deadbeef": false, "__Host-truelayer-deadbeef-login-7": false,
+		"truelayer-00ff00ff": false, "truelayer-00ff00ff-login-1": false,
+		"truelayer": true, "truelayer-": true, "truelayer-deadbee": true, "truelayer-DEADBEEF": true, "truelayer-settings": true,
+		"truelayer-deadbeef0": true, "truelayer-deadbeef-theme": true, "__Secure-truelayer-deadbeef": true, "x-truelayer-deadbeef": true,
+	} {
+		header := http.Header{"Cookie": {"a=1; " + name + "=x; b=2"}}
+		names.stripCookies(header)
+		want := "a=1; b=2"
+		if kept {
+			want = "a=1; " + name + "=x; b=2"
+		}
+		if got := header.Get("Cookie"); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

@@ -118,7 +118,7 @@ func TestPublicAddresses(t *testing.T) {
 	for _, target := range []string{
 		"/", "/about", "/assets/app.js", "/assets/.well-known/x", "/assets/a..b.js", "/assets/app;v=1.js", "/assets/C%23.pdf", "/assets/%5Bid%5D.js",
 		"/assets/caf%C3%A9.png", "/assets/caf%c3%a9.png", "/assets/caf%e9.png", "/assets/a%20b.png", "/assets/a%2Fb.png", "/assets/a+b.png", "/assets/a@2x.png", "/assets//x.png",
-		"/assets/a%3Fb.png", "/theme/x.css", "/?/account", "/assets/x?//account", "/assets/x?../account",
+		"/assets/a%3Fb.png", "/theme/x.css", "/?page=/account", "/?v=%2", "/?/about", "/assets/100%ef%bc%85.png", "/assets/%25252f", "/assets/x?//account", "/assets/x?../account",
 	} {
 		u, err := url.ParseRequestURI(target)
 		if err != nil {
@@ -133,6 +133,37 @@ func TestPublicAddresses(t *testing.T) {
 			r := caddyhttp.PrepareRequest(&http.Request{URL: u, Header: http.Header{}}, caddy.NewReplacer(), nil, nil)
 			if !caddyhttp.MatchPath(publicPatterns).Match(r) {
 				t.Errorf("%q is not public, because it may be %q", target, other)
+			}
+		}
+	}
+}
+
+// TestOddReaders: parsers that are rarer than those of FuzzReadings lead these to
+// what is protected.
+func TestOddReaders(t *testing.T) {
+	h := returnHandler()
+	private := caddyhttp.MatchNot{MatcherSets: []caddyhttp.MatcherSet{{caddyhttp.MatchPath{"/", "/assets/*", "/account/help/*"}}}}
+	h.match = caddyhttp.MatcherSets{{private}}
+	for name, targets := range map[string][]string{
+		"compatibility forms": {
+			"/assets/%ef%b8%b0/account", "/assets/%ef%bc%852e%ef%bc%852e/account", "/assets/%ef%b9%aa2e%ef%b9%aa2e/account",
+			"/account%e2%81%87/x", "/account%cd%be",
+		},
+		"overlong forms":      {"/assets/%f8%80%80%80%ae%f8%80%80%80%ae/account", "/assets/%fc%80%80%80%80%ae%fc%80%80%80%80%ae/account"},
+		"escaped many times":  {"/assets/%2525252e%2525252e/account", "/assets/%252525252e%252525252e/account"},
+		"characters dropped":  {"/account/help/..%20", "/account/help/..%01", "/account/help/..%1f", "/assets/..%20/account", "/assets/.%01./account", "/assets/.%7f./account", "/assets/.%c2%ad./account", "/assets/.%ff./account"},
+		"routes in the query": {"/?/account", "/?%2faccount", "/?%2Faccount&x=1", "/assets/index.php?/account", "/?/assets/../account", "/?//assets/account", "/?/assets/%2e%2e/account", "/?/account?x"},
+	} {
+		for _, target := range targets {
+			u, err := url.ParseRequestURI(target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+			r.URL, r.RequestURI = u, target
+			r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), nil)
+			if protected, err := h.protects(r); err != nil || !protected {
+				t.Errorf("%s: %q is public (%v)", name, target, err)
 			}
 		}
 	}

@@ -33,7 +33,9 @@ func (h *Handler) setPlaceholders(r *http.Request, t *requestState) {
 }
 
 var placeholders = map[string]func(s *storedSession, now time.Time) any{
-	userID:                              func(s *storedSession, _ time.Time) any { return s.connection },
+	userID: func(s *storedSession, _ time.Time) any { return s.connection },
+	// set where an answer of ours is an error, empty everywhere else
+	"http.truelayer.error":              func(*storedSession, time.Time) any { return "" },
 	"http.truelayer.provider":           func(s *storedSession, _ time.Time) any { return s.provider },
 	"http.truelayer.scopes":             func(s *storedSession, _ time.Time) any { return s.scopes },
 	"http.truelayer.expires_in":         func(s *storedSession, now time.Time) any { return secondsUntil(s.tokenExpires, now) },

@@ -31,6 +31,34 @@ type reading struct {
 // appendReadings appends the other ways to read a request's path. It returns
 // false if the request must not be public.
 func appendReadings(ways []reading, method string, u *url.URL, target string) ([]reading, bool) {
+	ways, clear := appendPaths(ways, method, u, target)
+	route := queryRoute(u.RawQuery)
+	if !clear || route == "" {
+		return ways, clear
+	}
+	read := *u
+	read.Path, read.RawPath = route, ""
+	return appendPaths(append(ways, reading{method, read, target}), method, &read, target)
+}
+
+// queryRoute returns the path that applications with query routes take from a
+// query that begins with a slash, "/?/account" for example. It returns "" for other
+// queries. Routes in a parameter, "/?page=account", look like any parameter.
+func queryRoute(query string) string {
+	if !strings.HasPrefix(query, "/") && !strings.HasPrefix(query, "%2") {
+		return ""
+	}
+	query = before(before(query, "&"), "?")
+	if route, err := url.PathUnescape(query); err == nil {
+		query = route
+	}
+	if !strings.HasPrefix(query, "/") {
+		return ""
+	}
+	return query
+}
+
+func appendPaths(ways []reading, method string, u *url.URL, target string) ([]reading, bool) {
 	paths, clear := otherPaths(u)
 	for _, path := range paths {
 		read := *u
@@ -89,8 +117,8 @@ func hasOneReading(u *url.URL) bool {
 }
 
 // decodings returns the path of u decoded once, once without its escaped
-// slashes, and again. It returns false if an escape in one of them is broken or
-// is no UTF-8.
+// slashes, and again. It returns false if an escape in one of them is broken, if
+// there is one after the last time, or if one is an overlong form.
 func decodings(u *url.URL) (paths []string, ok bool) {
 	keepSlashes := strings.NewReplacer("%2f", "%252F", "%2F", "%252F")
 	path, err := url.PathUnescape(keepSlashes.Replace(u.EscapedPath()))
@@ -99,7 +127,7 @@ func decodings(u *url.URL) (paths []string, ok bool) {
 	}
 	paths = []string{u.Path, path}
 	path = u.Path
-	for range maxUnescapes {
+	for n := 0; ; n++ {
 		again, err := url.PathUnescape(path)
 		if err != nil {
 			return nil, false
@@ -107,8 +135,15 @@ func decodings(u *url.URL) (paths []string, ok bool) {
 		if again == path {
 			break
 		}
+		if n == maxUnescapes {
+			return nil, false
+		}
 		path = again
 		paths = append(paths, path)
+	}
+	percents := foldedPercents.Replace(path)
+	if again, err := url.PathUnescape(percents); err == nil && again != percents {
+		return nil, false
 	}
 	return paths, !slices.ContainsFunc(paths, hasOverlong)
 }
@@ -119,7 +154,8 @@ func hasOverlong(path string) bool {
 	for i := range len(path) - 1 {
 		first, second := path[i], path[i+1]
 		if second&0xc0 == 0x80 && (first == 0xc0 || first == 0xc1 ||
-			first == 0xe0 && second < 0xa0 || first == 0xf0 && second < 0x90) {
+			first == 0xe0 && second < 0xa0 || first == 0xf0 && second < 0x90 ||
+			first == 0xf8 && second < 0x88 || first == 0xfc && second < 0x84) {
 			return true
 		}
 	}
@@ -132,7 +168,10 @@ var (
 	foldedCharacters = strings.NewReplacer(
 		"\uff0e", ".", "\ufe52", ".", "\u2024", ".", "\u2025", "..", "\u2026", "...",
 		"\uff0f", "/", "\uff3c", `\`, "\ufe68", `\`, "\uff1b", ";", "\ufe54", ";", "\uff1f", "?", "\ufe56", "?", "\uff03", "#", "\ufe5f", "#",
+		"\ufe30", "..", "\ufe19", "...", "\u037e", ";", "\ufe14", ";", "\ufe16", "?", "\u2047", "??", "\u2048", "?!", "\u2049", "!?",
+		"\u2100", "a/c", "\u2101", "a/s", "\u2105", "c/o", "\u2106", "c/u",
 	)
+	foldedPercents = strings.NewReplacer("\uff05", "%", "\ufe6a", "%")
 	// urlParsersDrop is what the URL parsers of browsers, and of many
 	// applications, take out of an address (WHATWG URL standard, basic URL parser).
 	urlParsersDrop = strings.NewReplacer("\t", "", "\n", "", "\r", "")
@@ -191,13 +230,22 @@ func namesHost(path string) bool {
 }
 
 // hasDots reports whether a path has a segment "." or "..", with or without
-// parameters. Matchers resolve them and not every application does. Browsers
-// resolve them before they ask.
+// parameters, or with characters that some applications drop. Matchers resolve
+// them and not every application does. Browsers resolve them before they ask.
 func hasDots(path string) bool {
 	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
-		if segment = before(segment, ";"); segment == "." || segment == ".." {
+		if segment = strings.Map(printable, before(segment, ";")); segment == "." || segment == ".." {
 			return true
 		}
 	}
 	return false
+}
+
+// printable drops the characters that an address cannot have unescaped (RFC 3986
+// section 2). Some applications drop them too, at the ends or everywhere.
+func printable(c rune) rune {
+	if c <= 0x20 || c >= 0x7f {
+		return -1
+	}
+	return c
 }
