@@ -10,7 +10,8 @@ import (
 type audience int
 
 const (
-	machine    audience = iota // a script, an image, a program
+	unknown    audience = iota // nobody has asked yet
+	machine                    // a script, an image, a program
 	navigation                 // a person who opens a page
 	frame                      // a page inside a page
 	form                       // a person who sent a form

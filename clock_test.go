@@ -48,23 +48,3 @@ func TestSetbackOutlivesNoClock(t *testing.T) {
 		t.Errorf("%d %v", a.Code, a.Header())
 	}
 }
-
-// TestPauseOfAnotherClient: that the auth server wants to be left alone it says
-// to a client.
-func TestPauseOfAnotherClient(t *testing.T) {
-	b := newRefreshBench(t, nil)
-	now := b.clock.now()
-	b.auth.setBack("a session", "a client", now, time.Minute)
-	for _, test := range []struct {
-		session, client string
-		want            time.Duration
-	}{
-		{"a session", "a client", time.Minute},
-		{"another session", "a client", time.Minute},
-		{"another session", "another client", 0},
-	} {
-		if got := b.auth.heldBack(test.session, test.client, now); got != test.want {
-			t.Errorf("%s of %s waits for %v, want %v", test.session, test.client, got, test.want)
-		}
-	}
-}

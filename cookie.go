@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
 // hostPrefix makes a browser accept a cookie only from this very host, with
@@ -21,7 +23,7 @@ type cookieNames struct {
 	secure  bool
 }
 
-func newCookieNames(configured string, l label, secure bool) cookieNames {
+func newCookieNames(configured string, l session.Label, secure bool) cookieNames {
 	name := configured
 	if name == "" {
 		name = defaultName + hex.EncodeToString(l[:labelInName])
@@ -98,46 +100,41 @@ func cookiePairs(lines []string) iter.Seq2[string, string] {
 // tried. There is more than one only without the __Host- prefix.
 const maxSessionCookies = 4
 
-// secrets yields the contents of the session cookies in Cookie lines, the last
-// ones first: ours are for the path "/", and browsers send what somebody else
-// has planted for a longer path before them (RFC 6265 section 5.4).
-func (c *cookieNames) secrets(lines []string) iter.Seq[cookieSecret] {
-	return func(yield func(cookieSecret) bool) {
-		var last [maxSessionCookies]cookieSecret
-		n := 0
-		for name, value := range cookiePairs(lines) {
-			if name != c.session {
-				continue
-			}
-			if secret, ok := decodeCookieSecret(value); ok {
-				last[n%len(last)] = secret
-				n++
-			}
-		}
-		for i := range min(n, len(last)) {
-			if !yield(last[(n-1-i)%len(last)]) {
-				return
-			}
-		}
-	}
+// ownCookies is what there is of the module's cookies in a request.
+type ownCookies struct {
+	any     bool // whether there are any, of this block or another
+	secrets [maxSessionCookies]session.Secret
+	n       int
 }
 
-// stripCookies takes the module's cookies out of the request's header and
-// leaves every other byte of it. It reports whether there were any.
-func (c *cookieNames) stripCookies(header http.Header) bool {
-	lines := header["Cookie"]
-	found := false
-	for name := range cookiePairs(lines) {
-		if c.own(name) {
-			found = true
-			break
+// sessions returns the contents of this block's session cookies, the last ones
+// first: ours are for the path "/", and browsers send what somebody else has planted
+// for a longer path before them (RFC 6265 section 5.4).
+func (o *ownCookies) sessions() []session.Secret { return o.secrets[:o.n] }
+
+// find finds the module's cookies in Cookie lines.
+func (c *cookieNames) find(lines []string) (found ownCookies) {
+	for name, value := range cookiePairs(lines) {
+		if name != c.session {
+			found.any = found.any || c.own(name)
+			continue
+		}
+		found.any = true
+		if secret, ok := decodeSecret(value); ok {
+			// further ones push out the first
+			copy(found.secrets[1:], found.secrets[:len(found.secrets)-1])
+			found.secrets[0] = secret
+			found.n = min(found.n+1, len(found.secrets))
 		}
 	}
-	if !found {
-		return false
-	}
+	return found
+}
+
+// strip takes the module's cookies out of the request's header and leaves every
+// other byte of it.
+func (c *cookieNames) strip(header http.Header) {
 	var kept []string // not in place: see requestState
-	for _, line := range lines {
+	for _, line := range header["Cookie"] {
 		if line = c.stripLine(line); line != "" {
 			kept = append(kept, line)
 		}
@@ -147,7 +144,6 @@ func (c *cookieNames) stripCookies(header http.Header) bool {
 	} else {
 		header["Cookie"] = kept
 	}
-	return true
 }
 
 func (c *cookieNames) stripLine(line string) string {
@@ -170,8 +166,11 @@ func (c *cookieNames) stripLine(line string) string {
 // cookieEncoding is base64url, strict: a value has one spelling.
 var cookieEncoding = base64.RawURLEncoding.Strict()
 
-// decodeCookieSecret reads a session cookie's value.
-func decodeCookieSecret(value string) (secret cookieSecret, ok bool) {
+// encodeSecret returns a session cookie's value.
+func encodeSecret(secret *session.Secret) string { return cookieEncoding.EncodeToString(secret[:]) }
+
+// decodeSecret reads a session cookie's value.
+func decodeSecret(value string) (secret session.Secret, ok bool) {
 	if len(value) != cookieEncoding.EncodedLen(len(secret)) {
 		return secret, false
 	}

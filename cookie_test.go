@@ -5,10 +5,20 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
+// strip does to a header what a block does.
+func strip(names *cookieNames, header http.Header) (found bool) {
+	if found = names.find(header["Cookie"]).any; found {
+		names.strip(header)
+	}
+	return found
+}
+
 func TestStripCookies(t *testing.T) {
-	names := newCookieNames("s", label{}, false)
+	names := newCookieNames("s", session.Label{}, false)
 	for _, test := range []struct{ lines, want []string }{
 		{nil, nil},
 		{[]string{"s=1"}, nil},
@@ -28,7 +38,7 @@ func TestStripCookies(t *testing.T) {
 			header = http.Header{}
 		}
 		before := header["Cookie"]
-		names.stripCookies(header)
+		strip(&names, header)
 		if got := header["Cookie"]; !slices.Equal(got, test.want) {
 			t.Errorf("%q: got %q, want %q", test.lines, got, test.want)
 		}
@@ -42,16 +52,16 @@ func FuzzCookies(f *testing.F) {
 	for _, seed := range []string{"", "s=1", "a=1; s=2;s-login-x=3", ";;=;s", "s=" + strings.Repeat("A", 43)} {
 		f.Add(seed)
 	}
-	names := newCookieNames("s", label{}, false)
+	names := newCookieNames("s", session.Label{}, false)
 	f.Fuzz(func(t *testing.T, line string) {
 		for name, value := range cookiePairs([]string{line}) {
-			if secret, ok := decodeCookieSecret(value); ok && cookieEncoding.EncodeToString(secret[:]) != value {
+			if secret, ok := decodeSecret(value); ok && cookieEncoding.EncodeToString(secret[:]) != value {
 				t.Errorf("%q has two spellings", value)
 			}
 			_ = name
 		}
 		header := http.Header{"Cookie": {line}}
-		names.stripCookies(header)
+		strip(&names, header)
 		for name := range cookiePairs(header["Cookie"]) {
 			if names.own(name) {
 				t.Errorf("%q: %q is left of %q", line, name, header["Cookie"])
@@ -63,7 +73,7 @@ func FuzzCookies(f *testing.F) {
 // TestCookiesOfOtherBlocks: an application gets the cookies of no block, not of one
 // that another part of the host has, and not of the configuration before this one.
 func TestCookiesOfOtherBlocks(t *testing.T) {
-	names := newCookieNames("", label{1, 2, 3, 4}, true)
+	names := newCookieNames("", session.Label{1, 2, 3, 4}, true)
 	for name, kept := range map[string]bool{
 		"__Host-truelayer-01020304": false, "__Host-truelayer-01020304-login-0": false,
 		"__Host-truelayer-deadbeef": false, "__Host-truelayer-deadbeef-login-7": false,
@@ -72,7 +82,7 @@ func TestCookiesOfOtherBlocks(t *testing.T) {
 		"truelayer-deadbeef0": true, "truelayer-deadbeef-theme": true, "__Secure-truelayer-deadbeef": true, "x-truelayer-deadbeef": true,
 	} {
 		header := http.Header{"Cookie": {"a=1; " + name + "=x; b=2"}}
-		names.stripCookies(header)
+		strip(&names, header)
 		want := "a=1; b=2"
 		if kept {
 			want = "a=1; " + name + "=x; b=2"
@@ -81,4 +91,36 @@ func TestCookiesOfOtherBlocks(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
+}
+
+// FuzzOtherCookies: of the application's cookies none is lost, changed or moved
+// when ours are taken off.
+func FuzzOtherCookies(f *testing.F) {
+	f.Add("a=1; s=2; b=3", "c=4")
+	f.Add("s=1", "s-login-x=2;d=\"x y\"")
+	f.Add(";;=;s", " s = 1 ;a=1")
+	f.Add("a=s; =; ;x", "")
+	names := newCookieNames("s", session.Label{}, false)
+	others := func(lines []string) (pairs [][2]string) {
+		for name, value := range cookiePairs(lines) {
+			if !names.own(name) && (name != "" || value != "") {
+				pairs = append(pairs, [2]string{name, value})
+			}
+		}
+		return pairs
+	}
+	f.Fuzz(func(t *testing.T, first, second string) {
+		lines := []string{first, second}
+		header := http.Header{"Cookie": slices.Clone(lines), "X-Other": {first}}
+		found := strip(&names, header)
+		if got, want := others(header["Cookie"]), others(lines); !slices.Equal(got, want) {
+			t.Errorf("%q became %q", lines, header["Cookie"])
+		}
+		if !found && !slices.Equal(header["Cookie"], lines) {
+			t.Errorf("%q has none of ours and became %q", lines, header["Cookie"])
+		}
+		if !slices.Equal(header["X-Other"], []string{first}) {
+			t.Error("another field was changed")
+		}
+	})
 }

@@ -14,36 +14,32 @@ const (
 	maxPreflightFields = 2 << 10
 )
 
+// preflight is what a page of another origin wants to use.
+type preflight struct{ method, fields string }
+
 // readPreflight reads a CORS preflight request (Fetch standard, section 3.3) from
-// an origin that the operator has named: the method and the fields that a page of
-// that origin wants to use.
+// an origin that the operator has named. It returns nil if the request is none.
 //
-// Preflight requests never carry a session. They are answered here, since
+// Preflight requests never carry a session. They are answered by the module, since
 // otherwise one of them would be a request to the application by anybody.
-func (h *Handler) readPreflight(r *http.Request) (method, fields string, ok bool) {
-	if r.Method != http.MethodOptions || !h.isFriend(r) {
-		return "", "", false
+func (o *origins) readPreflight(r *http.Request) *preflight {
+	if r.Method != http.MethodOptions || !o.isFriend(r) {
+		return nil
 	}
 	methods := r.Header["Access-Control-Request-Method"]
 	if len(methods) != 1 || !isFieldToken(methods[0]) {
-		return "", "", false
+		return nil
 	}
-	fields = strings.Join(r.Header["Access-Control-Request-Headers"], ",")
+	fields := strings.Join(r.Header["Access-Control-Request-Headers"], ",")
 	if len(fields) > maxPreflightFields {
-		return "", "", false
+		return nil
 	}
 	for field := range strings.SplitSeq(fields, ",") {
 		if field = strings.Trim(field, " \t"); field != "" && !isFieldToken(field) {
-			return "", "", false
+			return nil
 		}
 	}
-	return methods[0], fields, true
-}
-
-// isFriend reports whether the request is from a page of an origin that
-// allow_origins names.
-func (h *Handler) isFriend(r *http.Request) bool {
-	return slices.Contains(h.AllowOrigins, originOf(r))
+	return &preflight{methods[0], fields}
 }
 
 // isFieldToken reports whether s is a token (RFC 9110 section 5.6.2).
@@ -56,36 +52,32 @@ func isFieldToken(s string) bool {
 	return s != ""
 }
 
-// answerPreflight says that the origin's page may send what it asks for, with the
-// visitor's session.
-func (h *Handler) answerPreflight(w http.ResponseWriter, r *http.Request, method, fields string) error {
-	h.allowOrigin(w, r)
-	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	addMissing(header, "Vary", "Access-Control-Request-Method")
-	addMissing(header, "Vary", "Access-Control-Request-Headers")
-	header.Set("Access-Control-Allow-Methods", method)
-	if fields != "" {
-		header.Set("Access-Control-Allow-Headers", fields)
-	}
-	header.Set("Access-Control-Max-Age", preflightMaxAge)
-	h.writeHeader(w, http.StatusNoContent)
-	return nil
-}
-
-// allowOrigin lets the page of an origin that the operator has named read an
+// allow lets the page of an origin that the operator has named read an
 // answer of ours: the login URL in it, for example.
-func (h *Handler) allowOrigin(w http.ResponseWriter, r *http.Request) {
-	if len(h.AllowOrigins) == 0 {
+func (o *origins) allow(header http.Header, r *http.Request) {
+	if len(o.friends) == 0 {
 		return
 	}
-	header := w.Header()
 	addMissing(header, "Vary", "Origin")
-	if h.isFriend(r) {
+	if o.isFriend(r) {
 		header.Set("Access-Control-Allow-Origin", originOf(r))
 		header.Set("Access-Control-Allow-Credentials", "true")
 		header.Set("Access-Control-Expose-Headers", "Retry-After")
 	}
+}
+
+// allowPreflight says that the origin's page may send what it asks for, with the
+// visitor's session.
+func (o *origins) allowPreflight(header http.Header, r *http.Request, p *preflight) {
+	o.allow(header, r)
+	header.Set("Cache-Control", "no-store")
+	addMissing(header, "Vary", "Access-Control-Request-Method")
+	addMissing(header, "Vary", "Access-Control-Request-Headers")
+	header.Set("Access-Control-Allow-Methods", p.method)
+	if p.fields != "" {
+		header.Set("Access-Control-Allow-Headers", p.fields)
+	}
+	header.Set("Access-Control-Max-Age", preflightMaxAge)
 }
 
 // addMissing adds a value to a field that does not have it yet.

@@ -74,17 +74,17 @@ func FuzzConfig(f *testing.F) {
 				t.Errorf("%s is %q", name, text)
 			}
 		}
-		if secure := redirect.Scheme == "https"; h.cookies.secure != secure || strings.HasPrefix(h.cookies.session, hostPrefix) != secure {
-			t.Errorf("%s has the cookie %q", h.RedirectURI, h.cookies.session)
+		if secure := redirect.Scheme == "https"; h.site.cookies.secure != secure || strings.HasPrefix(h.site.cookies.session, hostPrefix) != secure {
+			t.Errorf("%s has the cookie %q", h.RedirectURI, h.site.cookies.session)
 		}
-		if !strings.HasPrefix(h.paths.login, strings.TrimSuffix(h.paths.callback, "/")+"/") || h.paths.callback == "/" || h.returnTarget(h.paths.callback) != "/" {
-			t.Errorf("%s has the paths %+v", h.RedirectURI, h.paths)
+		if !strings.HasPrefix(h.site.addresses.login, strings.TrimSuffix(h.site.addresses.callback, "/")+"/") || h.site.addresses.callback == "/" || h.site.addresses.returnTarget(h.site.addresses.callback) != "/" {
+			t.Errorf("%s has the paths %+v", h.RedirectURI, h.site.addresses)
 		}
 		if h.IdleTimeout <= 0 || h.MaxLifetime <= 0 || h.RefreshTimeout <= 0 || h.RefreshBefore < 0 || h.store == nil {
 			t.Errorf("accepted %s", config)
 		}
-		if !isFieldName(h.tokenHeader.Field) || slices.Contains(connectionFields, h.tokenHeader.Field) {
-			t.Errorf("the token goes into %q", h.tokenHeader.Field)
+		if !isFieldName(h.site.guard.header.Field) || slices.Contains(connectionFields, h.site.guard.header.Field) {
+			t.Errorf("the token goes into %q", h.site.guard.header.Field)
 		}
 	})
 }

@@ -92,6 +92,12 @@ func tryProvision(t *testing.T, change func(*Handler)) (*Handler, error) {
 	return h, h.Provision(ctx)
 }
 
+// arrived is a request that has just come to a block.
+func arrived(r *http.Request) *request {
+	q := newRequest(r, new(cookieNames), time.Now())
+	return &q
+}
+
 // visitor is a browser's cookies.
 type visitor map[string]string
 
@@ -124,7 +130,7 @@ func (v visitor) ask(t *testing.T, h *Handler, target string) (*httptest.Respons
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.auth.touches.Wait(t.Context()) // the visitor's clock stands still until then
+	h.sessions.Shared.Wait(t.Context()) // the visitor's clock stands still until then
 	for _, c := range cookiesOf(t, w) {
 		if c.MaxAge < 0 {
 			delete(v, c.Name)
@@ -197,17 +203,15 @@ func TestCookieAttributes(t *testing.T) {
 
 func TestNothingPrintsSecrets(t *testing.T) {
 	b := newBench(t, nil)
-	s := &session{bearer: authserver.NewSecret("hunter2-access"), refreshToken: authserver.NewSecret("hunter2-refresh")}
 	l := &login{verifier: authserver.NewSecret("hunter2-verifier")}
 	holder := struct {
 		h *Handler
 		v Handler
-		s any
 		l any
 		t any
-	}{b.Handler, Handler{ClientSecret: b.ClientSecret}, s, l, authserver.Token{Access: authserver.NewSecret("hunter2-token")}}
+	}{b.Handler, Handler{ClientSecret: b.ClientSecret}, l, authserver.Token{Access: authserver.NewSecret("hunter2-token")}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		for _, value := range []any{b.Handler, *b.Handler, holder, &holder, s, l, b.client, *b.client, b.loginKeys, holder.t} {
+		for _, value := range []any{b.Handler, *b.Handler, holder, &holder, l, b.sessions.Client, *b.sessions.Client, b.site.login.logins.sealer, holder.t} {
 			if got := fmt.Sprintf(verb, value); strings.Contains(got, "hunter2") {
 				t.Errorf("%s of %T prints a secret: %s", verb, value, got)
 			}

@@ -1,7 +1,6 @@
 package truelayer
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -110,21 +109,6 @@ func redactURL(s string) string {
 		s += "#" + fragment
 	}
 	return s
-}
-
-// warnOfAccessLog says, once, that codes are being written into an access log.
-// Whether the filter is on the right log cannot be seen from here, only
-// whether there is one.
-func (h *Handler) warnOfAccessLog(r *http.Request) {
-	if h.accessLogSeen.Load() || h.accessLogSeen.Swap(true) {
-		return
-	}
-	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server == nil || server.Logs == nil || logFilters.Load() > 0 {
-		return
-	}
-	h.logger.Warn("accesses are logged, and the codes of logins with them: " +
-		"add `request>uri truelayer` and `resp_headers>Location truelayer` to the log's `format filter`")
 }
 
 // Interface guards

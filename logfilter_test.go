@@ -1,6 +1,9 @@
 package truelayer
 
 import (
+	"net/url"
+	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/zap"
@@ -42,4 +45,61 @@ func TestLogFilter(t *testing.T) {
 	if err := f.UnmarshalCaddyfile(caddyfile.NewTestDispenser("truelayer code")); err == nil {
 		t.Error("an argument was accepted")
 	}
+}
+
+// FuzzRedactURL: of what is secret nothing is left, however it is spelled;
+// everything else stays. net/url is the other reader of the address.
+func FuzzRedactURL(f *testing.F) {
+	for _, seed := range []string{
+		"", "/", "/page?a=1&b", "/truelayer?code=x&state=y", "/truelayer?%63ode=x&st%61te=y&+code=z", "/t?CODE=a&code", "/t?code=a&code=b;c",
+		"/t?%zz=x&code=%zz", "https://auth.example/?code_challenge=y#z", "/?a=?code=x", "/#?code=x", "/??code=x", "/t?code=%26state%3d1", "/t?a=%0a&=&&",
+	} {
+		f.Add(seed)
+	}
+	secret := func(name string) bool {
+		return slices.ContainsFunc(secretParams, func(s string) bool { return strings.EqualFold(strings.TrimSpace(name), s) })
+	}
+	f.Fuzz(func(t *testing.T, address string) {
+		got := redactURL(address)
+		if again := redactURL(got); again != got {
+			t.Errorf("%q became %q, and then %q", address, got, again)
+		}
+		filter := new(LogFilter)
+		if field := filter.Filter(zap.String("uri", address)); field.String != got {
+			t.Errorf("%q became %q in a field", address, field.String)
+		}
+		lines, ok := filter.Filter(zap.Array("Location", caddyhttp.LoggableStringArray{address})).Interface.(caddyhttp.LoggableStringArray)
+		if !ok || len(lines) != 1 || lines[0] != got {
+			t.Errorf("%q became %q in a list", address, lines)
+		}
+		before, err := url.Parse(address)
+		if err != nil || strings.Contains(before.Fragment, "?") { // which may be redacted too
+			return
+		}
+		after, err := url.Parse(got)
+		if err != nil {
+			t.Fatalf("%q became %q: %v", address, got, err)
+		}
+		was, is := before.Query(), after.Query()
+		for name, values := range was {
+			if !secret(name) {
+				if !slices.Equal(is[name], values) {
+					t.Errorf("%q became %q: %s changed", address, got, name)
+				}
+				continue
+			}
+			for _, value := range is[name] {
+				if value != redacted {
+					t.Errorf("%q became %q: %s has %q", address, got, name, value)
+				}
+			}
+			if len(is[name]) < len(values) {
+				t.Errorf("%q became %q: %s is missing", address, got, name)
+			}
+		}
+		before.RawQuery, after.RawQuery = "", ""
+		if before.String() != after.String() {
+			t.Errorf("%q became %q", address, got)
+		}
+	})
 }

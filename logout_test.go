@@ -5,44 +5,13 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
-
-// TestLogoutDuringRefresh: the session stays gone, whichever was first.
-func TestLogoutDuringRefresh(t *testing.T) {
-	b := newRefreshBench(t, nil)
-	b.sim.Set(func(s *simulator.Settings) { s.CheapSignatures = true })
-	for i := range 1000 {
-		v := signedIn(t, b)
-		secret := v.secret(t, b)
-		b.clock.advance(2 * time.Hour)
-		s, err := b.load(t.Context(), &secret, b.clock.now())
-		if err != nil || s == nil {
-			t.Fatal(err)
-		}
-		var wg sync.WaitGroup
-		wg.Go(func() { _, _ = b.refresh(t.Context(), s) })
-		wg.Go(func() {
-			for range i % 20 * 50 {
-				runtime.Gosched()
-			}
-			if err := b.store.Delete(t.Context(), s.id); err != nil {
-				t.Error(err)
-			}
-		})
-		wg.Wait()
-		if left, err := b.load(t.Context(), &secret, b.clock.now()); left != nil || err != nil {
-			t.Fatalf("round %d: the session came back", i)
-		}
-	}
-}
 
 // TestAskingDoesNotExtend: a front end that polls the session endpoint keeps
 // nobody signed in.
@@ -73,23 +42,23 @@ func (s *deletions) Delete(ctx context.Context, id string) error {
 // makes the store look and not write.
 func TestLogoutOfNobody(t *testing.T) {
 	b := newBench(t, nil)
-	store := &deletions{TokenStore: b.store}
-	b.store = store
+	store := &deletions{TokenStore: b.sessions.Store.(TokenStore)}
+	b.sessions.Store = store
 	logout := func(session string) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, testOrigin+"/truelayer/logout", nil)
-		r.AddCookie(&http.Cookie{Name: b.cookies.session, Value: session}) //nolint:gosec // as a browser sends it
+		r.AddCookie(&http.Cookie{Name: b.site.cookies.session, Value: session}) //nolint:gosec // as a browser sends it
 		if err := b.ServeHTTP(httptest.NewRecorder(), r, nil); err != nil {
 			t.Error(err)
 		}
 	}
-	var invented cookieSecret
+	var invented session.Secret
 	_, _ = rand.Read(invented[:])
 	logout(cookieEncoding.EncodeToString(invented[:]))
 	if store.n != 0 {
 		t.Errorf("%d deletions for nobody", store.n)
 	}
 	v := signedIn(t, b)
-	logout(v[b.cookies.session])
+	logout(v[b.site.cookies.session])
 	if store.n != 1 || v.lasts(t, b) {
 		t.Errorf("%d deletions, and the session lasts", store.n)
 	}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
 func init() {
@@ -138,7 +140,7 @@ func (m *MemoryStore) Create(ctx context.Context, id string, record []byte, ttl 
 	}
 	s.records.Delete(id) // an expired one that was not swept yet is counted
 	most := m.MaxSessions
-	if isClaim(record) {
+	if session.IsClaim(record) {
 		most = max(most, defaultMaxSessions)
 	}
 	if count := m.memory.count(record); count.Add(1) > int64(most) {
@@ -222,7 +224,7 @@ type memory struct {
 // count is the number of records of a record's kind. A Replace does not change
 // the kind.
 func (m *memory) count(record []byte) *atomic.Int64 {
-	if isClaim(record) {
+	if session.IsClaim(record) {
 		return &m.claims
 	}
 	return &m.sessions

@@ -5,13 +5,8 @@ package truelayer
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
-	"path"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,7 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
 func init() {
@@ -185,41 +180,14 @@ type Handler struct {
 	// rewrote the request, it is protected when either form matches.
 	MatcherSetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
-	match       caddyhttp.MatcherSets
-	store       TokenStore
-	auth        *authServer
-	connected   bool // a share of auth that Cleanup has to give back
-	client      *authserver.Client
-	verifier    *authserver.Verifier
-	link        authserver.AuthorizationRequest
-	label       label
-	origin      string // of the redirect URI
-	host        string // of the redirect URI, without its port
-	paths       endpointPaths
-	cookies     cookieNames
-	loginKeys   loginSealer
-	tokenHeader TokenHeader
-	crossOrigin *http.CrossOriginProtection
-	origins     []string // the redirect URI's and AllowOrigins
-	logger      *zap.Logger
-	now         func() time.Time
-
-	accessLogSeen *atomic.Bool // what is to be said of it has been said
-	replaced      *replacedFields
+	site     *site
+	sessions *session.Manager
+	match    caddyhttp.MatcherSets
+	store    TokenStore
+	server   string // whose share Cleanup has to give back, "" if there is none
+	logger   *zap.Logger
+	now      func() time.Time
 }
-
-// TokenHeader says how the access token is written into a request.
-type TokenHeader struct {
-	// The header field's name, letters, digits and hyphens.
-	Field string `json:"field,omitempty"`
-
-	// The authentication scheme before the token. Default: none, the field is
-	// the bare token.
-	Scheme string `json:"scheme,omitempty"`
-}
-
-// endpointPaths are the paths that belong to the module.
-type endpointPaths struct{ callback, login, logout, session string }
 
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {
@@ -229,140 +197,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision checks the configuration and sets the handler up. It makes no call
-// to the network.
-func (h *Handler) Provision(ctx caddy.Context) error {
-	if h.now == nil {
-		h.now = time.Now
-	}
-	h.logger = sampled(ctx.Logger(), h.now)
-	h.accessLogSeen = new(atomic.Bool)
-	h.replaced = new(replacedFields)
-	h.setDefaults()
-	redirect, err := h.checkOptions()
-	if err != nil {
-		return err
-	}
-	clientID, secret, err := h.expandCredentials()
-	if err != nil {
-		return err
-	}
-	h.warnOfEnvironment(clientID)
-	h.warnOfScope(ctx)
-
-	matchers, err := ctx.LoadModule(h, "MatcherSetsRaw")
-	if err != nil {
-		return fmt.Errorf("loading the matcher: %w", err)
-	}
-	if matchers != nil {
-		if err := h.match.FromInterface(matchers); err != nil {
-			return fmt.Errorf("loading the matcher: %w", err)
-		}
-	}
-	guest, err := ctx.LoadModule(h, "StoreRaw")
-	if err != nil {
-		return fmt.Errorf("loading the store: %w", err)
-	}
-	store, ok := guest.(TokenStore)
-	if !ok {
-		return fmt.Errorf("store: %T is not a TokenStore", guest)
-	}
-	h.store = store
-	if err := h.setNames(redirect, clientID, secret); err != nil {
-		return err
-	}
-	return h.connect(clientID, secret)
-}
-
-// setNames derives all that depends only on configuration: the label, paths,
-// cookie names, and keys.
-func (h *Handler) setNames(redirect *url.URL, clientID string, secret authserver.Secret) error {
-	tied := []string{h.AuthServer, clientID, strings.Join(h.Scopes, " "), h.ProviderID}
-	if h.VerifyAccessToken != "" {
-		// a session whose token nobody has checked must not pass for one of these
-		tied = append(tied, h.VerifyAccessToken, h.Issuer)
-	}
-	h.label = newLabel(tied...)
-	h.origin = originOfURL(redirect)
-	h.host = hostname(redirect.Host)
-	h.paths = endpointPaths{
-		callback: redirect.Path,
-		login:    path.Join(redirect.Path, "login"),
-		logout:   path.Join(redirect.Path, "logout"),
-		session:  path.Join(redirect.Path, "session"),
-	}
-	h.cookies = newCookieNames(h.CookieName, h.label, redirect.Scheme == "https")
-	h.loginKeys = newLoginSealer(secret, h.label)
-	if err := h.setOrigins(); err != nil {
-		return err
-	}
-	h.tokenHeader = TokenHeader{http.CanonicalHeaderKey(h.TokenHeader.Field), h.TokenHeader.Scheme}
-	h.link = authserver.AuthorizationRequest{
-		RedirectURI: h.RedirectURI,
-		Scopes:      h.Scopes,
-		Providers:   h.Providers,
-		ProviderID:  h.ProviderID,
-		Params:      h.AuthParam,
-	}
-	return nil
-}
-
-// connect takes the handler's share of the auth server. It is the last step
-// of Provision: Cleanup, which Caddy calls after a failed Provision as well,
-// gives the share back only if it was taken.
-func (h *Handler) connect(clientID string, secret authserver.Secret) error {
-	auth, err := loadAuthServer(h.AuthServer)
-	if err != nil {
-		return err
-	}
-	h.auth, h.connected = auth, true
-	h.client = &authserver.Client{Server: auth.Server, ID: clientID, Secret: secret, Now: h.now}
-	if h.VerifyAccessToken != "" {
-		h.verifier = authserver.NewVerifier(h.VerifyAccessToken, h.Issuer, clientID, h.now)
-	}
-	return nil
-}
-
-// expandCredentials expands the client's id and secret. Its errors repeat
-// neither.
-func (h *Handler) expandCredentials() (id string, secret authserver.Secret, err error) {
-	if id, err = expand("client_id", h.ClientID); err != nil {
-		return "", authserver.Secret{}, err
-	}
-	if h.ClientSecret == nil {
-		return "", authserver.Secret{}, errors.New("client_secret is missing: set it to the secret from TrueLayer's Console, best as {env.TRUELAYER_CLIENT_SECRET}")
-	}
-	text, err := expand("client_secret", *h.ClientSecret)
-	return id, authserver.NewSecret(text), err
-}
-
-// warnOfEnvironment names the most common mix-up: such a client is refused on
-// a page of TrueLayer's own and the visitor never comes back.
-func (h *Handler) warnOfEnvironment(clientID string) {
-	sandboxClient := strings.HasPrefix(clientID, "sandbox-")
-	switch h.AuthServer {
-	case environments["live"].authServer:
-		if sandboxClient {
-			h.logger.Warn("client_id begins with sandbox- but the environment is live; set environment sandbox or use a live client")
-		}
-	case environments["sandbox"].authServer:
-		if !sandboxClient {
-			h.logger.Warn("client_id does not begin with sandbox- but the environment is sandbox; set environment live or use a sandbox client")
-		}
-	}
-}
-
-// Cleanup gives back what Provision took. Requests may outlive it: they go on
-// with the connections and the store that they have.
-func (h *Handler) Cleanup() error {
-	if h.verifier != nil {
-		h.verifier.CloseIdleConnections()
-	}
-	if !h.connected {
-		return nil
-	}
-	h.connected = false
-	return unloadAuthServer(h.AuthServer)
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return h.site.serve(w, r, next)
 }
 
 // MarshalLogObject implements zapcore.ObjectMarshaler. The server option
@@ -377,8 +214,6 @@ func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 
 // Interface guards
 var (
-	_ caddy.Provisioner           = (*Handler)(nil)
-	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ zapcore.ObjectMarshaler     = (*Handler)(nil)
 )

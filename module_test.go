@@ -68,8 +68,8 @@ func TestPlaceholdersExpandAtLoad(t *testing.T) {
 		secret := "{file." + file + "}"
 		h.ClientSecret = &secret
 	})
-	if h.client.ID != "from-the-environment" || h.client.Secret.Reveal() != "from-a-file" {
-		t.Errorf("id %q, secret %q", h.client.ID, h.client.Secret.Reveal())
+	if h.sessions.Client.ID != "from-the-environment" || h.sessions.Client.Secret.Reveal() != "from-a-file" {
+		t.Errorf("id %q, secret %q", h.sessions.Client.ID, h.sessions.Client.Secret.Reveal())
 	}
 	if h.ClientID != "{env.TEST_ID}" {
 		t.Error("the configuration itself was expanded")
@@ -99,7 +99,7 @@ func TestEnvironmentWarnings(t *testing.T) {
 // TestCookieNamesDiffer: blocks for other connections do not disturb each
 // other, and a reload that changes something else keeps everybody signed in.
 func TestCookieNamesDiffer(t *testing.T) {
-	name := func(change func(*Handler)) string { return provision(t, change).cookies.session }
+	name := func(change func(*Handler)) string { return provision(t, change).site.cookies.session }
 	base := name(func(*Handler) {})
 	for what, change := range map[string]func(*Handler){
 		"client":      func(h *Handler) { h.ClientID = "other" },

@@ -10,21 +10,26 @@ import (
 	"strings"
 )
 
-// setOrigins takes the origins whose pages may use a visitor's session.
-func (h *Handler) setOrigins() error {
-	h.origins = append([]string{h.origin}, h.AllowOrigins...)
-	h.crossOrigin = http.NewCrossOriginProtection()
-	for _, origin := range h.origins {
-		if err := h.crossOrigin.AddTrustedOrigin(origin); err != nil {
-			return fmt.Errorf("origin %s: %w", origin, err)
+// origins are those whose pages may use a visitor's session.
+type origins struct {
+	own     string
+	friends []string // those that allow_origins names
+	check   *http.CrossOriginProtection
+}
+
+func newOrigins(own string, friends []string) (*origins, error) {
+	o := &origins{own: own, friends: friends, check: http.NewCrossOriginProtection()}
+	for _, origin := range append([]string{own}, friends...) {
+		if err := o.check.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("origin %s: %w", origin, err)
 		}
 	}
-	return nil
+	return o, nil
 }
 
 var errForeignOrigin = errors.New("the request comes from a page of another origin; allow_origins names those that may send it")
 
-// checkOrigin refuses what a page of another origin sends with a visitor's
+// admit refuses what a page of another origin sends with a visitor's
 // session: whatever may change something, and everything that opens a
 // connection to speak on. SameSite=Lax does not keep the session cookie off
 // requests from sibling subdomains, nor off WebSockets from there.
@@ -32,7 +37,7 @@ var errForeignOrigin = errors.New("the request comes from a page of another orig
 // Which page it is the browser says in Sec-Fetch-Site and Origin, which no
 // script can write. A request with neither is not a browser's of this decade,
 // or none at all, and no other site has made it.
-func (h *Handler) checkOrigin(r *http.Request) error {
+func (o *origins) admit(r *http.Request) error {
 	opens := opensConnection(r)
 	if isSafe(r.Method) && !opens {
 		return nil
@@ -40,16 +45,20 @@ func (h *Handler) checkOrigin(r *http.Request) error {
 	if opens { // a GET only in name
 		r = &http.Request{Method: http.MethodPost, Host: r.Host, URL: r.URL, Header: r.Header}
 	}
-	if err := h.crossOrigin.Check(r); err != nil {
+	if err := o.check.Check(r); err != nil {
 		return errForeignOrigin
 	}
 	// without Sec-Fetch-Site it compares the origin with Host, which balancers
 	// rewrite and whose scheme it does not know
-	if origin := originOf(r); origin != "" && r.Header.Get("Sec-Fetch-Site") == "" && !slices.Contains(h.origins, origin) {
+	if origin := originOf(r); origin != "" && r.Header.Get("Sec-Fetch-Site") == "" && origin != o.own && !slices.Contains(o.friends, origin) {
 		return errForeignOrigin
 	}
 	return nil
 }
+
+// isFriend reports whether the request is from a page of an origin that
+// allow_origins names.
+func (o *origins) isFriend(r *http.Request) bool { return slices.Contains(o.friends, originOf(r)) }
 
 // isSafe tells the methods that change nothing (RFC 9110 section 9.2.1) and
 // whose answers a page of another origin cannot read.

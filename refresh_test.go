@@ -1,19 +1,15 @@
 package truelayer
 
 import (
-	"context"
-	"errors"
-	"math"
 	"net/http"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -44,22 +40,13 @@ func (v visitor) token(t *testing.T, b *bench) string {
 func (b *bench) refreshes() int { return b.sim.CallsGrant("refresh_token") }
 
 // awaitRefresh returns when the nth refresh, which runs behind a request, has
-// ended.
+// ended, and its result is no longer given to those who come meanwhile.
 func (b *bench) awaitRefresh(t *testing.T, n int) {
 	t.Helper()
 	for b.refreshes() < n {
 		runtime.Gosched()
 	}
-	b.auth.refreshes.Wait(t.Context())
-	// its slot is free a moment before the flight is forgotten, and whoever
-	// comes in between is given its result
-	ids, _, err := b.store.(Lister).List(t.Context(), "", math.MaxInt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range ids {
-		_, _ = b.auth.refreshes.Begin(id, time.Minute, func(context.Context) (any, error) { return nil, nil }).Await(t.Context())
-	}
+	b.sessions.Shared.Wait(t.Context())
 }
 
 func TestRefreshBehind(t *testing.T) {
@@ -98,34 +85,6 @@ func TestRefreshAfterExpiry(t *testing.T) {
 				t.Fatalf("rotation %v: %d refreshes", rotate, b.refreshes())
 			}
 			last = next
-		}
-	}
-}
-
-func TestRefreshWindow(t *testing.T) {
-	for _, test := range []struct {
-		before, life      time.Duration
-		earliest, longest time.Duration // before the token's end
-	}{
-		{0, time.Hour, 225 * time.Second, 300 * time.Second},
-		{0, 10 * time.Minute, 45 * time.Second, time.Minute},
-		{0, 5 * time.Second, 375 * time.Millisecond, 500 * time.Millisecond},
-		{10 * time.Minute, time.Hour, 450 * time.Second, 10 * time.Minute},
-		{10 * time.Hour, time.Hour, 22 * time.Minute, 30 * time.Minute},
-	} {
-		h := &Handler{RefreshBefore: caddy.Duration(test.before)}
-		at := time.Unix(1_800_000_000, 0)
-		seen := make(map[time.Duration]bool)
-		for i := range 256 {
-			s := &storedSession{session: session{tokenIssued: at, tokenExpires: at.Add(test.life)}, id: string([]byte{byte(i)})}
-			before := s.tokenDies().Sub(h.refreshFrom(s))
-			if before < test.earliest || before > test.longest {
-				t.Fatalf("%+v: %v before the end", test, before)
-			}
-			seen[before] = true
-		}
-		if len(seen) < 100 {
-			t.Errorf("%+v: not spread", test)
 		}
 	}
 }
@@ -203,7 +162,7 @@ func TestStuckSessionOffersALogin(t *testing.T) {
 		if page.Code != http.StatusServiceUnavailable || page.Header().Get("Refresh") == "" || b.refreshes() != attempt {
 			t.Fatalf("attempt %d: %d %v, %d refreshes", attempt, page.Code, page.Header(), b.refreshes())
 		}
-		if offered := strings.Contains(page.Body.String(), offer); offered != (attempt >= offerAttempts) {
+		if offered := strings.Contains(page.Body.String(), offer); offered != (attempt >= 4) {
 			t.Errorf("after %d attempts it is offered: %v", attempt, offered)
 		}
 		b.clock.advance(time.Duration(1<<attempt) * time.Second)
@@ -280,8 +239,8 @@ func tellsOnce(t *testing.T, b *bench, v visitor) {
 			t.Errorf("%s: %d %s", target, sent.Code, location)
 		}
 	}
-	s, err := b.load(t.Context(), new(v.secret(t, b)), b.clock.now())
-	if err != nil || s == nil || s.bearer.Reveal()+s.refreshToken.Reveal() != "" || s.ended != consentExpired {
+	s, err := b.sessions.Look(t.Context(), []session.Secret{v.secret(t, b)}, b.clock.now())
+	if err != nil || s == nil || s.Bearer() != "" || !s.IsOver(b.clock.now()) || !s.Told {
 		t.Errorf("what is kept of it: %+v %v", s, err)
 	}
 	if b.refreshes() != refreshes {
@@ -293,45 +252,11 @@ func tellsOnce(t *testing.T, b *bench, v visitor) {
 	}
 }
 
-func (v visitor) secret(t *testing.T, b *bench) cookieSecret {
+func (v visitor) secret(t *testing.T, b *bench) session.Secret {
 	t.Helper()
-	secret, ok := decodeCookieSecret(v[b.cookies.session])
+	secret, ok := decodeSecret(v[b.site.cookies.session])
 	if !ok {
 		t.Fatal("no session cookie")
 	}
 	return secret
-}
-
-// TestRefreshesAreBounded: however many sessions expire at once, only so many
-// refreshes are under way, and all get their turn.
-func TestRefreshesAreBounded(t *testing.T) {
-	b := newRefreshBench(t, nil)
-	b.sim.Set(func(s *simulator.Settings) { s.CheapSignatures = true })
-	visitors := make([]visitor, 3*maxRefreshes)
-	for i := range visitors {
-		visitors[i] = signedIn(t, b)
-	}
-	b.clock.advance(2 * time.Hour)
-	hold := make(chan struct{})
-	b.sim.Fail(simulator.Token, simulator.Fault{Hold: hold})
-	var wg sync.WaitGroup
-	for _, v := range visitors {
-		wg.Go(func() {
-			if !v.lasts(t, b) {
-				t.Error("a request did not go through")
-			}
-		})
-	}
-	for b.refreshes() < maxRefreshes {
-		runtime.Gosched()
-	}
-	_, err := b.auth.refreshes.Begin("one more", time.Nanosecond, func(context.Context) (any, error) { return nil, nil }).Await(t.Context())
-	if !errors.Is(err, flight.ErrBusy) || b.refreshes() != maxRefreshes {
-		t.Errorf("%d refreshes at once", b.refreshes())
-	}
-	close(hold)
-	wg.Wait()
-	if b.refreshes() != len(visitors) {
-		t.Errorf("%d refreshes for %d sessions", b.refreshes(), len(visitors))
-	}
 }

@@ -15,7 +15,7 @@ const maxReturn = 2000
 // whatever a browser makes of it, and "/" otherwise: it has to be a path in visible
 // ASCII that cannot be read as "//host", and none of our own endpoints, which would
 // loop. What a query must not have in it is escaped.
-func (h *Handler) returnTarget(target string) string {
+func (a *addresses) returnTarget(target string) string {
 	if path, query, found := strings.Cut(target, "?"); found {
 		target = path + "?" + escapeQuery(query)
 	}
@@ -35,7 +35,7 @@ func (h *Handler) returnTarget(target string) string {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || hasDots(u.Path) {
 		return "/" // browsers would resolve dots, to "//host" for example
 	}
-	if u.Path == h.paths.callback || strings.HasPrefix(u.Path, path.Dir(h.paths.login)+"/") {
+	if u.Path == a.callback || strings.HasPrefix(u.Path, path.Dir(a.login)+"/") {
 		return "/"
 	}
 	return target

@@ -1,9 +1,12 @@
 package truelayer
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,21 +20,94 @@ func TestReasonsHaveWords(t *testing.T) {
 	}
 }
 
-// TestRooms: the packages below this one know nothing of Caddy.
+// rooms are the packages below this one, with those of ours that each may use. A
+// new one has to be entered here.
+var rooms = map[string][]string{
+	"internal/authserver": nil,
+	"internal/flight":     nil,
+	"internal/pages":      nil,
+	"internal/sealed":     {"internal/authserver"},
+	"internal/session":    {"internal/authserver", "internal/flight", "internal/sealed"},
+}
+
+// TestRooms: the packages below this one know nothing of Caddy, nor of each other
+// but what they build on, and write no HTTP answer.
 func TestRooms(t *testing.T) {
+	const module = "github.com/caddy-truelayer/caddy-truelayer"
 	files, err := filepath.Glob("internal/*/*.go")
-	if err != nil || len(files) < 5 {
+	if err != nil || len(files) < 20 {
 		t.Fatal(files, err)
 	}
 	for _, file := range files {
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		uses, ok := rooms[filepath.ToSlash(filepath.Dir(file))]
+		if !ok {
+			t.Errorf("%s is in a room that rooms does not name", file)
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, imported := range parsed.Imports {
-			if path := strings.Trim(imported.Path.Value, `"`); strings.HasPrefix(path, "github.com/caddyserver/") || path == "github.com/caddy-truelayer/caddy-truelayer" {
+			path := strings.Trim(imported.Path.Value, `"`)
+			room, ours := strings.CutPrefix(path, module)
+			if strings.HasPrefix(path, "github.com/caddyserver/") || ours && !slices.Contains(uses, strings.TrimPrefix(room, "/")) {
 				t.Errorf("%s imports %s", file, path)
 			}
 		}
+		ast.Inspect(parsed, func(node ast.Node) bool {
+			if name, ok := node.(*ast.SelectorExpr); ok && slices.Contains([]string{"ResponseWriter", "NewResponseController", "Error", "Redirect"}, name.Sel.Name) {
+				if pkg, ok := name.X.(*ast.Ident); ok && pkg.Name == "http" {
+					t.Errorf("%s uses http.%s", file, name.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// TestNothingSecretIsPredictable: what is random comes from crypto/rand
+// (CVE-2024-21495, where a nonce could be guessed). The files that spread
+// something over time, and need no secret for it, are named here.
+func TestNothingSecretIsPredictable(t *testing.T) {
+	spreads := map[string]bool{
+		"internal/session/backoff.go": true, // refreshes that failed together
+		"logincookie.go":              true, // tabs that begin logins together
+		"storagesweep.go":             true, // machines that sweep one storage
+		"redisstore/lock.go":          true, // processes that wait for one lock
+	}
+	used, files := make(map[string]bool), 0
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || path == "test"):
+			return fs.SkipDir // of test/ nothing is in what users build
+		case entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		files++
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, imported := range file.Imports {
+			if !strings.HasPrefix(imported.Path.Value, `"math/rand`) {
+				continue
+			}
+			if path = filepath.ToSlash(path); !spreads[path] {
+				t.Errorf("%s imports %s", path, imported.Path.Value)
+			}
+			used[path] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(used) != len(spreads) || files < 30 {
+		t.Errorf("of %d files %v import math/rand, not %v", files, used, spreads)
 	}
 }

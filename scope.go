@@ -10,7 +10,7 @@ import (
 // warnOfScope says that requests of the site go past the handler, because it is
 // inside of something with a matcher. Browsers send the session cookie to all of
 // the host, so whatever serves those requests gets it.
-func (h *Handler) warnOfScope(ctx caddy.Context) {
+func warnOfScope(ctx caddy.Context, redirectURI string, logger *zap.Logger) {
 	narrow := false
 	for _, module := range ctx.Modules() {
 		if subroute, ok := module.(*caddyhttp.Subroute); ok {
@@ -21,9 +21,9 @@ func (h *Handler) warnOfScope(ctx caddy.Context) {
 		narrow = narrow || isNarrow(server.Routes, true)
 	}
 	if narrow {
-		h.logger.Warn("some requests of this site never meet its truelayer block, so the session cookie reaches what serves them: "+
+		logger.Warn("some requests of this site never meet its truelayer block, so the session cookie reaches what serves them: "+
 			"move truelayer out of handle, handle_path or route, and say with its matcher what is protected",
-			zap.String("redirect_uri", h.RedirectURI))
+			zap.String("redirect_uri", redirectURI))
 	}
 }
 

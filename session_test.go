@@ -64,8 +64,8 @@ func (s *countingStore) Replace(ctx context.Context, id string, old, record []by
 func TestTouches(t *testing.T) {
 	b := newBench(t, func(h *Handler) { h.IdleTimeout = caddy.Duration(32 * time.Minute) })
 	v := signedIn(t, b)
-	counting := &countingStore{TokenStore: b.store}
-	b.store = counting
+	counting := &countingStore{TokenStore: b.sessions.Store.(TokenStore)}
+	b.sessions.Store = counting
 	for range 300 {
 		b.clock.advance(time.Second)
 		v.lasts(t, b)

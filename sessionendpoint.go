@@ -1,12 +1,20 @@
 package truelayer
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// sessionInfo is what <redirect path>/session tells a front end.
+// sessionEndpoint tells a front end whether there is a session.
+type sessionEndpoint struct {
+	*failures
+	sessions  *session.Manager
+	logoutURL string // "" if the logout address is the application's
+}
+
+// sessionInfo is what it tells.
 type sessionInfo struct {
 	Connected        bool     `json:"connected"`
 	Reason           reason   `json:"reason,omitempty"`
@@ -19,49 +27,38 @@ type sessionInfo struct {
 	LogoutURL        string   `json:"logout_url,omitempty"`
 }
 
-// serveSession is <redirect path>/session. It never holds a token, and asking
+// serve is <redirect path>/session. It never holds a token, and asking
 // does not count as using the session.
-func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request) error {
+func (e *sessionEndpoint) serve(w http.ResponseWriter, q *request) error {
 	noStore(w)
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		return h.fail(w, r, failure{reason: methodNotAllowed})
+	if q.Method != http.MethodGet && q.Method != http.MethodHead {
+		return e.notAllowed(w, q, "GET, HEAD")
 	}
-	info := sessionInfo{LoginURL: h.loginURL("/")}
-	if !h.DisableLogout {
-		info.LogoutURL = h.origin + h.paths.logout
+	info := sessionInfo{LoginURL: e.addresses.loginURL("/"), LogoutURL: e.logoutURL}
+	s, err := e.sessions.Look(q.Context(), q.own.sessions(), q.now)
+	if err != nil {
+		return e.fail(w, q, failureOf(err))
 	}
-	for secret := range h.cookies.secrets(cookieLines(r)) {
-		s, err := h.load(r.Context(), &secret, h.now())
-		if err != nil {
-			return h.fail(w, r, failure{reason: storeUnavailable, cause: err})
-		}
-		if s != nil {
-			h.describe(&info, s)
-			break
-		}
+	if s != nil {
+		e.describe(&info, q, s)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	h.writeHeader(w, http.StatusOK)
-	return json.NewEncoder(w).Encode(info)
+	return e.json(w, http.StatusOK, "application/json", info)
 }
 
-func (h *Handler) describe(info *sessionInfo, s *storedSession) {
-	now := h.now()
-	if s.over(now) {
+func (e *sessionEndpoint) describe(info *sessionInfo, q *request, s *session.Session) {
+	if s.IsOver(q.now) {
 		info.Reason = consentExpired
 		return
 	}
 	info.Connected = true
-	if h.isStuck(s, now) {
+	if e.sessions.HasNoToken(s, q.now) {
 		// the session lasts, but nothing can be done with it; the login URL begins
 		// a login in its place
 		info.Connected, info.Reason = false, tokenUnavailable
 	}
-	info.Provider = s.provider
-	info.Scopes = strings.Fields(s.scopes)
-	info.TokenExpiresIn = new(secondsUntil(s.tokenExpires, now))
-	info.SessionExpiresIn = new(secondsUntil(earlier(h.ends(&s.session, now), s.consentEnds), now))
-	info.ConsentExpiresIn = new(secondsUntil(s.consentEnds, now))
+	info.Provider = s.Provider
+	info.Scopes = strings.Fields(s.Scopes)
+	info.TokenExpiresIn = new(secondsUntil(s.TokenExpires, q.now))
+	info.SessionExpiresIn = new(secondsUntil(e.sessions.Ends(s, q.now), q.now))
+	info.ConsentExpiresIn = new(secondsUntil(s.ConsentEnds, q.now))
 }

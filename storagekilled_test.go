@@ -18,6 +18,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
 // killedFolder names the variable that tells a process of this program to
@@ -105,7 +107,7 @@ func TestDamagedLockFiles(t *testing.T) {
 			b := newRefreshBench(t, func(h *Handler) { h.IdleTimeout = caddy.Duration(24 * time.Hour) })
 			s := openStorage(t, t.TempDir(), 0)
 			locks := noteLocks(t, s)
-			b.store = s
+			b.sessions.Store = s
 			damage := func() { locks.leave(t, text(content)) }
 			v := signedIn(t, b)
 			first := v.token(t, b)
@@ -120,7 +122,8 @@ func TestDamagedLockFiles(t *testing.T) {
 				t.Error("another token")
 			}
 			secret := v.secret(t, b)
-			if s, err := b.load(t.Context(), &secret, b.clock.now()); err != nil || s == nil || s.lastSeen.Before(b.clock.now()) {
+			most := b.clock.now().Add(24*time.Hour + 24*time.Hour/32)
+			if s, err := b.sessions.Look(t.Context(), []session.Secret{secret}, b.clock.now()); err != nil || s == nil || b.sessions.Ends(s, b.clock.now()).Before(most) {
 				t.Errorf("its use was not written down: %v", err)
 			}
 			damage()
@@ -137,7 +140,7 @@ func TestDamagedLockFiles(t *testing.T) {
 			}
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, testOrigin+"/truelayer/logout", nil)
 			r.Header.Set("Origin", testOrigin)
-			r.AddCookie(&http.Cookie{Name: b.cookies.session, Value: v[b.cookies.session]}) //nolint:gosec // as browsers send them
+			r.AddCookie(&http.Cookie{Name: b.site.cookies.session, Value: v[b.site.cookies.session]}) //nolint:gosec // as browsers send them
 			w := httptest.NewRecorder()
 			if err := b.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil), nil); err != nil || w.Code != http.StatusSeeOther {
 				t.Errorf("the logout: %d, %v", w.Code, err)

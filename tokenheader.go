@@ -6,7 +6,19 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
+
+// TokenHeader says how the access token is written into a request.
+type TokenHeader struct {
+	// The header field's name, letters, digits and hyphens.
+	Field string `json:"field,omitempty"`
+
+	// The authentication scheme before the token. Default: none, the field is
+	// the bare token.
+	Scheme string `json:"scheme,omitempty"`
+}
 
 // connectionFields are what a proxy, not an application, reads; and Cookie,
 // which carries the session.
@@ -47,9 +59,9 @@ func (t *TokenHeader) value(bearer string) string {
 	case "Bearer":
 		return bearer
 	case "":
-		return bearer[len(bearerPrefix):]
+		return bearer[len(session.BearerPrefix):]
 	}
-	return t.Scheme + bearer[len(bearerPrefix)-1:]
+	return t.Scheme + bearer[len(session.BearerPrefix)-1:]
 }
 
 // dropOption takes a field's name out of Connection, where a client can put it

@@ -2,8 +2,9 @@ package truelayer
 
 import (
 	"context"
-	"errors"
 	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
 // TokenStore keeps sessions as opaque, sealed records. Implementations are
@@ -71,8 +72,14 @@ type Lister interface {
 
 var (
 	// ErrConflict is a Replace's answer when another writer was first.
-	ErrConflict = errors.New("the record was changed by another writer")
+	ErrConflict = session.ErrConflict
 
 	// ErrFull is a Create's answer when the store is at its configured limit.
-	ErrFull = errors.New("the store has reached its configured limit of sessions")
+	ErrFull = session.ErrFull
+)
+
+// Interface guards
+var (
+	_ session.Store  = TokenStore(nil)
+	_ session.Locker = Locker(nil)
 )

@@ -60,8 +60,8 @@ func TestAdminEndpoint(t *testing.T) {
 		{"/debug/vars", "memstats"},
 		{"/debug/pprof/", "goroutine"},
 		{"/debug/pprof/cmdline", ""},
-		{"/debug/pprof/goroutine?debug=1", "truelayer.(*Handler).exchange"},
-		{"/debug/pprof/goroutine?debug=2", "truelayer.(*Handler).exchange"},
+		{"/debug/pprof/goroutine?debug=1", "session.(*Manager).exchange"},
+		{"/debug/pprof/goroutine?debug=2", "session.(*Manager).exchange"},
 		{"/debug/pprof/heap?debug=1", "heap profile"},
 		{"/debug/pprof/allocs?debug=1", "heap profile"},
 	} {
@@ -99,7 +99,7 @@ func TestBrokenRequests(t *testing.T) {
 	if n, got := w.app.requests(); n == 0 || !strings.HasPrefix(got.Header.Get("Authorization"), "Bearer ey") {
 		t.Error("the application was not sent a token")
 	}
-	if log := w.log.text(t); !strings.Contains(log, "truelayer.(*Handler).forward") {
+	if log := w.log.text(t); !strings.Contains(log, "truelayer.(*guard).forward") {
 		t.Error("no stack with the guard in it")
 	}
 }

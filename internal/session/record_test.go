@@ -1,8 +1,9 @@
-package truelayer
+package session
 
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"reflect"
@@ -16,21 +17,22 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/sealed"
 )
 
-func testSession() *session {
+func testBody() *body {
 	at := time.Unix(1_800_000_000, 0)
-	return &session{
-		created: at, lastSeen: at.Add(time.Minute), tokenIssued: at, tokenExpires: at.Add(time.Hour), consentEnds: at.Add(time.Hour),
-		ended: consentExpired, told: true,
-		connection: "connection", provider: "ob-monzo", scopes: "info accounts",
+	return &body{
+		created: at, lastSeen: at.Add(time.Minute), tokenIssued: at, TokenExpires: at.Add(time.Hour), ConsentEnds: at.Add(time.Hour),
+		consentOver: true, Told: true, invented: true,
+		Connection: "connection", Provider: "ob-monzo", Scopes: "info accounts",
 		bearer: authserver.NewSecret("Bearer " + strings.Repeat("access", 250)), refreshToken: authserver.NewSecret("refresh"),
 	}
 }
 
-func sealed(t *testing.T, s *session, l *label, secret *cookieSecret) []byte {
+func sealedRecord(t *testing.T, b *body, l *Label, secret *Secret) []byte {
 	t.Helper()
-	record, err := s.seal(l, secret, "client", s.tokenExpires)
+	record, err := b.seal(l, secret, siteDigest("app.example.com/truelayer"), "client", b.TokenExpires)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,16 +40,16 @@ func sealed(t *testing.T, s *session, l *label, secret *cookieSecret) []byte {
 }
 
 func TestRecord(t *testing.T) {
-	l, secret, want := newLabel("a", "b"), newCookieSecret(), testSession()
-	record := sealed(t, want, &l, &secret)
-	got, err := openSession(record, &l, &secret, l.sessionID(&secret))
+	l, secret, want := NewLabel("a", "b"), NewSecret(), testBody()
+	record := sealedRecord(t, want, &l, &secret)
+	got, err := open(record, &l, &secret, l.SessionID(&secret))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(&got, want) {
 		t.Error("another session came back")
 	}
-	if again := sealed(t, want, &l, &secret); bytes.Equal(again, record) {
+	if again := sealedRecord(t, want, &l, &secret); bytes.Equal(again, record) {
 		t.Error("two seals are the same")
 	}
 	for _, hidden := range []string{"access", "refresh", "connection", "accounts"} {
@@ -59,37 +61,37 @@ func TestRecord(t *testing.T) {
 
 // TestRecordRefused: every bit counts, and so do id, label and secret.
 func TestRecordRefused(t *testing.T) {
-	l, secret := newLabel("a", "b"), newCookieSecret()
-	id := l.sessionID(&secret)
-	record := sealed(t, testSession(), &l, &secret)
+	l, secret := NewLabel("a", "b"), NewSecret()
+	id := l.SessionID(&secret)
+	record := sealedRecord(t, testBody(), &l, &secret)
 	for i := range record {
 		for bit := range 8 {
 			flipped := bytes.Clone(record)
 			flipped[i] ^= 1 << bit
-			if _, err := openSession(flipped, &l, &secret, id); err == nil {
+			if _, err := open(flipped, &l, &secret, id); err == nil {
 				t.Fatalf("opened with bit %d of byte %d flipped", bit, i)
 			}
 		}
 	}
 	for n := range record {
-		if _, err := openSession(record[:n], &l, &secret, id); err == nil {
+		if _, err := open(record[:n], &l, &secret, id); err == nil {
 			t.Fatalf("opened when cut to %d bytes", n)
 		}
 	}
-	otherLabel, otherSecret := newLabel("ab"), newCookieSecret()
-	if _, err := openSession(record, &l, &secret, l.sessionID(&otherSecret)); err == nil {
+	otherLabel, otherSecret := NewLabel("ab"), NewSecret()
+	if _, err := open(record, &l, &secret, l.SessionID(&otherSecret)); err == nil {
 		t.Error("opened under another id")
 	}
-	if _, err := openSession(record, &l, &otherSecret, id); err == nil {
+	if _, err := open(record, &l, &otherSecret, id); err == nil {
 		t.Error("opened with another secret")
 	}
-	if _, err := openSession(record, &otherLabel, &secret, id); err == nil {
+	if _, err := open(record, &otherLabel, &secret, id); err == nil {
 		t.Error("opened with another label")
 	}
-	if otherLabel.sessionID(&secret) == id {
+	if otherLabel.SessionID(&secret) == id {
 		t.Error("two labels give one id")
 	}
-	if _, err := openSession(headerRecord(kindClaim, "client", time.Now(), time.Now()), &l, &secret, id); err == nil {
+	if _, err := open(headerRecord(kindClaim, "client", time.Now(), time.Now()), &l, &secret, id); err == nil {
 		t.Error("opened a claim")
 	}
 }
@@ -97,7 +99,7 @@ func TestRecordRefused(t *testing.T) {
 // writtenStore is a store that somebody has written into: it has one record,
 // whatever is asked for.
 type writtenStore struct {
-	TokenStore
+	Store
 	record []byte
 }
 
@@ -110,31 +112,24 @@ func (s *writtenStore) Get(context.Context, string) ([]byte, error) { return s.r
 // authenticated could be read in two ways; CVE-2026-47775 alias
 // GHSA-396h-jpq4-vc7p, where it was not authenticated).
 func TestRecordBits(t *testing.T) {
-	change := map[string]func(*Handler){
-		"client":      func(h *Handler) { h.ClientID = "client2" },
-		"auth server": func(h *Handler) { h.AuthServer = "https://auth.example.com" },
-		"scopes":      func(h *Handler) { h.Scopes = []string{"info"} },
-		"provider":    func(h *Handler) { h.ProviderID = "ob-monzo" },
-		"nothing":     func(*Handler) {},
-	}
 	core, logs := observer.New(zapcore.DebugLevel)
-	handlers := make(map[string]*Handler)
 	store := new(writtenStore)
-	for what, change := range change {
-		h := provision(t, change)
-		h.logger, h.store = zap.New(core), store
-		handlers[what] = h
+	managers := make(map[string]*Manager)
+	for _, what := range []string{"block", "nothing"} {
+		b := newBench(t)
+		b.Logger, b.Store, b.Label = zap.New(core), store, NewLabel(what)
+		managers[what] = b.Manager
 	}
-	h, secret, other := handlers["nothing"], newCookieSecret(), newCookieSecret()
+	h, secret, other := managers["nothing"], NewSecret(), NewSecret()
 	now := time.Unix(1_800_000_000, 0)
-	s := testSession()
+	s := testBody()
 	s.setToken(authserver.NewSecret("access-hunter2"))
 	s.refreshToken = authserver.NewSecret("refresh-hunter2")
-	s.provider, s.connection, s.scopes, s.ended = "ob", "connection-hunter2", "info", ""
-	record := sealed(t, s, &h.label, &secret)
-	hidden := []string{"hunter2", cookieEncoding.EncodeToString(secret[:]), fmt.Sprintf("%x", secret), fmt.Sprint(secret), string(secret[:]), h.label.sessionID(&secret)}
+	s.Provider, s.Connection, s.Scopes, s.consentOver = "ob", "connection-hunter2", "info", false
+	record := sealedRecord(t, s, &h.Label, &secret)
+	hidden := []string{"hunter2", base64.RawURLEncoding.EncodeToString(secret[:]), fmt.Sprintf("%x", secret), fmt.Sprint(secret), string(secret[:]), h.Label.SessionID(&secret)}
 
-	refused := func(what string, h *Handler, record []byte, secret *cookieSecret) {
+	refused := func(what string, h *Manager, record []byte, secret *Secret) {
 		t.Helper()
 		store.record = record
 		if got, err := h.load(t.Context(), secret, now); got != nil || err != nil {
@@ -181,7 +176,7 @@ func TestRecordBits(t *testing.T) {
 	refused("a claim", h, headerRecord(kindClaim, "client", now, now.Add(time.Hour)), &secret)
 
 	// the same session under a later header, whose times decide nothing anyhow
-	later, err := s.seal(&h.label, &secret, "client", now.Add(24*time.Hour))
+	later, err := s.seal(&h.Label, &secret, siteDigest("a"), "client", now.Add(24*time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,37 +189,37 @@ func TestRecordBits(t *testing.T) {
 
 	// records that are good, in another place
 	refused("another session's id", h, record, &other)
-	refused("another session's record", h, sealed(t, s, &h.label, &other), &secret)
-	for what, another := range handlers {
+	refused("another session's record", h, sealedRecord(t, s, &h.Label, &other), &secret)
+	for what, another := range managers {
 		if another != h {
 			refused("another "+what, another, record, &secret)
-			refused("a record for another "+what, h, sealed(t, s, &another.label, &secret), &secret)
+			refused("a record for another "+what, h, sealedRecord(t, s, &another.Label, &secret), &secret)
 		}
 	}
 	opened(record)
 }
 
 func TestRecordTooLarge(t *testing.T) {
-	l, secret, s := newLabel(), newCookieSecret(), testSession()
+	l, secret, s := NewLabel(), NewSecret(), testBody()
 	s.setToken(authserver.NewSecret(strings.Repeat("a", 60_000)))
 	s.refreshToken = authserver.NewSecret(strings.Repeat("r", 10_000))
-	if _, err := s.seal(&l, &secret, "client", s.tokenExpires); err == nil {
+	if _, err := s.seal(&l, &secret, Digest{}, "client", s.TokenExpires); err == nil {
 		t.Error("sealed more than stores keep")
 	}
 	// what is too large is not looked into, whoever sealed it
-	header := appendHeader([]byte{recordVersion, kindSession}, "client", s.provider, s.created, s.lastSeen, s.tokenExpires)
-	nonce := make([]byte, nonceSize)
-	id := l.sessionID(&secret)
-	record := l.aead(&secret).Seal(append(header, nonce...), nonce, s.appendBody(nil), append(slices.Clip(header), id...))
-	if _, err := openSession(record, &l, &secret, id); !errors.Is(err, errBadRecord) {
+	header := (&header{clientID: "client"}).append([]byte{recordVersion, kindSession})
+	nonce := make([]byte, sealed.NonceSize)
+	id := l.SessionID(&secret)
+	record := l.aead(&secret).Seal(append(header, nonce...), nonce, s.append(nil), append(slices.Clip(header), id...))
+	if _, err := open(record, &l, &secret, id); !errors.Is(err, errBadRecord) {
 		t.Errorf("%d bytes were opened: %v", len(record), err)
 	}
 }
 
 func FuzzRecord(f *testing.F) {
-	l, secret := newLabel("a"), cookieSecret{1}
-	id, want := l.sessionID(&secret), testSession()
-	record, err := want.seal(&l, &secret, "client", want.tokenExpires)
+	l, secret := NewLabel("a"), Secret{1}
+	id, want := l.SessionID(&secret), testBody()
+	record, err := want.seal(&l, &secret, Digest{}, "client", want.TokenExpires)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -233,7 +228,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// the seeds are sealed anew in each fuzzing process, so contents are compared
-		if s, err := openSession(b, &l, &secret, id); err == nil && !reflect.DeepEqual(&s, want) {
+		if s, err := open(b, &l, &secret, id); err == nil && !reflect.DeepEqual(&s, want) {
 			t.Error("a forged record was opened")
 		}
 	})
@@ -241,10 +236,10 @@ func FuzzRecord(f *testing.F) {
 
 // FuzzBody reads what only a seal under the visitor's own key can hold.
 func FuzzBody(f *testing.F) {
-	f.Add(testSession().appendBody(nil))
+	f.Add(testBody().append(nil))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if s, err := readBody(b); err == nil && !bytes.Equal(s.appendBody(nil), b) {
+		if s, err := readBody(b); err == nil && !bytes.Equal(s.append(nil), b) {
 			t.Error("a body was read that is written in another way")
 		}
 	})

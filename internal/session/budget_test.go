@@ -1,4 +1,4 @@
-package truelayer
+package session
 
 import (
 	"context"
@@ -112,14 +112,14 @@ func TestUncertainClaims(t *testing.T) {
 // under way waits for it, also when its network has used up its budget meanwhile.
 func TestBudgetAndTheSameCallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAuthServer("http://127.0.0.1:1")
+		a := NewShared("http://127.0.0.1:1")
 		defer func() { _ = a.Destruct() }()
 		network, release := netip.MustParsePrefix("192.0.2.1/32"), make(chan struct{})
-		answers := make(chan *loginResult, 2)
+		answers := make(chan *begun, 2)
 		ask := func() {
-			got, err := a.exchangeOnce(t.Context(), "a claim", network, time.Now, func(context.Context) (*loginResult, error) {
+			got, err := a.exchangeOnce(t.Context(), "a claim", network, time.Now, func(context.Context) (*begun, error) {
 				<-release
-				return new(loginResult), nil
+				return new(begun), nil
 			})
 			if err != nil {
 				t.Error(err)

@@ -1,4 +1,4 @@
-package truelayer
+package session
 
 import (
 	"context"
@@ -20,11 +20,13 @@ import (
 //   - Nobody knows, since the answer was lost or was an error of the server: for as
 //     long as a code may be good.
 //   - The code was refused, or cannot have got there: no longer. What was refused
-//     this process remembers for a minute (see authServer.outcomes).
+//     this process remembers for a minute, see outcome.
 //
 // Beside it, while the exchange runs, is a reservation: a record under the id that
 // the session will have. A store that is full says so before the code is spent.
 const (
+	// claimAllowance is what a claim outlives its login by: clocks differ.
+	claimAllowance = time.Minute
 	// uncertainClaimLifetime is how long a code may be good: RFC 6749 section 4.1.2
 	// recommends ten minutes at most, TrueLayer's last five.
 	uncertainClaimLifetime = 10 * time.Minute
@@ -38,85 +40,79 @@ const (
 type claim struct {
 	id      string
 	record  []byte
-	started time.Time
+	started time.Time // when the login was
+	expires time.Time
 
-	secret      cookieSecret
+	secret      Secret
 	session     string // the id under which the session will be
 	reservation []byte
 }
 
-// claimID is the id of a login's claim.
-func (h *Handler) claimID(state string) string {
-	id := h.label.derive("claim", []byte(state)[:min(len(state), 43)])
-	return string(id[:])
-}
-
-// claim claims the login and reserves its session. Its errors are failures.
-func (h *Handler) claim(ctx context.Context, l *login) (*claim, error) {
-	now := h.now()
-	expires := l.started.Add(loginLifetime + time.Minute)
-	c := &claim{id: h.claimID(l.state), started: l.started, secret: newCookieSecret()}
-	c.record = headerRecord(kindClaim, h.client.ID, l.started, expires)
-	err := h.store.Create(ctx, c.id, c.record, expires.Sub(now))
+// claim claims the login and reserves its session.
+func (m *Manager) claim(ctx context.Context, l Login) (*claim, error) {
+	now := m.Now()
+	c := &claim{id: m.Label.claimID(l.State), started: l.Started, expires: l.Expires.Add(claimAllowance), secret: NewSecret()}
+	c.record = headerRecord(kindClaim, m.Client.ID, c.started, c.expires)
+	err := m.Store.Create(ctx, c.id, c.record, c.expires.Sub(now))
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return nil, failure{reason: loginUsed}
+		return nil, errLoginUsed
 	case err != nil:
 		// a claim that is there may be another node's, which is sending the code
-		return nil, storeFailure(err)
+		return nil, storeError(err)
 	}
-	c.session = h.label.sessionID(&c.secret)
-	c.reservation = headerRecord(kindReservation, h.client.ID, now, now.Add(reservationLifetime))
-	if err := h.store.Create(ctx, c.session, c.reservation, reservationLifetime); err != nil {
-		h.forget(ctx, c.session)
-		h.forget(ctx, c.id)
-		return nil, storeFailure(err)
+	c.session = m.Label.SessionID(&c.secret)
+	c.reservation = headerRecord(kindReservation, m.Client.ID, now, now.Add(reservationLifetime))
+	if err := m.Store.Create(ctx, c.session, c.reservation, reservationLifetime); err != nil {
+		m.forget(ctx, c.session)
+		m.forget(ctx, c.id)
+		return nil, storeError(err)
 	}
 	return c, nil
 }
 
 // settle decides what stays of a claim whose exchange brought no token.
-func (h *Handler) settle(ctx context.Context, c *claim, err error, network netip.Prefix) {
-	h.forget(ctx, c.session)
+func (m *Manager) settle(ctx context.Context, c *claim, err error, network netip.Prefix) {
+	m.forget(ctx, c.session)
 	answer, answered := errors.AsType[*authserver.Error](err)
 	switch {
 	case !answered || answer.Unsent || answer.Status == http.StatusTooManyRequests:
-		h.forget(ctx, c.id)
+		m.forget(ctx, c.id)
 	case answer.Status/100 == 4:
-		h.forget(ctx, c.id)
-		h.auth.remember(c.id, outcome{err: exchangeFailure(err)})
-		h.auth.refusals.spend(network, h.now())
+		m.forget(ctx, c.id)
+		m.Shared.remember(c.id, outcome{err: exchangeError(err)})
+		m.Shared.refusals.spend(network, m.Now())
 	default:
-		h.keepUncertain(ctx, c, network)
+		m.keepUncertain(ctx, c, network)
 	}
 }
 
 // keepUncertain lets a claim of which nobody knows whether its code was used last
 // for as long as the code may be good. Of too many of them the oldest is forgotten.
-func (h *Handler) keepUncertain(ctx context.Context, c *claim, network netip.Prefix) {
-	now := h.now()
-	if left := c.started.Add(loginLifetime + time.Minute).Sub(now); left > uncertainClaimLifetime {
-		record := headerRecord(kindClaim, h.client.ID, c.started, now.Add(uncertainClaimLifetime))
-		h.tidy(ctx, "shorten "+c.id, func(ctx context.Context) error {
-			return h.store.Replace(ctx, c.id, c.record, record, uncertainClaimLifetime)
+func (m *Manager) keepUncertain(ctx context.Context, c *claim, network netip.Prefix) {
+	now := m.Now()
+	if c.expires.Sub(now) > uncertainClaimLifetime {
+		record := headerRecord(kindClaim, m.Client.ID, c.started, now.Add(uncertainClaimLifetime))
+		m.tidy(ctx, "shorten "+c.id, func(ctx context.Context) error {
+			return m.Store.Replace(ctx, c.id, c.record, record, uncertainClaimLifetime)
 		})
 	}
-	for _, forget := range h.auth.uncertain.add(network, now, func(ctx context.Context) { h.forget(ctx, c.id) }) {
+	for _, forget := range m.Shared.uncertain.add(network, now, func(ctx context.Context) { m.forget(ctx, c.id) }) {
 		forget(ctx)
 	}
 }
 
 // forget deletes a record.
-func (h *Handler) forget(ctx context.Context, id string) {
-	h.tidy(ctx, "forget "+id, func(ctx context.Context) error { return h.store.Delete(ctx, id) })
+func (m *Manager) forget(ctx context.Context, id string) {
+	m.tidy(ctx, "forget "+id, func(ctx context.Context) error { return m.Store.Delete(ctx, id) })
 }
 
 // tidy does something to the store that can be left undone, since every record
 // expires by itself: in the exchange's time, or behind it if that is over.
-func (h *Handler) tidy(ctx context.Context, key string, do func(context.Context) error) {
+func (m *Manager) tidy(ctx context.Context, key string, do func(context.Context) error) {
 	if ctx.Err() == nil && do(ctx) == nil {
 		return
 	}
 	// all exchanges may end at once, so that each waits for its slot
-	h.auth.touches.Begin(key, tidyTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
+	m.Shared.touches.Begin(key, tidyTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
 }

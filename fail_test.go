@@ -2,12 +2,17 @@ package truelayer
 
 import (
 	"encoding/json"
+	"errors"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
 // FuzzProviderText: a text that came through the browser is text on a page and
@@ -17,19 +22,18 @@ func FuzzProviderText(f *testing.F) {
 		f.Add(seed, "/page?a=b")
 	}
 	f.Add(strings.Repeat("ä", 1000), "/"+strings.Repeat("p", 900))
-	h := returnHandler()
-	h.origin, h.logger = testOrigin, zap.NewNop()
+	a := &failures{responder: &responder{new(origins), new(replacedFields)}, addresses: testAddresses(), logger: zap.NewNop()}
 	show := func(t *testing.T, fields map[string]string, text, returnTo string) *httptest.ResponseRecorder {
 		t.Helper()
 		w := httptest.NewRecorder()
-		if err := h.fail(w, request("GET", fields), failure{reason: providerError, provider: text, returnTo: returnTo}); err != nil {
+		if err := a.fail(w, arrived(requestWith("GET", fields)), failure{reason: providerError, provider: text, returnTo: returnTo}); err != nil {
 			t.Fatal(err)
 		}
 		return w
 	}
 	person := map[string]string{"Sec-Fetch-Mode": "navigate"}
 	f.Fuzz(func(t *testing.T, text, target string) {
-		returnTo := h.returnTarget(target)
+		returnTo := a.addresses.returnTarget(target)
 		page := show(t, person, text, returnTo).Body.String()
 		plain := show(t, person, "x", "/").Body.String()
 		if cut(text) != "" && strings.Count(page, "<") != strings.Count(plain, "<") || strings.Count(page, `"`) > strings.Count(plain, `"`) {
@@ -47,4 +51,31 @@ func FuzzProviderText(f *testing.F) {
 			t.Errorf("%q, %q: %s: %v", text, returnTo, answer, err)
 		}
 	})
+}
+
+// TestKindsHaveReasons: every error of a session is answered with a reason of its
+// own kind.
+func TestKindsHaveReasons(t *testing.T) {
+	for kind := session.StoreFailed; kind <= session.TooManyLogins; kind++ {
+		f := failureOf(&session.Error{Kind: kind, Cause: errors.New("a cause"), RetryAfter: time.Minute})
+		if _, ok := problems[f.reason]; !ok || f.cause == nil || f.retryAfter != time.Minute {
+			t.Errorf("kind %d is answered with %+v", kind, f)
+		}
+	}
+	if len(reasonOf) != int(session.TooManyLogins)+1 {
+		t.Errorf("%d kinds have a reason", len(reasonOf))
+	}
+}
+
+// TestTooManyLogins: a login that has to wait comes again by itself.
+func TestTooManyLogins(t *testing.T) {
+	a := &failures{responder: &responder{new(origins), new(replacedFields)}, addresses: testAddresses(), logger: zap.NewNop()}
+	w := httptest.NewRecorder()
+	q := arrived(requestWith("GET", map[string]string{"Sec-Fetch-Mode": "navigate"}))
+	if err := a.fail(w, q, failureOf(&session.Error{Kind: session.TooManyLogins, Cause: errors.New("busy")})); err != nil {
+		t.Fatal(err)
+	}
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "2" || w.Header().Get("Refresh") != "2" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
 }

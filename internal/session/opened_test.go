@@ -1,4 +1,4 @@
-package truelayer
+package session
 
 import (
 	"bytes"
@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// recordOf is a signed-in visitor's record in the store, which a test changes.
-func recordOf(t *testing.T, b *bench, v visitor) (id string, record []byte) {
+// recordOf is a session's record in the store, which a test changes.
+func recordOf(t *testing.T, b *bench, secret Secret) (id string, record []byte) {
 	t.Helper()
-	id = b.label.sessionID(new(v.secret(t, b)))
-	record, err := b.store.Get(t.Context(), id)
+	id = b.Label.SessionID(&secret)
+	record, err := b.Store.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,11 +21,11 @@ func recordOf(t *testing.T, b *bench, v visitor) (id string, record []byte) {
 // put writes a record over the one that is there.
 func put(t *testing.T, b *bench, id string, record []byte) {
 	t.Helper()
-	found, err := b.store.Get(t.Context(), id)
+	found, err := b.Store.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.store.Replace(t.Context(), id, found, record, time.Hour); err != nil {
+	if err := b.Store.Replace(t.Context(), id, found, record, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -33,20 +33,20 @@ func put(t *testing.T, b *bench, id string, record []byte) {
 // TestOpenedSessions: what was opened a moment ago is served only while the whole
 // record is the same, under the id that it was found under.
 func TestOpenedSessions(t *testing.T) {
-	b := newBench(t, nil)
-	v, other := signedIn(t, b), signedIn(t, b)
+	b := newBench(t)
+	v, other := b.signIn(t), b.signIn(t)
 	id, record := recordOf(t, b, v)
 	otherID, otherRecord := recordOf(t, b, other)
-	open := func() *storedSession {
+	open := func() *Session {
 		t.Helper()
-		s, err := b.load(t.Context(), new(v.secret(t, b)), b.clock.now())
+		s, err := b.load(t.Context(), &v, b.clock.now())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
 	first := open()
-	if first == nil || open() != first || b.auth.opened.get(id, bytes.Clone(record)) != first {
+	if first == nil || open() != first || b.Shared.opened.get(id, bytes.Clone(record)) != first {
 		t.Fatal("it is opened again, although nothing has changed")
 	}
 	for i := range record {
@@ -71,13 +71,13 @@ func TestOpenedSessions(t *testing.T) {
 		open()
 	}
 	put(t, b, otherID, record)
-	if other.lasts(t, b) {
+	if b.token(t, other) != "" {
 		t.Error("a record that was moved is another visitor's session")
 	}
-	if err := b.store.Delete(t.Context(), id); err != nil {
+	if err := b.Store.Delete(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	if open() != nil || v.lasts(t, b) {
+	if open() != nil || b.token(t, v) != "" {
 		t.Error("a session that was deleted is served")
 	}
 }
@@ -85,23 +85,24 @@ func TestOpenedSessions(t *testing.T) {
 // TestOpenedSessionsEnd: that a session is kept opened makes it last no longer, and
 // a logout forgets it.
 func TestOpenedSessionsEnd(t *testing.T) {
-	b := newBench(t, nil)
-	v := signedIn(t, b)
+	b := newBench(t)
+	b.MaxLifetime = 24 * time.Hour
+	v := b.signIn(t)
 	id, record := recordOf(t, b, v)
-	if !v.lasts(t, b) || b.auth.opened.get(id, record) == nil {
+	if b.token(t, v) == "" || b.Shared.opened.get(id, record) == nil {
 		t.Fatal("it is not kept")
 	}
 	b.clock.advance(25 * time.Hour)
-	if v.lasts(t, b) {
+	if b.token(t, v) != "" {
 		t.Error("it lasts longer")
 	}
-	v = signedIn(t, b)
+	v = b.signIn(t)
 	id, record = recordOf(t, b, v)
-	v.lasts(t, b)
-	if err := b.endSessions(v.request(t, "POST", "/truelayer/logout")); err != nil {
+	b.token(t, v)
+	if err := b.Logout(t.Context(), []Secret{v}, false); err != nil {
 		t.Fatal(err)
 	}
-	if b.auth.opened.get(id, record) != nil {
+	if b.Shared.opened.get(id, record) != nil {
 		t.Error("a logout does not forget it")
 	}
 }
@@ -110,7 +111,7 @@ func TestOpenedSessionsEnd(t *testing.T) {
 func TestOpenedSessionsAreBounded(t *testing.T) {
 	o := newOpenedSessions()
 	for i := range 3 * openedShards * openedInShard {
-		o.keep(&storedSession{id: fmt.Sprintf("%c%d", rune(i%openedShards), i), record: []byte("record")})
+		o.keep(&Session{id: fmt.Sprintf("%c%d", rune(i%openedShards), i), record: []byte("record")})
 	}
 	total := 0
 	for _, shard := range o {

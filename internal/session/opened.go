@@ -1,4 +1,4 @@
-package truelayer
+package session
 
 import (
 	"bytes"
@@ -35,12 +35,12 @@ func newOpenedSessions() *openedSessions {
 func (o *openedSessions) shard(id string) *cache.Cache { return o[id[0]%openedShards] }
 
 // get returns the session that was opened from the record under the id, or nil.
-func (o *openedSessions) get(id string, record []byte) *storedSession {
+func (o *openedSessions) get(id string, record []byte) *Session {
 	found, ok := o.shard(id).Get(id)
 	if !ok {
 		return nil
 	}
-	if s := found.(*storedSession); isSame(s.record, record) {
+	if s := found.(*Session); isSame(s.record, record) {
 		return s
 	}
 	return nil
@@ -55,7 +55,7 @@ func isSame(a, b []byte) bool {
 // keep keeps a session, in place of what was kept under its id. Of more sessions
 // than there is room for some are opened for each request: to make room for each of
 // them would cost more than it saves.
-func (o *openedSessions) keep(s *storedSession) {
+func (o *openedSessions) keep(s *Session) {
 	shard := o.shard(s.id)
 	if shard.ItemCount() >= openedInShard {
 		if _, kept := shard.Get(s.id); !kept {

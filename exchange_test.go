@@ -3,17 +3,14 @@ package truelayer
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"maps"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -26,12 +23,12 @@ func TestCallbackRepeated(t *testing.T) {
 		want   int
 	}{
 		"at once": {func(*testing.T, *bench, visitor) {}, http.StatusSeeOther},
-		"after a minute": {func(_ *testing.T, b *bench, _ visitor) {
-			b.auth.outcomes.Flush()
+		"by another process": {func(t *testing.T, b *bench, _ visitor) {
+			b.Handler = anotherNode(t, b.Handler) // which remembers nothing of it
 		}, http.StatusBadRequest},
 		"after a logout": {func(t *testing.T, b *bench, v visitor) {
-			secret, _ := decodeCookieSecret(v[b.cookies.session])
-			if err := b.store.Delete(t.Context(), b.label.sessionID(&secret)); err != nil {
+			secret, _ := decodeSecret(v[b.site.cookies.session])
+			if err := b.sessions.Store.Delete(t.Context(), b.sessions.Label.SessionID(&secret)); err != nil {
 				t.Fatal(err)
 			}
 		}, http.StatusBadRequest},
@@ -45,14 +42,14 @@ func TestCallbackRepeated(t *testing.T) {
 			if a, _ := v.ask(t, b.Handler, callback); a.Code != http.StatusSeeOther {
 				t.Fatalf("login: %d", a.Code)
 			}
-			session := v[b.cookies.session]
+			session := v[b.site.cookies.session]
 			test.before(t, b, v)
 			again, _ := thief.ask(t, b.Handler, callback)
 			if again.Code != test.want || b.sim.Calls(simulator.Token) != 1 {
 				t.Errorf("%d %v, %d exchanges", again.Code, again.Header(), b.sim.Calls(simulator.Token))
 			}
 			switch cookies := again.Header().Values("Set-Cookie"); {
-			case test.want == http.StatusSeeOther && thief[b.cookies.session] != session:
+			case test.want == http.StatusSeeOther && thief[b.site.cookies.session] != session:
 				t.Errorf("another session: %q", cookies)
 			case test.want != http.StatusSeeOther && len(cookies) > 0:
 				t.Errorf("cookies: %q", cookies)
@@ -65,11 +62,15 @@ func TestCallbackRepeated(t *testing.T) {
 // were deleted.
 type lifetimes struct {
 	TokenStore
-	ttl map[string]time.Duration
+	ttl   map[string]time.Duration
+	claim string // the id of the last one
 }
 
 func (s *lifetimes) Create(ctx context.Context, id string, record []byte, ttl time.Duration) error {
 	s.ttl[id] = ttl
+	if session.IsClaim(record) {
+		s.claim = id
+	}
 	return s.TokenStore.Create(ctx, id, record, ttl)
 }
 
@@ -118,8 +119,8 @@ func TestClaims(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, nil)
-			store := &lifetimes{b.store, make(map[string]time.Duration)}
-			b.store = store
+			store := &lifetimes{b.sessions.Store.(TokenStore), make(map[string]time.Duration), ""}
+			b.sessions.Store = store
 			v := visitor{}
 			callback := v.depart(t, b, "/page")
 			if test.code != "" {
@@ -132,8 +133,7 @@ func TestClaims(t *testing.T) {
 				b.sim.Fail(simulator.Token, *test.fault)
 			}
 			v.ask(t, b.Handler, callback)
-			_, state, _ := strings.Cut(callback, "state=")
-			if got := store.ttl[b.claimID(state)]; got != test.want {
+			if got := store.ttl[store.claim]; got != test.want {
 				t.Errorf("remembered for %v, want %v", got, test.want)
 			}
 			want := 0
@@ -164,14 +164,14 @@ func TestUnsentCode(t *testing.T) {
 	b := newBench(t, nil)
 	v := visitor{}
 	callback := v.depart(t, b, "/page")
-	server := b.client.Server
-	b.client.Server = authserver.NewServer("http://127.0.0.1:1") // where nothing listens
+	server := b.sessions.Client.Server
+	b.sessions.Client.Server = authserver.NewServer("http://127.0.0.1:1") // where nothing listens
 	for range 3 {
 		if a, _ := v.ask(t, b.Handler, callback); a.Code != http.StatusBadGateway {
 			t.Errorf("%d %s", a.Code, a.Body)
 		}
 	}
-	b.client.Server = server
+	b.sessions.Client.Server = server
 	if a, _ := v.ask(t, b.Handler, callback); a.Header().Get("Location") != "/page" || !v.lasts(t, b) {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
@@ -225,92 +225,10 @@ func TestFullStoreSpendsNoCode(t *testing.T) {
 	if !first.lasts(t, b) {
 		t.Error("somebody was signed out for it")
 	}
-	if err := b.store.Delete(t.Context(), b.label.sessionID(new(first.secret(t, b)))); err != nil {
+	if err := b.sessions.Store.Delete(t.Context(), b.sessions.Label.SessionID(new(first.secret(t, b)))); err != nil {
 		t.Fatal(err)
 	}
 	if a, _ := second.ask(t, b.Handler, callback); a.Header().Get("Location") != "/page" || !second.lasts(t, b) {
 		t.Errorf("%d %s", a.Code, a.Body)
-	}
-}
-
-// failingCreate is a store whose next Create fails.
-type failingCreate struct {
-	TokenStore
-	fails bool
-}
-
-func (s *failingCreate) Create(ctx context.Context, id string, record []byte, ttl time.Duration) error {
-	if s.fails {
-		s.fails = false
-		return context.DeadlineExceeded
-	}
-	return s.TokenStore.Create(ctx, id, record, ttl)
-}
-
-// TestClaimOfAnotherNode: a node that could not claim a login does not give back
-// the claim of a node that could, which may be sending the code.
-func TestClaimOfAnotherNode(t *testing.T) {
-	b := newBench(t, nil)
-	v := visitor{}
-	callback := v.depart(t, b, "/page")
-	_, state, _ := strings.Cut(callback, "state=")
-	claim := headerRecord(kindClaim, b.client.ID, b.clock.now(), b.clock.now().Add(loginLifetime))
-	if err := b.store.Create(t.Context(), b.claimID(state), claim, loginLifetime); err != nil {
-		t.Fatal(err)
-	}
-	b.store = &failingCreate{b.store, true}
-	for _, want := range []reason{storeUnavailable, loginUsed} {
-		if a, _ := v.ask(t, b.Handler, callback); !strings.Contains(a.Body.String(), string(want)) {
-			t.Errorf("want %s: %d %s", want, a.Code, a.Body)
-		}
-	}
-	if n := b.sim.Calls(simulator.Token); n != 0 {
-		t.Errorf("%d exchanges", n)
-	}
-}
-
-// heldDeletes is a store whose Deletes wait to be let go.
-type heldDeletes struct {
-	TokenStore
-	release chan struct{}
-}
-
-func (s *heldDeletes) Delete(ctx context.Context, id string) error {
-	<-s.release
-	return s.TokenStore.Delete(ctx, id)
-}
-
-// TestClaimsGivenBackLate: when the time of all exchanges is over at once, as with
-// an endpoint that cannot be reached, all of their claims are given back.
-func TestClaimsGivenBackLate(t *testing.T) {
-	b := newBench(t, nil)
-	b.Handler = anotherNode(b.Handler) // with flights of its own
-	memory := b.store
-	var claims []*claim
-	for range maxExchanges {
-		c, err := b.claim(t.Context(), &login{state: randomText(), started: b.clock.now()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		claims = append(claims, c)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		store := &heldDeletes{memory, make(chan struct{})}
-		b.store = store
-		over, cancel := context.WithCancel(t.Context())
-		cancel()
-		for _, c := range claims {
-			b.settle(over, c, &authserver.Error{Unsent: true}, netip.Prefix{})
-		}
-		synctest.Wait()
-		close(store.release)
-		synctest.Wait()
-	})
-	for i, c := range claims {
-		for what, id := range map[string]string{"claim": c.id, "reservation": c.session} {
-			if _, err := memory.Get(t.Context(), id); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%s %d is still there: %v", what, i, err)
-			}
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package truelayer
+package session
 
 import (
 	"context"

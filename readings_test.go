@@ -75,9 +75,9 @@ func ofURL(target string) string {
 // FuzzReadings: whatever parser an application has, no address that leads it to
 // what is protected is public.
 func FuzzReadings(f *testing.F) {
-	h := returnHandler()
-	private := caddyhttp.MatchNot{MatcherSets: []caddyhttp.MatcherSet{{caddyhttp.MatchPath(publicPatterns)}}}
-	h.match = caddyhttp.MatcherSets{{private}}
+	var private protection
+	public := caddyhttp.MatchNot{MatcherSets: []caddyhttp.MatcherSet{{caddyhttp.MatchPath(publicPatterns)}}}
+	private.match = caddyhttp.MatcherSets{{public}}
 	for _, target := range []string{
 		"/account", "//assets/account", "///assets/account", "/%2fassets/account", `/\assets/account`, "/%5cassets/account", "/%5c%5cassets/account",
 		"/%09/assets/account", "/;x/assets/account", "/%00/assets/account", "//user:password@assets/account", "/%252fassets/account",
@@ -97,7 +97,7 @@ func FuzzReadings(f *testing.F) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 		r.URL, r.RequestURI = u, target
 		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), nil)
-		protected, err := h.protects(r)
+		protected, err := private.covers(arrived(r))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,9 +141,9 @@ func TestPublicAddresses(t *testing.T) {
 // TestOddReaders: parsers that are rarer than those of FuzzReadings lead these to
 // what is protected.
 func TestOddReaders(t *testing.T) {
-	h := returnHandler()
-	private := caddyhttp.MatchNot{MatcherSets: []caddyhttp.MatcherSet{{caddyhttp.MatchPath{"/", "/assets/*", "/account/help/*"}}}}
-	h.match = caddyhttp.MatcherSets{{private}}
+	var private protection
+	public := caddyhttp.MatchNot{MatcherSets: []caddyhttp.MatcherSet{{caddyhttp.MatchPath{"/", "/assets/*", "/account/help/*"}}}}
+	private.match = caddyhttp.MatcherSets{{public}}
 	for name, targets := range map[string][]string{
 		"compatibility forms": {
 			"/assets/%ef%b8%b0/account", "/assets/%ef%bc%852e%ef%bc%852e/account", "/assets/%ef%b9%aa2e%ef%b9%aa2e/account",
@@ -162,7 +162,7 @@ func TestOddReaders(t *testing.T) {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 			r.URL, r.RequestURI = u, target
 			r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), nil)
-			if protected, err := h.protects(r); err != nil || !protected {
+			if protected, err := private.covers(arrived(r)); err != nil || !protected {
 				t.Errorf("%s: %q is public (%v)", name, target, err)
 			}
 		}

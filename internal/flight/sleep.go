@@ -1,0 +1,18 @@
+package flight
+
+import (
+	"context"
+	"time"
+)
+
+// Sleep sleeps for d, and reports whether ctx lasted.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,206 @@
+package truelayer
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
+)
+
+// Provision checks the configuration and sets the handler up. It makes no call
+// to the network.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	if h.now == nil {
+		h.now = time.Now
+	}
+	h.logger = sampled(ctx.Logger(), h.now)
+	h.setDefaults()
+	redirect, err := h.checkOptions()
+	if err != nil {
+		return err
+	}
+	clientID, secret, err := h.expandCredentials()
+	if err != nil {
+		return err
+	}
+	h.warnOfEnvironment(clientID)
+	warnOfScope(ctx, h.RedirectURI, h.logger)
+	if err := h.loadModules(ctx); err != nil {
+		return err
+	}
+	client := &authserver.Client{ID: clientID, Secret: secret, Now: h.now}
+	if h.site, err = h.newSite(redirect, h.newSessions(redirect, client)); err != nil {
+		return err
+	}
+	return h.connect(client)
+}
+
+// loadModules loads the matcher and the store.
+func (h *Handler) loadModules(ctx caddy.Context) error {
+	matchers, err := ctx.LoadModule(h, "MatcherSetsRaw")
+	if err != nil {
+		return fmt.Errorf("loading the matcher: %w", err)
+	}
+	if matchers != nil {
+		if err := h.match.FromInterface(matchers); err != nil {
+			return fmt.Errorf("loading the matcher: %w", err)
+		}
+	}
+	guest, err := ctx.LoadModule(h, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("loading the store: %w", err)
+	}
+	store, ok := guest.(TokenStore)
+	if !ok {
+		return fmt.Errorf("store: %T is not a TokenStore", guest)
+	}
+	h.store = store
+	return nil
+}
+
+// newSessions returns what finds and keeps the block's sessions.
+func (h *Handler) newSessions(redirect *url.URL, client *authserver.Client) *session.Manager {
+	tied := []string{h.AuthServer, client.ID, strings.Join(h.Scopes, " "), h.ProviderID}
+	if h.VerifyAccessToken != "" {
+		// a session whose token nobody has checked must not pass for one of these
+		tied = append(tied, h.VerifyAccessToken, h.Issuer)
+	}
+	h.sessions = &session.Manager{
+		Store:          h.store,
+		Client:         client,
+		Logger:         h.logger,
+		Now:            h.now,
+		Label:          session.NewLabel(tied...),
+		Site:           redirect.Host + redirect.Path,
+		Scopes:         h.Scopes,
+		ProviderID:     h.ProviderID,
+		IdleTimeout:    time.Duration(h.IdleTimeout),
+		MaxLifetime:    time.Duration(h.MaxLifetime),
+		RefreshBefore:  time.Duration(h.RefreshBefore),
+		RefreshTimeout: time.Duration(h.RefreshTimeout),
+	}
+	if h.VerifyAccessToken != "" {
+		h.sessions.Verifier = authserver.NewVerifier(h.VerifyAccessToken, h.Issuer, client.ID, h.now)
+	}
+	return h.sessions
+}
+
+// newSite wires what serves the block's requests.
+func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager) (*site, error) {
+	addresses := newAddresses(redirect)
+	origins, err := newOrigins(addresses.origin, h.AllowOrigins)
+	if err != nil {
+		return nil, err
+	}
+	header := TokenHeader{http.CanonicalHeaderKey(h.TokenHeader.Field), h.TokenHeader.Scheme}
+	s := &site{
+		protection: protection{h.match},
+		cookies:    newCookieNames(h.CookieName, sessions.Label, redirect.Scheme == "https"),
+		now:        h.now,
+	}
+	s.accessLog.logger = h.logger
+	s.failures = &failures{
+		responder: &responder{origins, &replacedFields{logger: h.logger}},
+		addresses: &addresses,
+		stripper:  &stripper{&s.cookies, header.Field, h.now},
+		cookie:    s.cookies.session,
+		asErrors:  h.DisableErrorPages,
+		logger:    h.logger,
+	}
+	logins := &loginCookies{&s.cookies, newLoginSealer(sessions.Client.Secret, sessions.Label), h.now}
+	s.login = &loginFlow{
+		failures: s.failures, sessions: sessions, cookies: &s.cookies, logins: logins,
+		link: authserver.AuthorizationRequest{
+			RedirectURI: h.RedirectURI, Scopes: h.Scopes, Providers: h.Providers, ProviderID: h.ProviderID, Params: h.AuthParam,
+		},
+		pkce: !h.DisablePKCE, issuer: h.Issuer, logger: h.logger, now: h.now,
+	}
+	s.guard = guard{failures: s.failures, login: s.login, sessions: sessions, header: header, now: h.now}
+	logoutURL := ""
+	if !h.DisableLogout {
+		s.logout = &logout{
+			failures: s.failures, sessions: sessions, cookies: &s.cookies, logins: logins,
+			next: h.LogoutRedirect, disconnect: h.DisconnectOnLogout,
+		}
+		logoutURL = addresses.origin + addresses.logout
+	}
+	if h.SessionEndpoint {
+		s.session = &sessionEndpoint{s.failures, sessions, logoutURL}
+	}
+	return s, nil
+}
+
+// authServers holds what the blocks of the process that use one auth server share,
+// by its address. It is kept over reloads of the configuration.
+var authServers = caddy.NewUsagePool()
+
+// connect takes the handler's share of the auth server. It is the last step
+// of Provision: Cleanup, which Caddy calls after a failed Provision as well,
+// gives the share back only if it was taken.
+func (h *Handler) connect(client *authserver.Client) error {
+	value, _, err := authServers.LoadOrNew(h.AuthServer, func() (caddy.Destructor, error) { return session.NewShared(h.AuthServer), nil })
+	if err != nil {
+		return err
+	}
+	h.server = h.AuthServer
+	h.sessions.Shared = value.(*session.Shared)
+	client.Server = h.sessions.Shared.Server
+	return nil
+}
+
+// Cleanup gives back what Provision took. Requests may outlive it: they go on
+// with the connections and the store that they have.
+func (h *Handler) Cleanup() error {
+	if h.sessions != nil && h.sessions.Verifier != nil {
+		h.sessions.Verifier.CloseIdleConnections()
+	}
+	if h.server == "" {
+		return nil
+	}
+	server := h.server
+	h.server = ""
+	_, err := authServers.Delete(server)
+	return err
+}
+
+// expandCredentials expands the client's id and secret. Its errors repeat
+// neither.
+func (h *Handler) expandCredentials() (id string, secret authserver.Secret, err error) {
+	if id, err = expand("client_id", h.ClientID); err != nil {
+		return "", authserver.Secret{}, err
+	}
+	if h.ClientSecret == nil {
+		return "", authserver.Secret{}, errors.New("client_secret is missing: set it to the secret from TrueLayer's Console, best as {env.TRUELAYER_CLIENT_SECRET}")
+	}
+	text, err := expand("client_secret", *h.ClientSecret)
+	return id, authserver.NewSecret(text), err
+}
+
+// warnOfEnvironment names the most common mix-up: such a client is refused on
+// a page of TrueLayer's own and the visitor never comes back.
+func (h *Handler) warnOfEnvironment(clientID string) {
+	sandboxClient := strings.HasPrefix(clientID, "sandbox-")
+	switch h.AuthServer {
+	case environments["live"].authServer:
+		if sandboxClient {
+			h.logger.Warn("client_id begins with sandbox- but the environment is live; set environment sandbox or use a live client")
+		}
+	case environments["sandbox"].authServer:
+		if !sandboxClient {
+			h.logger.Warn("client_id does not begin with sandbox- but the environment is sandbox; set environment live or use a sandbox client")
+		}
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner  = (*Handler)(nil)
+	_ caddy.CleanerUpper = (*Handler)(nil)
+)
