@@ -1,7 +1,11 @@
 package truelayer
 
 import (
+	"net/url"
+
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/readings"
 )
 
 // protection is what a matcher protects.
@@ -16,10 +20,10 @@ func (p protection) covers(q *request) (bool, error) {
 	if err != nil || match {
 		return match, err
 	}
-	ways, clear := appendReadings(nil, r.Method, r.URL, r.RequestURI)
+	ways, clear := appendReadings(nil, originalRequest{r.Method, r.URL, r.RequestURI})
 	if rewritten := r.Method != original.method || *r.URL != *original.url; rewritten && clear {
 		ways = append(ways, reading{original.method, *original.url, original.target})
-		ways, clear = appendReadings(ways, original.method, original.url, original.target)
+		ways, clear = appendReadings(ways, *original)
 	}
 	if !clear || len(ways) == 0 {
 		return !clear, nil
@@ -38,4 +42,21 @@ func (p protection) covers(q *request) (bool, error) {
 	// once more, for what matchers leave in placeholders
 	as(asItIs)
 	return p.match.AnyMatchWithError(r)
+}
+
+// reading is one way to see a request, for a matcher.
+type reading struct {
+	method string
+	url    url.URL
+	target string
+}
+
+// appendReadings appends the other ways to read a request. It returns false if the
+// request must not be public.
+func appendReadings(ways []reading, r originalRequest) ([]reading, bool) {
+	others, clear := readings.Of(r.url)
+	for _, other := range others {
+		ways = append(ways, reading{r.method, other, r.target})
+	}
+	return ways, clear
 }

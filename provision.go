@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/samplelog"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
@@ -20,7 +21,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.now == nil {
 		h.now = time.Now
 	}
-	h.logger = sampled(ctx.Logger(), h.now)
+	h.logger = samplelog.New(ctx.Logger(), h.now)
 	h.setDefaults()
 	redirect, err := h.checkOptions()
 	if err != nil {

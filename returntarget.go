@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"path"
 	"strings"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/readings"
 )
 
 // maxReturn is the longest return target that is kept. A longer one loses its
@@ -32,7 +34,7 @@ func (a *addresses) returnTarget(target string) string {
 		}
 	}
 	u, err := url.Parse(target)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || hasDots(u.Path) {
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || readings.HasDots(u.Path) {
 		return "/" // browsers would resolve dots, to "//host" for example
 	}
 	if u.Path == a.callback || strings.HasPrefix(u.Path, path.Dir(a.login)+"/") {

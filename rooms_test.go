@@ -26,6 +26,8 @@ var rooms = map[string][]string{
 	"internal/authserver": nil,
 	"internal/flight":     nil,
 	"internal/pages":      nil,
+	"internal/readings":   nil,
+	"internal/samplelog":  nil,
 	"internal/sealed":     {"internal/authserver"},
 	"internal/session":    {"internal/authserver", "internal/flight", "internal/sealed"},
 }

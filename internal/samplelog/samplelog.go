@@ -1,4 +1,5 @@
-package truelayer
+// Package samplelog leaves out log lines that say the same again and again.
+package samplelog
 
 import (
 	"slices"
@@ -39,8 +40,9 @@ type sample struct {
 	leftOut int
 }
 
-// sampled returns the logger with a sampledCore.
-func sampled(logger *zap.Logger, now func() time.Time) *zap.Logger {
+// New returns a logger that writes the first lines of an interval that say the same,
+// and says in the next interval how many it left out.
+func New(logger *zap.Logger, now func() time.Time) *zap.Logger {
 	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return &sampledCore{core, &samples{now: now, of: make(map[string]*sample)}}
 	}))

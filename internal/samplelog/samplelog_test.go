@@ -1,4 +1,4 @@
-package truelayer
+package samplelog
 
 import (
 	"fmt"
@@ -14,8 +14,8 @@ import (
 // one says how many were not. What says something else is written.
 func TestSampledLines(t *testing.T) {
 	core, seen := observer.New(zapcore.DebugLevel)
-	clock := &clock{at: time.Unix(1_800_000_000, 0)}
-	logger := sampled(zap.New(core), clock.now)
+	now := time.Unix(1_800_000_000, 0)
+	logger := New(zap.New(core), func() time.Time { return now })
 	logger = logger.With(zap.String("site", "here"))
 	check := func(what string, want int, leftOut any) {
 		t.Helper()
@@ -39,12 +39,12 @@ func TestSampledLines(t *testing.T) {
 	check("for another reason", 1, nil)
 	logger.Warn("b", zap.String("reason", "x"))
 	check("another message", 1, nil)
-	clock.advance(sampleInterval)
+	now = now.Add(sampleInterval)
 	logger.Warn("a", zap.String("reason", "x"))
 	check("later", 1, 1000-sampleLines)
 	logger.Warn("a", zap.String("reason", "x"))
 	check("and then", 1, nil)
-	clock.advance(-time.Hour)
+	now = now.Add(-time.Hour)
 	logger.Warn("a", zap.String("reason", "x"))
 	check("after the clock was set back", 1, nil)
 	for range 1000 {
@@ -58,7 +58,7 @@ func TestSampledLines(t *testing.T) {
 func TestSampledLinesGoWhereTheyMay(t *testing.T) {
 	all, seen := observer.New(zapcore.DebugLevel)
 	errors, seenErrors := observer.New(zapcore.ErrorLevel)
-	logger := sampled(zap.New(zapcore.NewTee(all, errors)), time.Now)
+	logger := New(zap.New(zapcore.NewTee(all, errors)), time.Now)
 	for _, level := range []zapcore.Level{zapcore.DebugLevel, zapcore.InfoLevel, zapcore.WarnLevel, zapcore.ErrorLevel} {
 		logger.Log(level, "a line of level "+level.String())
 	}

@@ -1,44 +1,52 @@
-package truelayer
-
-import (
-	"net/url"
-	"slices"
-	"strings"
-)
-
+// Package readings finds the ways in which applications may read an address.
+//
 // A matcher reads a path in one way: decoded once, in lower case, with slashes
 // merged and dot segments resolved. Applications have others. One takes what
 // follows "//" for a host, one cuts the path at ";" or at an escaped "?", one
 // decodes it again. What the matcher takes for a public path would then be a
 // protected one to the application, so the matcher is asked about every reading.
+package readings
 
-const (
-	// maxReadings bounds how many readings of one path the matcher is asked about.
-	maxReadings = 32
-	// maxUnescapes is how often a path, decoded already, is unescaped again.
-	maxUnescapes = 2
-	// maxReadPath is the longest path whose readings are looked for.
-	maxReadPath = 2 << 10
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
-// reading is one way to see a request, for a matcher.
-type reading struct {
-	method string
-	url    url.URL
-	target string
-}
+const (
+	// maxReadings bounds how many readings of one path the matcher is asked about,
+	// and maxBytes how long they are together.
+	maxReadings = 32
+	maxBytes    = 16 << 10
+	// maxUnescapes is how often a path, decoded already, is unescaped again.
+	maxUnescapes = 2
+)
 
-// appendReadings appends the other ways to read a request's path. It returns
-// false if the request must not be public.
-func appendReadings(ways []reading, method string, u *url.URL, target string) ([]reading, bool) {
-	ways, clear := appendPaths(ways, method, u, target)
+// Of returns the other URLs that an application may take u for. It returns false
+// if nobody can tell, so that u must not be public.
+func Of(u *url.URL) (others []url.URL, clear bool) {
+	others, clear = appendPaths(nil, u)
 	route := queryRoute(u.RawQuery)
 	if !clear || route == "" {
-		return ways, clear
+		return others, clear
 	}
+	read := withPath(u, route)
+	return appendPaths(append(others, read), &read)
+}
+
+func withPath(u *url.URL, path string) url.URL {
 	read := *u
-	read.Path, read.RawPath = route, ""
-	return appendPaths(append(ways, reading{method, read, target}), method, &read, target)
+	read.Path, read.RawPath = path, ""
+	return read
+}
+
+func appendPaths(others []url.URL, u *url.URL) ([]url.URL, bool) {
+	paths, clear := otherPaths(u)
+	for _, path := range paths {
+		others = append(others, withPath(u, path))
+	}
+	return others, clear
 }
 
 // queryRoute returns the path that applications with query routes take from a
@@ -58,16 +66,6 @@ func queryRoute(query string) string {
 	return query
 }
 
-func appendPaths(ways []reading, method string, u *url.URL, target string) ([]reading, bool) {
-	paths, clear := otherPaths(u)
-	for _, path := range paths {
-		read := *u
-		read.Path, read.RawPath = path, ""
-		ways = append(ways, reading{method, read, target})
-	}
-	return ways, clear
-}
-
 // otherPaths returns the paths, other than its own, that an application may take
 // the path of u for. It returns false if nobody can tell, and u must not be
 // public whatever the matcher says.
@@ -78,16 +76,17 @@ func otherPaths(u *url.URL) (paths []string, clear bool) {
 	if hasOneReading(u) {
 		return nil, true
 	}
-	if len(u.Path) > maxReadPath {
-		return nil, false
-	}
 	decoded, ok := decodings(u)
 	if !ok {
 		return nil, false
 	}
 	for _, path := range decoded {
-		for _, spelling := range spellings(path) {
-			if namesHost(spelling) || hasDots(spelling) || len(paths) == maxReadings {
+		spelled, ok := spellings(path)
+		if !ok {
+			return nil, false
+		}
+		for _, spelling := range spelled {
+			if namesHost(spelling) || HasDots(spelling) {
 				return nil, false
 			}
 			if spelling != u.Path && !slices.Contains(paths, spelling) {
@@ -95,7 +94,14 @@ func otherPaths(u *url.URL) (paths []string, clear bool) {
 			}
 		}
 	}
-	return paths, true
+	return paths, len(paths) <= maxReadings && size(paths) <= maxBytes
+}
+
+func size(paths []string) (n int) {
+	for _, path := range paths {
+		n += len(path)
+	}
+	return n
 }
 
 // hasOneReading reports whether a path that begins with a slash has nothing in
@@ -117,9 +123,12 @@ func hasOneReading(u *url.URL) bool {
 }
 
 // decodings returns the path of u decoded once, once without its escaped
-// slashes, and again. It returns false if an escape in one of them is broken, if
-// there is one after the last time, or if one is an overlong form.
+// slashes, and again. It returns false if an escape in one of them is broken, or if
+// there is one after the last time.
 func decodings(u *url.URL) (paths []string, ok bool) {
+	if len(u.Path) > maxBytes {
+		return nil, false
+	}
 	keepSlashes := strings.NewReplacer("%2f", "%252F", "%2F", "%252F")
 	path, err := url.PathUnescape(keepSlashes.Replace(u.EscapedPath()))
 	if err != nil {
@@ -145,21 +154,50 @@ func decodings(u *url.URL) (paths []string, ok bool) {
 	if again, err := url.PathUnescape(percents); err == nil && again != percents {
 		return nil, false
 	}
-	return paths, !slices.ContainsFunc(paths, hasOverlong)
+	return paths, true
 }
 
-// hasOverlong reports whether a path has an ASCII character in a longer form
-// than UTF-8 allows (RFC 3629 section 10), such as a slash in the bytes C0 AF.
-func hasOverlong(path string) bool {
-	for i := range len(path) - 1 {
-		first, second := path[i], path[i+1]
-		if second&0xc0 == 0x80 && (first == 0xc0 || first == 0xc1 ||
-			first == 0xe0 && second < 0xa0 || first == 0xf0 && second < 0x90 ||
-			first == 0xf8 && second < 0x88 || first == 0xfc && second < 0x84) {
-			return true
+// decodeOverlong decodes characters that are longer than UTF-8 allows (RFC 3629
+// section 10), such as a slash in the bytes C0 AF. Bytes that only look so, in
+// another encoding of the path, become others, which harms no reading but this one.
+func decodeOverlong(path string) string {
+	if utf8.ValidString(path) {
+		return path
+	}
+	var b strings.Builder
+	for i := 0; i < len(path); {
+		c, length := overlong(path[i:])
+		if length == 0 {
+			b.WriteByte(path[i])
+			i++
+			continue
+		}
+		b.WriteRune(c)
+		i += length
+	}
+	return b.String()
+}
+
+// overlong returns the character that s begins with, if it is longer than it has to
+// be, and its length. The first byte says how many follow, of six bits each.
+func overlong(s string) (c rune, length int) {
+	for n := 2; n <= 6; n++ {
+		lead := byte(0xff) << (8 - n)
+		if s[0]&(lead>>1|0x80) != lead || len(s) < n {
+			continue
+		}
+		c = rune(s[0] &^ lead)
+		for _, b := range []byte(s[1:n]) {
+			if b&0xc0 != 0x80 {
+				return 0, 0
+			}
+			c = c<<6 | rune(b&0x3f)
+		}
+		if least := utf8.RuneLen(c); least > 0 && least < n {
+			return c, n
 		}
 	}
-	return false
+	return 0, 0
 }
 
 var (
@@ -177,16 +215,18 @@ var (
 	urlParsersDrop = strings.NewReplacer("\t", "", "\n", "", "\r", "")
 )
 
-// spellings returns a decoded path as it is and as other parsers see it.
-func spellings(path string) []string {
-	paths := []string{path}
+// spellings returns a decoded path as it is and as other parsers see it. It returns
+// false if there are too many ways.
+func spellings(path string) (paths []string, ok bool) {
+	paths, left := []string{path}, maxBytes-len(path)
 	add := func(change func(string) string) {
 		for _, path := range paths {
-			if changed := change(path); len(paths) <= maxReadings && !slices.Contains(paths, changed) {
-				paths = append(paths, changed)
+			if changed := change(path); left >= 0 && !slices.Contains(paths, changed) {
+				paths, left = append(paths, changed), left-len(changed)
 			}
 		}
 	}
+	add(decodeOverlong)
 	add(foldedCharacters.Replace)
 	add(urlParsersDrop.Replace)
 	add(func(path string) string { return strings.ReplaceAll(path, `\`, "/") })
@@ -207,7 +247,7 @@ func spellings(path string) []string {
 			return strings.TrimRight(segment, ". ")
 		})
 	})
-	return paths
+	return paths, left >= 0
 }
 
 func before(s, end string) string {
@@ -229,10 +269,10 @@ func namesHost(path string) bool {
 	return strings.HasPrefix(path, "//") || strings.HasPrefix(path, `/\`)
 }
 
-// hasDots reports whether a path has a segment "." or "..", with or without
+// HasDots reports whether a path has a segment "." or "..", with or without
 // parameters, or with characters that some applications drop. Matchers resolve
 // them and not every application does. Browsers resolve them before they ask.
-func hasDots(path string) bool {
+func HasDots(path string) bool {
 	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
 		if segment = strings.Map(printable, before(segment, ";")); segment == "." || segment == ".." {
 			return true
