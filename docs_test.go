@@ -3,6 +3,7 @@ package truelayer
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -87,14 +88,26 @@ func validate(t *testing.T, text string) {
 	}
 }
 
-var documents = []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/scaling.md", "docs/benchmarks.md", "docs/dependencies.md"}
+// documents returns the paths of the project's documents.
+func documents(t *testing.T) []string {
+	t.Helper()
+	var paths []string
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		matches, err := filepath.Glob(pattern)
+		if err != nil || len(matches) == 0 {
+			t.Fatal(pattern, matches, err)
+		}
+		paths = append(paths, matches...)
+	}
+	return paths
+}
 
 // TestDocumentsCaddyfiles: each Caddyfile in the documents can be loaded. A
 // block that begins with the directive is put into a site.
 func TestDocumentsCaddyfiles(t *testing.T) {
 	block := regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
 	found := 0
-	for _, document := range documents {
+	for _, document := range documents(t) {
 		for i, match := range block.FindAllStringSubmatch(read(t, document), -1) {
 			found++
 			t.Run(fmt.Sprintf("%s %d", document, i+1), func(t *testing.T) {
@@ -111,65 +124,143 @@ func TestDocumentsCaddyfiles(t *testing.T) {
 	}
 }
 
-// firstColumn is what stands first in the rows of the table below a heading of
-// the README.
-func firstColumn(t *testing.T, heading string) []string {
+// section returns what stands below a heading of a document, up to the next
+// heading of the same level.
+func section(t *testing.T, document, heading string) string {
 	t.Helper()
 	marks, _, _ := strings.Cut(heading, " ")
-	_, section, found := strings.Cut(read(t, "README.md"), "\n"+heading+"\n")
+	_, text, found := strings.Cut(read(t, document), "\n"+heading+"\n")
 	if !found {
-		t.Fatalf("no section %q", heading)
+		t.Fatalf("%s has no section %q", document, heading)
 	}
-	section, _, _ = strings.Cut(section, "\n"+marks+" ")
-	var names []string
-	for _, match := range regexp.MustCompile("(?m)^\\| `([^` ]+)").FindAllStringSubmatch(section, -1) {
-		names = append(names, strings.TrimSuffix(match[1], "`"))
-	}
-	slices.Sort(names)
-	return names
+	text, _, _ = strings.Cut(text, "\n"+marks+" ")
+	return text
 }
 
-// TestREADME: the tables of options, placeholders and reasons name what the
-// code has, no more and no less.
-func TestREADME(t *testing.T) {
-	column := func(heading string) []string { return firstColumn(t, heading) }
-	var wanted []string
-	for option := range options {
-		wanted = append(wanted, option)
-	}
-	slices.Sort(wanted)
-	if got := column("## Options"); !slices.Equal(got, wanted) {
-		t.Errorf("options: the README has %q, the code %q", got, wanted)
-	}
-	wanted = nil
-	for reason := range problems {
-		wanted = append(wanted, string(reason))
-	}
-	slices.Sort(wanted)
-	if got := column("## Answers of the module"); !slices.Equal(got, wanted) {
-		t.Errorf("reasons: the README has %q, the code %q", got, wanted)
-	}
-	source := read(t, "module.go")
-	for _, name := range column("## Placeholders") {
-		if !strings.Contains(source, "`"+name+"`") {
-			t.Errorf("placeholder %s is not in the handler's documentation", name)
+// TestReasonsInDocuments: docs/troubleshooting.md has an entry for each reason
+// code, with the status, the level and the words that the code has.
+func TestReasonsInDocuments(t *testing.T) {
+	entry := regexp.MustCompile(`(?m)^### (\S+)\n\n(.+)$`)
+	described := make(map[reason]string)
+	for _, match := range entry.FindAllStringSubmatch(section(t, "docs/troubleshooting.md", "## Reason codes"), -1) {
+		if _, twice := described[reason(match[1])]; twice {
+			t.Errorf("%s is described twice", match[1])
 		}
+		described[reason(match[1])] = match[2]
 	}
-	for _, match := range regexp.MustCompile("(?m)^// `(\\{http\\.[^`]+)` \\|").FindAllStringSubmatch(source, -1) {
-		if !slices.Contains(column("## Placeholders"), match[1]) {
-			t.Errorf("placeholder %s is not in the README", match[1])
+	for r, p := range problems {
+		if want := fmt.Sprintf("%d, logged at %s: %q", p.status, p.level, r.text().Title); described[r] != want {
+			t.Errorf("%s: docs/troubleshooting.md has %q, the code %q", r, described[r], want)
 		}
+		delete(described, r)
+	}
+	for r := range described {
+		t.Errorf("docs/troubleshooting.md describes %s, which the code does not have", r)
 	}
 }
 
-// TestLinksInDocuments: what the documents link to is there.
-func TestLinksInDocuments(t *testing.T) {
-	for _, document := range documents {
-		for _, match := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(read(t, document), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(document), match[1])); err != nil {
-				t.Errorf("%s links to %s: %v", document, match[1], err)
+// TestLogLinesInDocuments: the code writes each line that docs/troubleshooting.md
+// explains.
+func TestLogLinesInDocuments(t *testing.T) {
+	var source strings.Builder
+	for _, pattern := range []string{"*.go", "redisstore/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				source.WriteString(read(t, file))
 			}
 		}
+	}
+	lines := 0
+	for _, heading := range []string{"## Warnings when a configuration is loaded", "## Warnings while it runs"} {
+		for _, match := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(section(t, "docs/troubleshooting.md", heading), -1) {
+			lines++
+			if !strings.Contains(source.String(), `"`+match[1]) {
+				t.Errorf("nothing logs %q", match[1])
+			}
+		}
+	}
+	if lines < 20 {
+		t.Errorf("only %d lines of the log are explained", lines)
+	}
+}
+
+// TestPlaceholdersInDocuments: docs/protecting-paths.md has the placeholders of
+// the handler's documentation, no more and no less.
+func TestPlaceholdersInDocuments(t *testing.T) {
+	names := func(row, text string) []string {
+		var found []string
+		for _, match := range regexp.MustCompile(row).FindAllStringSubmatch(text, -1) {
+			found = append(found, match[1])
+		}
+		slices.Sort(found)
+		return found
+	}
+	got := names("(?m)^\\| `(\\{[^`]+)` \\|", section(t, "docs/protecting-paths.md", "## Placeholders for applications"))
+	wanted := names("(?m)^// `(\\{http\\.[^`]+)` \\|", read(t, "module.go"))
+	if len(wanted) == 0 || !slices.Equal(got, wanted) {
+		t.Errorf("docs/protecting-paths.md has %q, the handler's documentation %q", got, wanted)
+	}
+}
+
+// withoutCode returns a document without its blocks of code.
+func withoutCode(text string) string {
+	return regexp.MustCompile("(?ms)^```.*?^```$").ReplaceAllString(text, "")
+}
+
+// anchors returns the anchors that GitHub gives to a document's headings: in
+// lower case, without punctuation, with hyphens in the place of spaces, and
+// numbered where they repeat.
+func anchors(t *testing.T, document string) map[string]bool {
+	t.Helper()
+	link := regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+	punctuation := regexp.MustCompile(`[^\p{L}\p{M}\p{N}\p{Pc} -]`)
+	found := make(map[string]bool)
+	for _, match := range regexp.MustCompile(`(?m)^#{1,6} +(.+?) *$`).FindAllStringSubmatch(withoutCode(read(t, document)), -1) {
+		text := punctuation.ReplaceAllString(strings.ToLower(link.ReplaceAllString(match[1], "$1")), "")
+		base := strings.ReplaceAll(text, " ", "-")
+		anchor := base
+		for i := 1; found[anchor]; i++ {
+			anchor = fmt.Sprintf("%s-%d", base, i)
+		}
+		found[anchor] = true
+	}
+	return found
+}
+
+// TestLinksInDocuments: the files and the headings that the documents link to are
+// there.
+func TestLinksInDocuments(t *testing.T) {
+	for _, document := range documents(t) {
+		for _, match := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(withoutCode(read(t, document)), -1) {
+			file, anchor, hasAnchor := strings.Cut(match[1], "#")
+			target := document
+			if file != "" {
+				target = filepath.Join(filepath.Dir(document), file)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s: %v", document, match[1], err)
+			} else if hasAnchor && !anchors(t, target)[anchor] {
+				t.Errorf("%s links to %s: there is no such heading", document, match[1])
+			}
+		}
+	}
+}
+
+// TestAnchors: headings get the anchors that GitHub gives them.
+func TestAnchors(t *testing.T) {
+	document := filepath.Join(t.TempDir(), "document.md")
+	text := "# The `memory` store\n## What it's *for*, and what not (yet)\n## snake_case - and [a link](x.md#y)\n## Twice\n```\n# no heading\n```\n## Twice\n"
+	if err := os.WriteFile(document, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := slices.Sorted(maps.Keys(anchors(t, document)))
+	want := []string{"snake_case---and-a-link", "the-memory-store", "twice", "twice-1", "what-its-for-and-what-not-yet"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the anchors are %q, not %q", got, want)
 	}
 }
 

@@ -1,15 +1,11 @@
 package truelayer_test
 
 import (
-	"maps"
-	"os"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	truelayer "github.com/caddy-truelayer/caddy-truelayer"
-	"github.com/caddy-truelayer/caddy-truelayer/redisstore"
+	_ "github.com/caddy-truelayer/caddy-truelayer/redisstore" // the documents' Caddyfiles name it
 	"github.com/caddy-truelayer/caddy-truelayer/test/tokenstoretest"
 )
 
@@ -30,30 +26,5 @@ func TestStorageStore(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// TestREADMEStores: the tables of the stores' options name what they have.
-func TestREADMEStores(t *testing.T) {
-	for heading, fields := range map[string]map[string]bool{
-		"### store memory":  truelayer.JSONFields[truelayer.MemoryStore](t),
-		"### store storage": truelayer.JSONFields[truelayer.StorageStore](t),
-		"### store redis":   truelayer.JSONFields[redisstore.Store](t),
-	} {
-		if got, wanted := truelayer.FirstColumn(t, heading), slices.Sorted(maps.Keys(fields)); !slices.Equal(got, wanted) {
-			t.Errorf("%s: the README has %q, the code %q", heading, got, wanted)
-		}
-	}
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nested := truelayer.JSONFields[redisstore.TLS](t)
-	maps.Copy(nested, truelayer.JSONFields[redisstore.Sentinel](t))
-	delete(nested, "master") // the option's argument
-	for name := range nested {
-		if !strings.Contains(string(readme), "`"+name+" <") {
-			t.Errorf("the README does not have %s, an option of tls or sentinel", name)
-		}
 	}
 }

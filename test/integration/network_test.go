@@ -7,17 +7,18 @@ import (
 	"testing"
 )
 
-// TestNetworksOfTheRecipe: the keys of the README's recipe for rate limits are a
-// client's network. A limit for each address would be none for whoever has 2^64.
+// TestNetworksOfTheRecipe: the keys of the recipe for rate limits in
+// docs/deployment.md are a client's network. A limit for each address would be none
+// for whoever has 2^64.
 func TestNetworksOfTheRecipe(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile("../../docs/deployment.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	mapping := regexp.MustCompile(`(?m)^map \{client_ip\}(?s:.*?)^\}$`).FindString(string(text))
 	key := regexp.MustCompile(`(?m)^\s+key (\S+)$`).FindStringSubmatch(string(text))
 	if mapping == "" || key == nil {
-		t.Fatal("the README has no such recipe")
+		t.Fatal("docs/deployment.md has no such recipe")
 	}
 	w := start(t, plain, func(w *world) {
 		w.Global = "servers {\n trusted_proxies static 127.0.0.0/8 ::1/128\n }"

@@ -91,7 +91,7 @@ func TestUserBesideBasicAuth(t *testing.T) {
 }
 
 // TestUserKeptInVars: an operator who wants both keeps the one before the
-// directive, as the README says.
+// directive, as docs/protecting-paths.md says.
 func TestUserKeptInVars(t *testing.T) {
 	site := strings.NewReplacer("{{.Before}}", "route {\n"+basicAuth+"\nvars staff {http.auth.user.id}", "\t{{.After}}\n\treverse_proxy {{.App}}\n}", "{{.After}}\n}\n}").Replace(plain)
 	w := start(t, site, func(w *world) { w.After = identified(w) })
