@@ -40,10 +40,7 @@ func TestGroupIsBounded(t *testing.T) {
 		sleep := func(context.Context) (any, error) { time.Sleep(time.Minute); return nil, nil }
 		g.Begin("long", time.Hour, sleep)
 		synctest.Wait()
-		g.BeginIfFree("optional", time.Hour, func(context.Context) (any, error) {
-			t.Error("done without a slot")
-			return nil, nil
-		})
+		g.BeginIfFree("optional", time.Hour, func(context.Context) { t.Error("done without a slot") })
 		if _, err := g.Begin("short", time.Second, sleep).Await(t.Context()); !errors.Is(err, ErrBusy) {
 			t.Errorf("without a slot: %v", err)
 		}
@@ -57,6 +54,47 @@ func TestGroupIsBounded(t *testing.T) {
 		if _, err := g.Begin("after it", time.Second, func(context.Context) (any, error) { return nil, nil }).Await(t.Context()); err != nil {
 			t.Error("the slot of what panicked is gone:", err)
 		}
+	})
+}
+
+// TestOptionalWork: what may be left undone runs once under a key, and takes one slot.
+func TestOptionalWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGroup(2)
+		runs := make(map[string]int)
+		for range 10 {
+			g.BeginIfFree("a", time.Hour, func(context.Context) { time.Sleep(time.Minute); runs["a"]++ })
+		}
+		g.BeginIfFree("b", time.Hour, func(context.Context) { panic("oops") })
+		g.Wait(t.Context())
+		g.BeginIfFree("b", time.Hour, func(context.Context) { runs["b"]++ })
+		g.Wait(t.Context())
+		if runs["a"] != 1 || runs["b"] != 1 {
+			t.Errorf("ran %v", runs)
+		}
+	})
+}
+
+// TestWaitForThoseThatWait: what waits for its turn, or for a slot, is under way.
+func TestWaitForThoseThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGroup(1)
+		g.Wait(t.Context()) // for nothing
+		done := 0
+		work := func(context.Context) (any, error) { done++; return nil, nil }
+		turn := func(context.Context) (func(), error) { time.Sleep(time.Minute); return func() {}, nil }
+		for _, key := range []string{"a", "b", "c"} {
+			g.BeginInTurn(key, time.Hour, turn, work)
+		}
+		g.Wait(t.Context())
+		if done != 3 {
+			t.Errorf("%d of 3 are done", done)
+		}
+		g.Begin("long", time.Hour, func(context.Context) (any, error) { time.Sleep(time.Minute); return nil, nil })
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		g.Wait(over) // does not wait
+		g.Wait(t.Context())
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -21,16 +22,25 @@ var ErrBusy = errors.New("too many others are under way")
 type Group struct {
 	calls singleflight.Group
 	slots *semaphore.Weighted
-	most  int64
+
+	mu       sync.Mutex
+	underWay int
+	idle     chan struct{}       // closed when nothing is under way any more, nil if nothing is
+	optional map[string]struct{} // the keys of what BeginIfFree has begun
 }
 
 // NewGroup returns a Group of which most pieces of work run at once.
 func NewGroup(most int64) *Group {
-	return &Group{slots: semaphore.NewWeighted(most), most: most}
+	return &Group{slots: semaphore.NewWeighted(most), optional: make(map[string]struct{})}
 }
 
 // Flight is a piece of work that is under way.
-type Flight <-chan singleflight.Result
+type Flight <-chan result
+
+type result struct {
+	value any
+	err   error
+}
 
 // Begin runs work under a key, unless it runs already. It is detached from its
 // callers, and bounded by timeout with the wait for a slot.
@@ -40,36 +50,82 @@ func (g *Group) Begin(key string, timeout time.Duration, work func(context.Conte
 
 // BeginInTurn is Begin for work that waits for its turn before it waits for a slot.
 func (g *Group) BeginInTurn(key string, timeout time.Duration, turn func(context.Context) (leave func(), err error), work func(context.Context) (any, error)) Flight {
-	return g.calls.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		leave, err := turn(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer leave()
-		if g.slots.Acquire(ctx, 1) != nil {
-			return nil, ErrBusy
-		}
-		defer g.slots.Release(1)
-		return safely(ctx, work)
-	})
+	done := make(chan result, 1)
+	g.enter()
+	go func() {
+		defer g.leave()
+		value, err, _ := g.calls.Do(key, func() (any, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			leave, err := turn(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer leave()
+			if g.slots.Acquire(ctx, 1) != nil {
+				return nil, ErrBusy
+			}
+			defer g.slots.Release(1)
+			return safely(ctx, work)
+		})
+		done <- result{value, err}
+	}()
+	return done
 }
 
-// BeginIfFree is Begin for work that nobody waits for and that may be left undone:
-// it is, if there is no slot for it now.
-func (g *Group) BeginIfFree(key string, timeout time.Duration, work func(context.Context) (any, error)) {
-	if !g.slots.TryAcquire(1) {
+// BeginIfFree runs work that nobody waits for and that may be left undone: it is, if
+// it runs already under the key, or if there is no slot for it now.
+func (g *Group) BeginIfFree(key string, timeout time.Duration, work func(context.Context)) {
+	if !g.takeSlot(key) {
 		return
 	}
 	go func() {
-		defer g.slots.Release(1)
-		_, _, _ = g.calls.Do(key, func() (any, error) {
-			ctx, cancel := context.WithTimeout(context.Background(), timeout)
-			defer cancel()
-			return safely(ctx, work)
-		})
+		defer g.giveSlot(key)
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		_, _ = safely(ctx, func(ctx context.Context) (any, error) { work(ctx); return nil, nil })
 	}()
+}
+
+func (g *Group) takeSlot(key string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, runs := g.optional[key]; runs || !g.slots.TryAcquire(1) {
+		return false
+	}
+	g.optional[key] = struct{}{}
+	g.count(1)
+	return true
+}
+
+func (g *Group) giveSlot(key string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.optional, key)
+	g.slots.Release(1)
+	g.count(-1)
+}
+
+func (g *Group) enter() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.count(1)
+}
+
+func (g *Group) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.count(-1)
+}
+
+func (g *Group) count(n int) {
+	if g.underWay == 0 {
+		g.idle = make(chan struct{})
+	}
+	if g.underWay += n; g.underWay == 0 {
+		close(g.idle)
+		g.idle = nil
+	}
 }
 
 // safely turns a panic into an error: singleflight would let it end the process.
@@ -82,10 +138,18 @@ func safely(ctx context.Context, work func(context.Context) (any, error)) (resul
 	return work(ctx)
 }
 
-// Wait returns when nothing is under way, or when ctx ends.
+// Wait returns when nothing is under way, nor waits for its turn or a slot, or when
+// ctx ends.
 func (g *Group) Wait(ctx context.Context) {
-	if g.slots.Acquire(ctx, g.most) == nil {
-		g.slots.Release(g.most)
+	g.mu.Lock()
+	idle := g.idle
+	g.mu.Unlock()
+	if idle == nil {
+		return
+	}
+	select {
+	case <-idle:
+	case <-ctx.Done():
 	}
 }
 
@@ -94,7 +158,7 @@ func (g *Group) Wait(ctx context.Context) {
 func (f Flight) Await(ctx context.Context) (any, error) {
 	select {
 	case result := <-f:
-		return result.Val, result.Err
+		return result.value, result.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

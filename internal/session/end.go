@@ -86,7 +86,7 @@ func (m *Manager) Discard(ctx context.Context, secrets []Secret, current Secret)
 func (m *Manager) MarkOver(ctx context.Context, s *Session, told bool) {
 	changed := s.body
 	changed.consentOver, changed.Told = true, s.Told || told
-	changed.TokenExpires = earlier(changed.TokenExpires, m.Now())
+	changed.TokenExpires = m.Now() // it is remembered from now on, see forgotten
 	changed.bearer, changed.refreshToken = authserver.Secret{}, authserver.Secret{}
 	if changed.Told == s.Told && s.Bearer() == "" {
 		return

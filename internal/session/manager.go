@@ -137,6 +137,9 @@ func (m *Manager) forgotten(b *body, now time.Time) time.Time {
 func (m *Manager) replace(ctx context.Context, s *Session, changed body) (*Session, error) {
 	now := m.Now()
 	end := m.forgotten(&changed, now)
+	if !now.Before(end) {
+		return nil, fs.ErrNotExist // it has ended meanwhile
+	}
 	record, err := changed.seal(&m.Label, &s.secret, siteDigest(m.Site), m.Client.ID, end)
 	if err != nil {
 		return nil, err
@@ -156,13 +159,11 @@ func isLost(err error) bool { return errors.Is(err, ErrConflict) || errors.Is(er
 // sessions which began together are not written together.
 func (m *Manager) touch(s *Session, now time.Time) {
 	interval := m.IdleTimeout / touchShare
-	if now.Sub(s.lastSeen) < interval-interval/4*time.Duration(s.id[0])/256 {
+	// a last use far in the future was written before the clock was set back
+	if age := now.Sub(s.lastSeen); age > -interval && age < interval-interval/4*time.Duration(s.id[0])/256 {
 		return
 	}
-	m.Shared.touches.BeginIfFree(s.id, touchTimeout, func(ctx context.Context) (any, error) {
-		m.writeTouch(ctx, s, now)
-		return nil, nil
-	})
+	m.Shared.touches.BeginIfFree(s.id, touchTimeout, func(ctx context.Context) { m.writeTouch(ctx, s, now) })
 }
 
 func (m *Manager) writeTouch(ctx context.Context, s *Session, now time.Time) {

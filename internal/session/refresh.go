@@ -179,6 +179,8 @@ func (m *Manager) endConsent(ctx context.Context, s *Session) (*Session, error) 
 		}
 		changed := current.body
 		changed.consentOver, changed.refreshToken = true, authserver.Secret{}
+		// a token that expired long ago would have the session forgotten at once
+		changed.TokenExpires = later(changed.TokenExpires, m.Now())
 		ended, err := m.replace(ctx, current, changed)
 		switch {
 		case errors.Is(err, ErrConflict):
