@@ -130,7 +130,7 @@ func (v visitor) ask(t *testing.T, h *Handler, target string) (*httptest.Respons
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.sessions.Shared.Wait(t.Context()) // the visitor's clock stands still until then
+	h.sessions.Shared.Touches.Wait(t.Context()) // the visitor's clock stands still until then
 	for _, c := range cookiesOf(t, w) {
 		if c.MaxAge < 0 {
 			delete(v, c.Name)

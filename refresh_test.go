@@ -46,7 +46,7 @@ func (b *bench) awaitRefresh(t *testing.T, n int) {
 	for b.refreshes() < n {
 		runtime.Gosched()
 	}
-	b.sessions.Shared.Wait(t.Context())
+	b.sessions.Shared.Refreshes.Wait(t.Context())
 }
 
 func TestRefreshBehind(t *testing.T) {

@@ -185,7 +185,7 @@ func (b *bench) token(t *testing.T, secret Secret) string {
 		return ""
 	}
 	s, err = b.WithUsableToken(t.Context(), s, b.clock.now())
-	b.Shared.touches.Wait(t.Context()) // the clock stands still until then
+	b.Shared.Touches.Wait(t.Context()) // the clock stands still until then
 	if s == nil || err != nil || s.IsOver(b.clock.now()) {
 		return ""
 	}

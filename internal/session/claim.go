@@ -114,5 +114,5 @@ func (m *Manager) tidy(ctx context.Context, key string, do func(context.Context)
 		return
 	}
 	// all exchanges may end at once, so that each waits for its slot
-	m.Shared.touches.Begin(key, tidyTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
+	m.Shared.Touches.Begin(key, tidyTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
 }

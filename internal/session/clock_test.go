@@ -179,7 +179,7 @@ func TestSlowTouches(t *testing.T) {
 		t.Error("another session's use is not written down")
 	}
 	close(hold)
-	b.Shared.touches.Wait(t.Context())
+	b.Shared.Touches.Wait(t.Context())
 	if n := len(held.wrote); n != 1 {
 		t.Errorf("the slow one was written %d times", n)
 	}

@@ -53,7 +53,7 @@ func (m *Manager) disconnect(s *Session) {
 		return
 	}
 	access := s.accessToken()
-	m.Shared.refreshes.Begin("disconnect "+s.id, disconnectTimeout, func(ctx context.Context) (any, error) {
+	m.Shared.Refreshes.Begin("disconnect "+s.id, disconnectTimeout, func(ctx context.Context) (any, error) {
 		err := m.Client.Disconnect(ctx, access)
 		if err != nil {
 			m.Logger.Warn("a connection was left at TrueLayer: ending it failed", zap.String("provider", s.Provider), zap.Error(err))

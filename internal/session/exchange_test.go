@@ -50,7 +50,7 @@ func TestExchangeEnds(t *testing.T) {
 			hold := make(chan struct{})
 			t.Cleanup(func() { close(hold) })
 			for i := range maxExchanges {
-				b.Shared.exchanges.Begin(strconv.Itoa(i), time.Hour, func(context.Context) (any, error) {
+				b.Shared.Exchanges.Begin(strconv.Itoa(i), time.Hour, func(context.Context) (any, error) {
 					<-hold
 					return nil, nil
 				})

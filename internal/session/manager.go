@@ -163,7 +163,7 @@ func (m *Manager) touch(s *Session, now time.Time) {
 	if age := now.Sub(s.lastSeen); age > -interval && age < interval-interval/4*time.Duration(s.id[0])/256 {
 		return
 	}
-	m.Shared.touches.BeginIfFree(s.id, touchTimeout, func(ctx context.Context) { m.writeTouch(ctx, s, now) })
+	m.Shared.Touches.BeginIfFree(s.id, touchTimeout, func(ctx context.Context) { m.writeTouch(ctx, s, now) })
 }
 
 func (m *Manager) writeTouch(ctx context.Context, s *Session, now time.Time) {

@@ -43,7 +43,7 @@ func (s *Shared) exchangeOnce(ctx context.Context, claim string, client netip.Pr
 		return o.result, o.err
 	}
 	turn := func(ctx context.Context) (func(), error) { return s.awaitTurn(ctx, client, now) }
-	result, err := s.exchanges.BeginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
+	result, err := s.Exchanges.BeginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
 		if o, ok := s.outcomeOf(claim); ok {
 			return o.result, o.err
 		}

@@ -44,7 +44,7 @@ func (m *Manager) WithUsableToken(ctx context.Context, s *Session, now time.Time
 	case wait > 0:
 		return nil, m.unavailable(s, now, errHeldBack, wait)
 	}
-	underWay := m.Shared.refreshes.Begin(s.id, m.RefreshTimeout+keepTimeout, func(ctx context.Context) (any, error) {
+	underWay := m.Shared.Refreshes.Begin(s.id, m.RefreshTimeout+keepTimeout, func(ctx context.Context) (any, error) {
 		return m.refresh(ctx, s)
 	})
 	if alive && !refused {

@@ -39,9 +39,10 @@ const (
 type Shared struct {
 	Server *authserver.Server
 
-	exchanges *flight.Group
-	refreshes *flight.Group
-	touches   *flight.Group
+	// Exchanges, Refreshes and Touches are what is under way: codes, tokens, and
+	// writes that say that a session is in use.
+	Exchanges, Refreshes, Touches *flight.Group
+
 	clients   flight.Limiter[netip.Prefix] // of the exchanges
 	refusals  budget
 	uncertain uncertainClaims
@@ -56,9 +57,9 @@ type Shared struct {
 func NewShared(base string) *Shared {
 	s := &Shared{
 		Server:    authserver.NewServer(base),
-		exchanges: flight.NewGroup(maxExchanges),
-		refreshes: flight.NewGroup(maxRefreshes),
-		touches:   flight.NewGroup(maxTouches),
+		Exchanges: flight.NewGroup(maxExchanges),
+		Refreshes: flight.NewGroup(maxRefreshes),
+		Touches:   flight.NewGroup(maxTouches),
 		clients:   flight.Limiter[netip.Prefix]{AtOnce: maxClientExchanges, AtMost: maxClientWaiting},
 		opened:    newOpenedSessions(),
 		outcomes:  cache.New(outcomeLifetime, 0),
@@ -89,9 +90,9 @@ func (s *Shared) sweep() {
 
 // Wait returns when nothing is under way, or when ctx ends.
 func (s *Shared) Wait(ctx context.Context) {
-	s.exchanges.Wait(ctx)
-	s.refreshes.Wait(ctx)
-	s.touches.Wait(ctx)
+	s.Exchanges.Wait(ctx)
+	s.Refreshes.Wait(ctx)
+	s.Touches.Wait(ctx)
 }
 
 // Destruct waits for what is under way: a code or a refresh token that was
