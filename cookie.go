@@ -21,6 +21,7 @@ type cookieNames struct {
 	session string
 	login   string // prefix; one login cookie for each login in flight
 	secure  bool
+	host    *hostCookies // of all blocks of the host, nil until it has joined
 }
 
 func newCookieNames(configured string, l session.Label, secure bool) cookieNames {
@@ -40,12 +41,17 @@ const (
 	loginInfix  = "-login-"
 )
 
-// own tells the module's cookies from the application's: this handler's, and
-// those that have the default name of any other. Browsers send the cookies of all
+// own tells the module's cookies from the application's: this handler's, those that
+// have the default name of any other, and those of the host's other blocks. Browsers send the cookies of all
 // the blocks of a host to each of them, and of what a block was named for before
 // its configuration changed.
 func (c *cookieNames) own(name string) bool {
-	return name == c.session || strings.HasPrefix(name, c.login) || hasDefaultName(name)
+	return c.isBlocks(name) || hasDefaultName(name) || c.host.has(name)
+}
+
+// isBlocks tells the cookies of this very block.
+func (c *cookieNames) isBlocks(name string) bool {
+	return name == c.session || strings.HasPrefix(name, c.login)
 }
 
 // hasDefaultName reports whether a cookie is named as a handler without

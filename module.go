@@ -46,6 +46,7 @@ func init() {
 // Placeholder | Description
 // ------------|------------
 // `{http.auth.user.id}` | A stable id of the bank connection, not a secret.
+// `{http.truelayer.connection}` | The same id, which no other handler sets.
 // `{http.truelayer.provider}` | The bank, for example `ob-monzo`, as far as TrueLayer names it.
 // `{http.truelayer.scopes}` | The granted scopes, separated by spaces.
 // `{http.truelayer.expires_in}` | Seconds until the access token expires.
@@ -184,7 +185,7 @@ type Handler struct {
 	sessions *session.Manager
 	match    caddyhttp.MatcherSets
 	store    TokenStore
-	server   string // whose share Cleanup has to give back, "" if there is none
+	release  []func() error // what Cleanup has to give back
 	logger   *zap.Logger
 	now      func() time.Time
 }

@@ -33,7 +33,8 @@ func setPlaceholders(replacer *caddy.Replacer, state *requestState, now func() t
 }
 
 var placeholders = map[string]func(s *session.Session, now time.Time) any{
-	userID: func(s *session.Session, _ time.Time) any { return s.Connection },
+	userID:                      func(s *session.Session, _ time.Time) any { return s.Connection },
+	"http.truelayer.connection": func(s *session.Session, _ time.Time) any { return s.Connection },
 	// set where an answer of ours is an error, empty everywhere else
 	"http.truelayer.error":              func(*session.Session, time.Time) any { return "" },
 	"http.truelayer.provider":           func(s *session.Session, _ time.Time) any { return s.Provider },

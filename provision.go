@@ -142,17 +142,31 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager) (*site, 
 // by its address. It is kept over reloads of the configuration.
 var authServers = caddy.NewUsagePool()
 
-// connect takes the handler's share of the auth server. It is the last step
-// of Provision: Cleanup, which Caddy calls after a failed Provision as well,
-// gives the share back only if it was taken.
+// connect takes the handler's share of the auth server, and joins the blocks of its
+// host. It is the last step of Provision: Cleanup, which Caddy calls after a failed
+// Provision as well, gives back what was taken.
 func (h *Handler) connect(client *authserver.Client) error {
 	value, _, err := authServers.LoadOrNew(h.AuthServer, func() (caddy.Destructor, error) { return session.NewShared(h.AuthServer), nil })
 	if err != nil {
 		return err
 	}
-	h.server = h.AuthServer
+	h.release = append(h.release, func() error {
+		_, err := authServers.Delete(h.AuthServer)
+		return err
+	})
 	h.sessions.Shared = value.(*session.Shared)
 	client.Server = h.sessions.Shared.Server
+
+	host, cookie := h.site.addresses.host, ""
+	if h.CookieName != "" {
+		cookie = h.site.cookies.session
+	}
+	cookies, err := joinHost(host, cookie)
+	if err != nil {
+		return err
+	}
+	h.release = append(h.release, func() error { return leaveHost(host, cookies, cookie) })
+	h.site.cookies.host = cookies
 	return nil
 }
 
@@ -162,13 +176,12 @@ func (h *Handler) Cleanup() error {
 	if h.sessions != nil && h.sessions.Verifier != nil {
 		h.sessions.Verifier.CloseIdleConnections()
 	}
-	if h.server == "" {
-		return nil
+	var failed error
+	for _, release := range h.release {
+		failed = errors.Join(failed, release())
 	}
-	server := h.server
-	h.server = ""
-	_, err := authServers.Delete(server)
-	return err
+	h.release = nil
+	return failed
 }
 
 // expandCredentials expands the client's id and secret. Its errors repeat

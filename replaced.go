@@ -3,6 +3,7 @@ package truelayer
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -19,7 +20,7 @@ type replacedFields struct {
 
 // keptFields are the fields of an answer of ours that protect it.
 var keptFields = []string{
-	"Cache-Control", "Content-Security-Policy", "Location", "Referrer-Policy", "Set-Cookie", "X-Content-Type-Options",
+	"Cache-Control", "Content-Security-Policy", "Location", "Referrer-Policy", "Set-Cookie", "Vary", "X-Content-Type-Options",
 }
 
 // writeHeader writes the header of an answer of ours and looks whether what was
@@ -41,7 +42,9 @@ func (f *replacedFields) writeHeader(w http.ResponseWriter, status int) {
 // checkForwarded looks whether an answer that was forwarded is still marked as
 // one person's.
 func (f *replacedFields) checkForwarded(header http.Header) {
-	if !slices.Contains(header["Cache-Control"], "private") {
+	// of an answer with 416 Go's file server takes it off, which harms nobody: the
+	// answer has nothing in it but the size (RFC 9110 section 14.4)
+	if refused := strings.HasPrefix(header.Get("Content-Range"), "bytes */"); !refused && !slices.Contains(header["Cache-Control"], "private") {
 		f.tell("Cache-Control")
 	}
 }
@@ -57,6 +60,7 @@ func (f *replacedFields) tell(field string) {
 	}
 	f.told[field] = true
 	f.logger.Warn("another handler has replaced a field that protects answers; "+
-		"in a header directive write ?"+field+" in the place of "+field+", which sets the field only where it is missing",
+		"in a header directive write ?"+field+" in the place of "+field+", which sets the field only where it is missing, "+
+		"or +"+field+", which adds to it, and do not delete it",
 		zap.String("field", field))
 }

@@ -188,7 +188,20 @@ http://localhost:{{.Port}} {
 
 // TestTwoBlocks: two connections of one visitor, side by side.
 func TestTwoBlocks(t *testing.T) {
-	w := start(t, twoBlocks, nil)
+	for name, site := range map[string]string{
+		"":                   twoBlocks,
+		"with a cookie_name": strings.Replace(twoBlocks, "token_header  X-Second", "token_header  X-Second\n\t\tcookie_name   bank", 1),
+		"with two cookie_names": strings.NewReplacer(
+			"token_header  X-Second", "token_header  X-Second\n\t\tcookie_name   bank", "{{.Site}}/truelayer\n", "{{.Site}}/truelayer\n\t\tcookie_name   first\n",
+		).Replace(twoBlocks),
+	} {
+		t.Run(name, func(t *testing.T) { testTwoBlocks(t, site) })
+	}
+}
+
+func testTwoBlocks(t *testing.T, site string) {
+	t.Helper()
+	w := start(t, site, nil)
 	b := w.signedInAt("/one")
 	equal(t, "the other block", b.navigate(w.Site+"/two").StatusCode, http.StatusSeeOther)
 	equal(t, "its login", w.login(b, w.Site+"/two").location(), "/two")

@@ -16,6 +16,7 @@ var staff = []string{"Authorization", "Basic c3RhZmY6cGFzcw=="}
 func identified(w *world) string {
 	return `reverse_proxy ` + w.App + ` {
 		header_up X-Bank-User {http.auth.user.id}
+		header_up X-Connection {http.truelayer.connection}
 		header_up X-Bank {http.truelayer.provider}
 		header_up X-Scopes {http.truelayer.scopes}
 		header_up X-Expires {http.truelayer.expires_in}
@@ -25,7 +26,7 @@ func identified(w *world) string {
 	}`
 }
 
-var identityFields = []string{"X-Bank-User", "X-Bank", "X-Scopes", "X-Expires", "X-Consent", "X-Consent-In"}
+var identityFields = []string{"X-Bank-User", "X-Connection", "X-Bank", "X-Scopes", "X-Expires", "X-Consent", "X-Consent-In"}
 
 // TestNobodysPlaceholders: where there is no session the application is told
 // nothing, in place of the placeholder's name, one and the same for everybody.
@@ -87,6 +88,29 @@ func TestUserBesideBasicAuth(t *testing.T) {
 	}
 	if len(users) != 2 || users["staff"] || users[""] {
 		t.Errorf("two logins arrived as %v", users)
+	}
+}
+
+// TestUserBeforeBasicAuth: with the password asked for behind the directive all
+// visitors have one user, and each a connection of their own.
+func TestUserBeforeBasicAuth(t *testing.T) {
+	site := strings.NewReplacer("{{.Before}}", "route {", "\t{{.After}}\n\treverse_proxy {{.App}}\n}", basicAuth+"\n{{.After}}\n}\n}").Replace(plain)
+	w := start(t, site, func(w *world) { w.Options, w.After = "token_header X-Token", identified(w) })
+	connections := make(map[string]bool)
+	for range 2 {
+		b := w.browser()
+		callback, err := w.sim.Grant(b.do("GET", w.Site+"/", append(staff, asNavigation...)...).location())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.do("GET", callback, append(staff, asNavigation...)...)
+		b.do("GET", w.Site+"/", append(staff, asNavigation...)...)
+		_, got := w.app.requests()
+		equal(t, "user", got.Header.Get("X-Bank-User"), "staff")
+		connections[got.Header.Get("X-Connection")] = true
+	}
+	if len(connections) != 2 || connections["staff"] || connections[""] {
+		t.Errorf("two logins arrived as %v", connections)
 	}
 }
 

@@ -3,6 +3,8 @@ package integration
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -53,6 +55,33 @@ func TestReplacedFields(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReplacedVary: a deferred Vary in place of ours is told of.
+func TestReplacedVary(t *testing.T) {
+	w := start(t, plain, func(w *world) { w.Before = "header {\n -Server\n Vary Accept\n }" })
+	equal(t, "Vary", w.browser().fetch(w.Site+"/page").Header.Get("Vary"), "Accept")
+	equal(t, "warnings", strings.Count(w.log.text(t), "or +Vary, which adds to it"), 1)
+}
+
+// TestRangeNotSatisfiable: that the file server takes Cache-Control off an answer
+// with 416 is nobody's mistake. One that is taken off another answer is told of.
+func TestRangeNotSatisfiable(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "a.txt"), []byte("a text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := start(t, plain, func(w *world) {
+		w.Before = "@late path /late\n header @late {\n -Cache-Control\n defer\n }\n rewrite /late /a.txt"
+		w.After = "handle /*.txt {\n root " + folder + "\n file_server\n }"
+	})
+	b := w.signedIn()
+	for range 2 {
+		equal(t, "status", b.do("GET", w.Site+"/a.txt", "Range", "bytes=100-200").StatusCode, http.StatusRequestedRangeNotSatisfiable)
+	}
+	equal(t, "warnings", strings.Count(w.log.text(t), "has replaced a field"), 0)
+	equal(t, "status", b.do("GET", w.Site+"/late").StatusCode, http.StatusOK)
+	equal(t, "warnings", strings.Count(w.log.text(t), "has replaced a field"), 1)
 }
 
 // TestReplacedFieldsElsewhere: what an application or another handler adds is not
