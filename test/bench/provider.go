@@ -1,9 +1,13 @@
 // Package bench measures what the module costs. Its benchmarks look at the
-// handler and at the memory store alone; the command in load puts a running
-// Caddy with the module beside one without it, with every store.
+// handler and at the stores alone, in this process; the command in load puts a
+// running Caddy with the module beside one without it, and the one in soak
+// leaves it running under faults.
 //
 //	go test -run='^$' -bench=. ./test/bench
 //	go run ./test/bench/load
+//	go run ./test/bench/soak
+//
+// The benchmarks of the Redis store need a redis-server.
 package bench
 
 import (

@@ -1,13 +1,8 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,113 +10,65 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/test/bench"
 )
 
-// playProvider is TrueLayer in a process of its own.
-func playProvider(_ []byte, control *http.ServeMux) (address string, stop func(), err error) {
-	provider, err := bench.StartProvider()
-	if err != nil {
-		return "", nil, err
-	}
-	control.HandleFunc("/grant", func(w http.ResponseWriter, r *http.Request) {
-		callback, err := provider.Grant(r.FormValue("link"))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(callback)
-	})
-	return provider.URL, provider.Close, nil
-}
+// nowhere is the application's address where no request gets so far.
+const nowhere = "127.0.0.1:1"
 
 // loginWith is the processor time that a login costs Caddy: the redirect to
-// the bank, the callback with the token request, and the session.
-func loginWith(store string) measurement {
-	return func(ctx context.Context, o *options, t *table) error {
-		provider, err := start(ctx, roleProvider, 1, nil)
-		if err != nil {
-			return err
+// the bank, the callback with its token request, and the session. The provider
+// is in the load's process and does not count.
+func loginWith(store string) func(*measurement) {
+	return func(m *measurement) {
+		provider := m.startProvider()
+		config, redis := m.startStore(store, 4*m.logins+1000)
+		site := m.startOurs(2, nowhere, provider, config)
+		m.signIn(site, provider, 200) // what only the first ones cost
+		before, began := m.usage(redis, site), time.Now()
+		m.signIn(site, provider, m.logins)
+		spent, used := time.Since(began), m.usage(redis, site).minus(before)
+
+		what := "CPU per login" + with(store) + ", the provider's not counted"
+		each := used.cpu / time.Duration(m.logins)
+		result := fmt.Sprintf("%.2f ms", each.Seconds()*1000)
+		if redis != nil {
+			result += fmt.Sprintf(", and %.3f ms of Redis", used.redis.Seconds()*1000/float64(m.logins))
 		}
-		defer provider.stop()
-		b, err := openBacking(ctx, o, store, 4*o.logins+1000)
-		if err != nil {
-			return err
+		result += fmt.Sprintf(" (at %.0f logins per second)", float64(m.logins)/spent.Seconds())
+		if store == storeMemory {
+			m.table.add(what, "at most 0.5 ms", result, each <= 500*time.Microsecond)
+		} else {
+			m.table.note(what, result)
 		}
-		defer b.stop()
-		role := caddyRole{AuthServer: provider.Address, Upstream: "127.0.0.1:1", Store: b.store}
-		p, err := start(ctx, roleTruelayer, o.procs, role)
-		if err != nil {
-			return err
-		}
-		defer p.stop()
-		if _, err := logIn(ctx, p, provider, 200); err != nil { // what only the first ones cost
-			return err
-		}
-		site := &contender{process: p, redis: b.redis}
-		before, err := site.usage()
-		if err != nil {
-			return err
-		}
-		began := time.Now()
-		if _, err := logIn(ctx, p, provider, o.logins); err != nil {
-			return err
-		}
-		spent := time.Since(began)
-		after, err := site.usage()
-		if err != nil {
-			return err
-		}
-		t.addLogin(store, o.logins, spent, after.minus(before))
-		return nil
 	}
 }
 
-// addLogin adds the row of logins that took so long together.
-func (t *table) addLogin(store string, logins int, spent time.Duration, used usage) {
-	what := "CPU per login" + with(store) + ", the provider's not counted"
-	each := used.cpu / time.Duration(logins)
-	perSecond := float64(logins) / spent.Seconds()
-	switch store {
-	case storeMemory:
-		t.add(what, "at most 0.5 ms", fmt.Sprintf("%.2f ms (at %.0f logins per second)", each.Seconds()*1000, perSecond),
-			each <= 500*time.Microsecond)
-	case storeRedis:
-		t.note(what, fmt.Sprintf("%.2f ms, and %.3f ms of Redis (at %.0f logins per second)",
-			each.Seconds()*1000, used.redis.Seconds()*1000/float64(logins), perSecond))
-	default:
-		t.note(what, fmt.Sprintf("%.2f ms (at %.0f logins per second)", each.Seconds()*1000, perSecond))
-	}
-}
-
-// logIn signs visitors in over the network, a few at a time, and returns their
+// signIn signs visitors in over the network, a few at a time, and returns their
 // cookies.
-func logIn(ctx context.Context, site, provider *process, logins int) (cookies []string, err error) {
-	const visitors = 8
+func (m *measurement) signIn(site *process, provider *bench.Provider, logins int) []string {
+	const atOnce = 8
 	// Not a client: what a redirect does is the visitor's own business here.
-	transport := &http.Transport{MaxIdleConnsPerHost: visitors}
+	transport := &http.Transport{MaxIdleConnsPerHost: atOnce}
 	defer transport.CloseIdleConnections()
 	visit := func(r *http.Request) (*http.Response, error) {
-		r = r.WithContext(ctx)
-		r.RequestURI, r.URL.Scheme, r.URL.Host = "", "http", site.Address
+		r = r.WithContext(m.ctx)
+		r.RequestURI, r.URL.Scheme, r.URL.Host = "", "http", site.address
 		return transport.RoundTrip(r)
 	}
-	grant := func(link string) (callback string, err error) {
-		err = provider.ask(ctx, "/grant", url.Values{"link": {link}}, &callback)
-		return callback, err
-	}
 	var (
-		begun  atomic.Int64
-		errs   [visitors]error
-		signed [visitors][]string
-		all    sync.WaitGroup
+		cookies = make([]string, logins)
+		next    atomic.Int64
+		errs    [atOnce]error
+		all     sync.WaitGroup
 	)
-	for i := range visitors {
+	for i := range atOnce {
 		all.Go(func() {
-			for errs[i] == nil && begun.Add(1) <= int64(logins) {
-				var cookie string
-				cookie, errs[i] = bench.Login(visit, grant)
-				signed[i] = append(signed[i], cookie)
+			for turn := next.Add(1) - 1; turn < int64(logins) && errs[i] == nil; turn = next.Add(1) - 1 {
+				cookies[turn], errs[i] = bench.Login(visit, provider.Grant)
 			}
 		})
 	}
 	all.Wait()
-	return slices.Concat(signed[:]...), errors.Join(errs[:]...)
+	for _, err := range errs {
+		m.check(err)
+	}
+	return cookies
 }

@@ -1,12 +1,21 @@
-// Command load puts a Caddy with the module under load, beside one without it,
-// and prints what it found as a table: the targets and what was measured.
+// Command load measures what the module costs a running Caddy and prints a
+// table of it, beside what it is meant to cost at most:
 //
 //	go run ./test/bench/load
 //
-// Everything that is measured is a process of its own, so that the processor
-// time of each is known. They are this command again, as "load role <name>".
-// It needs Linux, for /proc. The parts with Redis start a redis-server on a free
-// port, which has to be installed and ends with them.
+// Most of it is duels. Two Caddys, each a process of its own, stand in front of
+// the same application; one has the module and the other a bare reverse_proxy
+// that sends a fixed token, which is as long. Both are loaded at the same time,
+// over as many connections and with cookies of the same length, each request
+// that of a visitor picked at random. A row has the median of the rounds' ratios,
+// with the least and the greatest: what disturbs one side of a round disturbs
+// the other too. Processor time comes from /proc, so that it needs Linux.
+//
+// The other rows are the processor time of logins, what requests without a
+// session or with a forged one leave in memory, and a duel between many
+// sessions and a thousand.
+//
+// Parts with store redis run a redis-server, which has to be installed.
 package main
 
 import (
@@ -25,43 +34,30 @@ import (
 
 // options are the command's flags.
 type options struct {
-	rounds      int
-	roundTime   time.Duration
-	connections int
-	procs       int
-	visitors    int
-	sessions    int
-	anonymous   int
-	logins      int
-	only        string
-	profiles    string
-	aof         bool
+	rounds    int
+	roundTime time.Duration
+	visitors  int
+	sessions  int
+	requests  int
+	logins    int
+	aof       bool
 }
-
-// measurement measures something and adds it to the table.
-type measurement func(context.Context, *options, *table) error
 
 // parts are what can be measured, in this order.
 var parts = []struct {
 	name    string
-	measure measurement
+	measure func(*measurement)
 }{
-	{"handler", measureHandler},
-	{"duel", duelWith(storeMemory)},
-	{"duel-storage", duelWith(storeStorage)},
-	{"duel-redis", duelWith(storeRedis)},
-	{"nodes", measureNodes},
+	{"duel", duelWith(storeMemory, 1)},
+	{"duel-storage", duelWith(storeStorage, 1)},
+	{"duel-redis", duelWith(storeRedis, 1)},
+	{"duel-redis-nodes", duelWith(storeRedis, 3)},
 	{"login", loginWith(storeMemory)},
 	{"login-storage", loginWith(storeStorage)},
 	{"login-redis", loginWith(storeRedis)},
-	{"anonymous", measureAnonymous},
-	{"forged-redis", measureForged},
-	{"scale", measureScale},
-	{"memory-redis", measureRedisMemory},
-	{"sweep", measureSweep},
-	{"get", measureGets},
-	{"write", measureWrites},
-	{"lock", measureLocks},
+	{"anonymous", floodAnonymously},
+	{"forged-redis", floodWithForgedCookies},
+	{"scale", duelOfSizes},
 }
 
 func main() {
@@ -69,7 +65,7 @@ func main() {
 	defer stop()
 	var err error
 	if len(os.Args) == 4 && os.Args[1] == "role" {
-		err = play(ctx, os.Args[2], []byte(os.Args[3]))
+		err = play(os.Args[2], os.Args[3], os.Stdin, os.Stdout)
 	} else {
 		err = run(ctx, os.Args[1:], os.Stdout)
 	}
@@ -85,57 +81,55 @@ func main() {
 
 // run measures what the flags ask for and writes the table.
 func run(ctx context.Context, args []string, out io.Writer) error {
-	var o options
-	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	flags.IntVar(&o.rounds, "rounds", 9, "`rounds` of a duel; the table has their median")
-	flags.DurationVar(&o.roundTime, "round-time", 5*time.Second, "how `long` a round lasts")
-	flags.IntVar(&o.connections, "connections", 16, "`connections` to each side of a duel")
-	flags.IntVar(&o.procs, "procs", 2, "GOMAXPROCS of each Caddy; all of them and the load share the machine")
-	flags.IntVar(&o.visitors, "visitors", 1000, "`sessions` that a duel and the nodes are used with")
-	flags.IntVar(&o.sessions, "sessions", 100_000, "`sessions` of a large store")
-	flags.IntVar(&o.anonymous, "anonymous", 100_000, "`requests` without a session")
-	flags.IntVar(&o.logins, "logins", 3_000, "`logins` whose cost is measured")
-	flags.StringVar(&o.only, "only", "", "comma-separated `parts`: "+strings.Join(partNames(), ", ")+" (default all)")
-	flags.StringVar(&o.profiles, "profiles", "", "`directory` for CPU profiles of both sides of the duel with a bare reverse_proxy")
-	flags.BoolVar(&o.aof, "aof", false, "let Redis keep an append-only file")
-	if err := flags.Parse(args); err != nil {
+	o, wanted, err := parse(args)
+	if err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q: give flags only", flags.Arg(0))
-	}
-	if min(o.rounds, o.connections, o.procs, o.visitors, o.sessions, o.anonymous, o.logins) < 1 {
-		return errors.New("every number has to be 1 or more")
-	}
-	wanted := partNames()
-	if o.only != "" {
-		wanted = strings.Split(o.only, ",")
-	}
-	for _, name := range wanted {
-		if !slices.Contains(partNames(), name) {
-			return fmt.Errorf("no part %q; there are %s", name, strings.Join(partNames(), ", "))
-		}
-	}
-	t := &table{}
+	t := new(table)
 	for _, part := range parts {
 		if !slices.Contains(wanted, part.name) {
 			continue
 		}
 		began := time.Now()
-		if err := part.measure(ctx, &o, t); err != nil {
+		if err := measure(ctx, o, t, part.measure); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 		fmt.Fprintf(os.Stderr, "%s: %s\n", part.name, time.Since(began).Round(time.Second))
 	}
-	fmt.Fprintf(out, "%s\n\n`load %s`\n\n", machine(), strings.Join(args, " "))
+	fmt.Fprintf(out, "%s\n\n`go run ./test/bench/load %s`\n\n", machine(), strings.Join(args, " "))
 	t.write(out)
 	return nil
 }
 
-func partNames() []string {
+// parse reads the flags, one of which says which parts are wanted.
+func parse(args []string) (o options, wanted []string, err error) {
 	names := make([]string, len(parts))
 	for i, part := range parts {
 		names[i] = part.name
 	}
-	return names
+	flags := flag.NewFlagSet("load", flag.ContinueOnError)
+	flags.IntVar(&o.rounds, "rounds", 9, "`rounds` of a duel; the table has their median")
+	flags.DurationVar(&o.roundTime, "round-time", 5*time.Second, "how `long` a round lasts")
+	flags.IntVar(&o.visitors, "visitors", 1000, "`sessions` of a duel with a bare reverse_proxy")
+	flags.IntVar(&o.sessions, "sessions", 100_000, "`sessions` of the larger side in the part scale")
+	flags.IntVar(&o.requests, "anonymous", 100_000, "`requests` without a session, or with a forged one")
+	flags.IntVar(&o.logins, "logins", 3_000, "`logins` whose cost is measured")
+	flags.BoolVar(&o.aof, "aof", false, "let Redis keep an append-only file")
+	only := flags.String("only", strings.Join(names, ","), "comma-separated `parts`")
+	if err := flags.Parse(args); err != nil {
+		return options{}, nil, err
+	}
+	if flags.NArg() > 0 {
+		return options{}, nil, fmt.Errorf("unexpected argument %q: give flags only", flags.Arg(0))
+	}
+	if min(o.rounds, o.visitors, o.sessions, o.requests, o.logins) < 1 {
+		return options{}, nil, errors.New("every number has to be 1 or more")
+	}
+	wanted = strings.Split(*only, ",")
+	for _, name := range wanted {
+		if !slices.Contains(names, name) {
+			return options{}, nil, fmt.Errorf("no part %q; there are %s", name, strings.Join(names, ", "))
+		}
+	}
+	return o, wanted, nil
 }

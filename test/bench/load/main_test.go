@@ -19,51 +19,44 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestRun runs the command as briefly as it goes, so that it does not rot; how
-// fast anything is makes no difference here. The sweep would take minutes.
+// TestRun runs every part as briefly as it goes. How fast anything is makes no
+// difference here.
 func TestRun(t *testing.T) {
-	runs(t, "duel,duel-storage,login,login-storage,anonymous,scale",
-		"| requests per second, of those of a bare reverse_proxy | at least 0.98 | ",
-		"| requests per second with store storage and 20 visitors, of those of a bare reverse_proxy | at least 0.93 | ",
-		"| CPU per login, the provider's not counted | at most 0.5 ms | ",
-		"| CPU per login with store storage, the provider's not counted |  | ",
-		"| growth of the heap over 100 requests without a session | none | ",
-		"| requests per second with 20 sessions, of those with 1000 | at least 0.95 | ",
-	)
-}
-
-// TestRunWithRedis is the same for what needs a redis-server.
-func TestRunWithRedis(t *testing.T) {
-	runs(t, "duel-redis,nodes,login-redis,forged-redis,memory-redis,get,write,lock",
-		"| requests per second with store redis and 20 visitors, of those of a bare reverse_proxy | at least 0.93 | ",
-		"| CPU of Redis for each of our requests |  | ",
-		"| 3 nodes with store redis: CPU per request, of that of 1 node; the same of bare ones |  | ",
-		"| CPU per login with store redis, the provider's not counted |  | ",
-		"| growth of the heap over 100 forged session cookies with store redis | none | ",
-		"| growth of Redis's memory and of its tracking table over these | none | ",
-		"| commands of Redis for each of these requests | at most 1 | ",
-		"| memory of Redis for a login, at 20; a part of it lasts half an hour only |  | ",
-		"| a Get of store memory: one of 20 records read over and over, median |  | ",
-		"| a Get of store redis: one of 20 read for the first time, median |  | ",
-		"| Create, Replace, Delete of store storage, medians |  | ",
-		"| the same that another process holds for another 200ms |  | ",
-	)
-}
-
-func runs(t *testing.T, parts string, rows ...string) {
-	t.Helper()
 	var out strings.Builder
 	err := run(t.Context(), []string{
-		"-only=" + parts, "-rounds=1", "-round-time=100ms", "-connections=2", "-aof",
-		"-visitors=20", "-sessions=20", "-anonymous=100", "-logins=10",
+		"-rounds=1", "-round-time=100ms", "-visitors=20", "-sessions=20", "-anonymous=100", "-logins=10", "-aof",
 	}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range rows {
+	for _, row := range []string{
+		"| requests per second, of those of a bare reverse_proxy | at least 0.98 | ",
+		"| requests per second with store storage and 20 visitors, of those of a bare reverse_proxy | at least 0.93 | ",
+		"| requests per second with store redis and 20 visitors, of those of a bare reverse_proxy | at least 0.93 | ",
+		"| CPU of Redis for each of our requests |  | ",
+		"| on 3 nodes, CPU per request with store redis and 20 visitors, of that of a bare reverse_proxy |  | ",
+		"| CPU per login, the provider's not counted | at most 0.5 ms | ",
+		"| CPU per login with store storage, the provider's not counted |  | ",
+		"| CPU per login with store redis, the provider's not counted |  | ",
+		"| growth of the heap over 100 requests without a session | none | ",
+		"| growth of the heap over 100 forged session cookies with store redis | none | ",
+		"| growth of Redis's memory and of its tracking table over these | none | ",
+		"| commands of Redis for each of these requests | at most 1 | ",
+		"| requests per second with 20 sessions, of those with 1000 | at least 0.95 | ",
+	} {
 		if !strings.Contains(out.String(), row) {
 			t.Errorf("the table has no row %q:\n%s", row, &out)
 		}
+	}
+}
+
+// TestRunEnds: what fails ends the command with an error, and what it started.
+func TestRunEnds(t *testing.T) {
+	err := measure(t.Context(), options{}, new(table), func(m *measurement) {
+		m.start("nobody", 1, nowhere, "")
+	})
+	if err == nil || !strings.Contains(err.Error(), "starting nobody") {
+		t.Errorf("got error %v", err)
 	}
 }
 

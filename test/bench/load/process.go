@@ -2,131 +2,143 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-truelayer/caddy-truelayer"
+	_ "github.com/caddy-truelayer/caddy-truelayer/redisstore"
 )
 
-// process is a running role.
+// The roles, which are this command again, as "load role <name> <config>".
+const (
+	roleCaddy       = "caddy"       // with a configuration in JSON
+	roleApplication = "application" // behind the Caddys, at an address
+)
+
+// process is a role that another process plays.
 type process struct {
-	// Address is where the role answers requests, Control where it answers us.
-	Address, Control string
+	address string
+	pid     int
 
-	command *exec.Cmd
-	stdin   io.Closer
-	// pid is the process whose processor time counts as the role's.
-	pid int
+	questions io.Writer
+	answers   *json.Decoder
 }
 
-// start runs a role with at most procs processors and waits until it is ready.
-func start(ctx context.Context, role string, procs int, config any) (*process, error) {
-	text, err := json.Marshal(config)
-	if err != nil {
-		return nil, err
-	}
+// start begins a role with at most procs processors and waits until it is
+// ready. It ends with the part, or with the load if that is killed.
+func (m *measurement) start(role string, procs int, address, config string) *process {
 	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	command := exec.CommandContext(ctx, self, "role", role, string(text)) //nolint:gosec // a program of the tests' own
-	command.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
+	m.check(err)
+	command := exec.CommandContext(m.ctx, self, "role", role, config) //nolint:gosec // a program of the tests' own
+	data := m.TempDir()                                               // not the user's
+	command.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs), "XDG_DATA_HOME="+data, "XDG_CONFIG_HOME="+data)
 	command.Stderr = os.Stderr
-	stdin, err := command.StdinPipe() // its end tells the role to stop, also when we are killed
-	if err != nil {
-		return nil, err
-	}
-	command.Cancel = stdin.Close    // in place of a kill, so that it tidies up
-	command.WaitDelay = time.Minute // there may be many files to remove
+	stdin, err := command.StdinPipe()
+	m.check(err)
 	stdout, err := command.StdoutPipe()
-	if err != nil {
-		return nil, err
+	m.check(err)
+	m.check(command.Start())
+	m.Cleanup(func() {
+		_ = stdin.Close()
+		_ = command.Wait()
+	})
+	p := &process{address: address, pid: command.Process.Pid, questions: stdin, answers: json.NewDecoder(stdout)}
+	if err := p.answers.Decode(new(memory)); err != nil {
+		m.Fatalf("starting %s: %v", role, err)
 	}
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{command: command, stdin: stdin, pid: command.Process.Pid}
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, p)
-	}
-	if err != nil {
-		p.stop()
-		return nil, fmt.Errorf("starting %s: %w", role, err)
-	}
-	return p, nil
+	return p
 }
 
-// stop ends the role.
-func (p *process) stop() {
-	_ = p.stdin.Close()
-	killed := time.AfterFunc(p.command.WaitDelay, func() { _ = p.command.Process.Kill() })
-	defer killed.Stop()
-	_ = p.command.Wait()
+// memory asks what the process occupies now.
+func (m *measurement) memory(p *process) (now memory) {
+	_, err := fmt.Fprintln(p.questions)
+	m.check(err)
+	m.check(p.answers.Decode(&now))
+	return now
 }
 
-// call asks the role's control for something; the caller closes the answer.
-func (p *process) call(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Control+path+"?"+query.Encode(), nil)
-	if err != nil {
-		return nil, err
+// play plays a role until there are no more questions: whoever started it is
+// gone then. Each line is the question what the process occupies, which is also
+// the first thing it says.
+func play(role, config string, questions io.Reader, answers io.Writer) (err error) {
+	switch role {
+	case roleCaddy:
+		err = caddy.Load([]byte(config), true)
+	case roleApplication:
+		err = serveApplication(config)
+	default:
+		err = fmt.Errorf("no role %q", role)
 	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
-		defer answer.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
-		return nil, fmt.Errorf("%s: %s: %s", path, answer.Status, strings.TrimSpace(string(text)))
-	}
-	return answer.Body, nil
-}
-
-// ask is a call whose answer is JSON.
-func (p *process) ask(ctx context.Context, path string, query url.Values, answer any) error {
-	body, err := p.call(ctx, path, query)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	return json.NewDecoder(body).Decode(answer)
+	lines, out := bufio.NewScanner(questions), json.NewEncoder(answers)
+	for {
+		if err := out.Encode(occupied()); err != nil {
+			return err
+		}
+		if !lines.Scan() {
+			return lines.Err()
+		}
+	}
 }
 
-// tick is the unit of times in /proc. It is a hundredth of a second on every
-// system that Go runs on.
-const tick = 10 * time.Millisecond
+// memory is what a process occupies, in bytes.
+type memory struct{ Heap, Resident int64 }
 
-// cpu is the processor time that the process has used, in its own code and in
-// the kernel's for it. No process has used none.
-func (p *process) cpu() (time.Duration, error) {
-	if p == nil {
-		return 0, nil
-	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
-	if err != nil {
-		return 0, err
-	}
-	// the second field is the program's name in parentheses, which may hold spaces
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat has another form than expected", p.pid)
-	}
-	var ticks int64
-	for _, field := range fields[11:13] { // utime and stime
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, err
+// occupied is what this process occupies after everything that can be given
+// back was.
+func occupied() memory {
+	// the first collection leaves what was in a sync.Pool to the second
+	runtime.GC()
+	debug.FreeOSMemory()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	now := memory{Heap: int64(stats.HeapAlloc)} //nolint:gosec // no machine has so much
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if kilobytes, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, _ := strconv.ParseInt(strings.Fields(kilobytes)[0], 10, 64)
+			now.Resident = n << 10
 		}
-		ticks += n
 	}
-	return time.Duration(ticks) * tick, nil
+	return now
+}
+
+// serveApplication runs an application that answers at once, but only who
+// brings a token and no cookie of ours: otherwise a mistake in the measurement
+// could look like speed.
+func serveApplication(address string) error {
+	body := []byte(strings.Repeat("All is well. ", 20))
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token := r.Header.Get("Authorization")
+		if !strings.HasPrefix(token, "Bearer eyJ") || strings.Contains(r.Header.Get("Cookie"), "truelayer") {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		if r.URL.Path == "/token" {
+			fmt.Fprint(w, token) //nolint:gosec // what the load looks at
+			return
+		}
+		_, _ = w.Write(body)
+	})}
+	go func() { _ = server.Serve(listener) }()
+	return nil
 }

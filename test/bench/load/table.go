@@ -5,12 +5,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 )
 
 // table is what is printed in the end.
@@ -43,8 +41,8 @@ func (t *table) write(out io.Writer) {
 // spread is a median with the least and the greatest of the values.
 type spread struct{ median, least, greatest float64 }
 
-// spreadOf is that of a field of what each round brought.
-func spreadOf[T any](rounds []T, field func(T) float64) spread {
+// spreadOf is that of a field of each round.
+func spreadOf(rounds []ratio, field func(ratio) float64) spread {
 	values := make([]float64, len(rounds))
 	for i, r := range rounds {
 		values[i] = field(r)
@@ -62,27 +60,8 @@ func (s spread) micros() string {
 	return fmt.Sprintf("%.3g µs (%.3g to %.3g)", s.median, s.least, s.greatest)
 }
 
-// brief is a time with three digits.
-func brief(d time.Duration) string {
-	unit := time.Nanosecond
-	for d >= 1000*unit {
-		unit *= 10
-	}
-	return d.Round(unit).String()
-}
-
 // machine describes where the figures come from.
 func machine() string {
-	field := func(file, name string) string {
-		text, _ := os.ReadFile(file) //nolint:gosec // a file of the tests' own
-		for line := range strings.Lines(string(text)) {
-			if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
-				return strings.TrimSpace(value)
-			}
-		}
-		return "unknown"
-	}
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	caddyVersion := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dependency := range info.Deps {
@@ -91,30 +70,25 @@ func machine() string {
 			}
 		}
 	}
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	df, _ := exec.Command("df", "--output=fstype", os.TempDir()).Output() //nolint:gosec // the tests' own directory
+	_, fileSystem, _ := strings.Cut(strings.TrimSpace(string(df)), "\n")
 	// "Redis server v=7.0.15 sha=00000000:0 …"
-	redis := ""
-	text, _ := exec.Command("redis-server", "--version").Output()
-	if _, rest, ok := strings.Cut(string(text), " v="); ok {
-		version, _, _ := strings.Cut(rest, " ")
-		redis = ", Redis " + version
-	}
-	return fmt.Sprintf("%d cores of %s, %s of memory, temporary files on %s, Linux %s, %s, Caddy %s",
-		runtime.NumCPU(), field("/proc/cpuinfo", "model name"), field("/proc/meminfo", "MemTotal"), fileSystem(os.TempDir()),
-		strings.TrimSpace(string(kernel)), runtime.Version(), caddyVersion) + redis
+	redis, _ := exec.Command("redis-server", "--version").Output()
+	_, redisVersion, _ := strings.Cut(string(redis), " v=")
+	redisVersion, _, _ = strings.Cut(redisVersion, " ")
+	return fmt.Sprintf("%d cores of %s, %s of memory, temporary files on %s, Linux %s, %s, Caddy %s, Redis %s",
+		runtime.NumCPU(), field("/proc/cpuinfo", "model name"), field("/proc/meminfo", "MemTotal"), fileSystem,
+		strings.TrimSpace(string(kernel)), runtime.Version(), caddyVersion, redisVersion)
 }
 
-// fileSystem is the type of the one that a directory is on.
-func fileSystem(directory string) string {
-	mounts, _ := os.ReadFile("/proc/self/mounts")
-	longest, kind := "", "unknown"
-	for line := range strings.Lines(string(mounts)) {
-		fields := strings.Fields(line) // device, where, type, …
-		if len(fields) < 3 || len(fields[1]) < len(longest) {
-			continue
-		}
-		if below, err := filepath.Rel(fields[1], directory); err == nil && filepath.IsLocal(below) {
-			longest, kind = fields[1], fields[2]
+// field is the first of a name in a file of lines "name: value".
+func field(file, name string) string {
+	text, _ := os.ReadFile(file) //nolint:gosec // one of the kernel's
+	for line := range strings.Lines(string(text)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
 		}
 	}
-	return kind
+	return "unknown"
 }

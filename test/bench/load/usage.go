@@ -1,11 +1,15 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// usage is what a contender and its Redis have done so far, or in a while.
+// usage is what one side has used so far, or in a while.
 type usage struct {
 	cpu, redis time.Duration // processor time
 	reads      int64         // of keys of Redis
@@ -15,32 +19,39 @@ func (u usage) minus(before usage) usage {
 	return usage{u.cpu - before.cpu, u.redis - before.redis, u.reads - before.reads}
 }
 
-func (c *contender) usage() (u usage, err error) {
-	if u.cpu, err = c.process.cpu(); err != nil || c.redis == nil {
-		return u, err
+// usage is what Caddys and their Redis, if they have one, have used so far.
+func (m *measurement) usage(r *redis, sites ...*process) (u usage) {
+	for _, p := range sites {
+		u.cpu += m.cpu(p.pid)
 	}
-	if u.redis, err = c.redis.cpu(); err != nil {
-		return u, err
+	if r != nil {
+		u.redis = m.cpu(r.pid)
+		stats := r.Stats("stats")
+		u.reads = m.number(stats["keyspace_hits"]) + m.number(stats["keyspace_misses"])
 	}
-	u.reads, err = redisReads(c.redis.Address)
-	return u, err
+	return u
 }
 
-// redisReads is how often a Redis server has looked up a key to read it.
-func redisReads(address string) (int64, error) {
-	c, err := dialRedis(address)
-	if err != nil {
-		return 0, err
+// tick is the unit of times in /proc. It is a hundredth of a second on every
+// system that Go runs on.
+const tick = 10 * time.Millisecond
+
+// cpu is the processor time that a process has used so far, in its own code and
+// in the kernel's for it.
+func (m *measurement) cpu(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	m.check(err)
+	// the second field is the program's name in parentheses, which may hold spaces
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		m.check(errors.New("reading processor times: /proc/<pid>/stat has another form than expected"))
 	}
-	defer c.close()
-	stats, err := c.info("stats")
-	if err != nil {
-		return 0, err
-	}
-	hits, err := strconv.ParseInt(stats["keyspace_hits"], 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	misses, err := strconv.ParseInt(stats["keyspace_misses"], 10, 64)
-	return hits + misses, err
+	return time.Duration(m.number(fields[11])+m.number(fields[12])) * tick // utime and stime
+}
+
+func (m *measurement) number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	m.check(err)
+	return n
 }

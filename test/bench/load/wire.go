@@ -25,20 +25,6 @@ func dial(address string) (*wire, error) {
 	return &wire{conn, bufio.NewReaderSize(conn, 8<<10)}, nil
 }
 
-// dialAll opens connections; the caller closes them with hangUp.
-func dialAll(address string, n int) ([]*wire, error) {
-	wires := make([]*wire, 0, n)
-	for range n {
-		w, err := dial(address)
-		if err != nil {
-			hangUp(wires)
-			return nil, err
-		}
-		wires = append(wires, w)
-	}
-	return wires, nil
-}
-
 func hangUp(wires []*wire) {
 	for _, w := range wires {
 		_ = w.conn.Close()

@@ -2,7 +2,7 @@ package bench
 
 import (
 	"bufio"
-	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,51 +13,57 @@ import (
 	truelayer "github.com/caddy-truelayer/caddy-truelayer"
 )
 
-// Handler is the module's handler, provisioned, with nothing around it.
-type Handler struct {
+// handler is the module's handler, provisioned, with nothing around it.
+type handler struct {
 	*truelayer.Handler
 	provider *Provider
 	server   *caddyhttp.Server
-	cancel   context.CancelFunc
 }
 
-// NewHandler provisions a handler that protects what the matcher says.
-func NewHandler(matcher string) (*Handler, error) {
+// newHandler provisions a handler that keeps its sessions in a store and
+// protects what the matcher says.
+func newHandler(b *testing.B, store json.RawMessage, matcher string) *handler {
+	b.Helper()
 	provider, err := StartProvider()
 	if err != nil {
-		return nil, err
+		b.Fatal(err)
 	}
+	b.Cleanup(provider.Close)
+	module, err := newContext(b).LoadModuleByID("http.handlers.truelayer", HandlerConfig(provider.URL, store, matcher))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &handler{Handler: module.(*truelayer.Handler), provider: provider, server: new(caddyhttp.Server)}
+}
+
+// newContext is what Caddy provisions a configuration's modules in.
+func newContext(b *testing.B) caddy.Context {
+	b.Helper()
 	configured, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}})
 	if err != nil {
-		provider.Close()
-		return nil, err
+		b.Fatal(err)
 	}
 	ctx, cancel := caddy.NewContext(configured)
-	h := &Handler{provider: provider, server: new(caddyhttp.Server), cancel: cancel}
-	module, err := ctx.LoadModuleByID("http.handlers.truelayer", HandlerConfig(provider.URL, MemoryStore(100_000), matcher))
-	if err != nil {
-		h.Close()
-		return nil, err
-	}
-	h.Handler = module.(*truelayer.Handler)
-	return h, nil
+	b.Cleanup(cancel)
+	return ctx
 }
 
-// Close cleans the handler up and ends its provider.
-func (h *Handler) Close() {
-	h.cancel()
-	h.provider.Close()
-}
-
-// Login signs a visitor in and returns its cookie.
-func (h *Handler) Login() (cookie string, err error) {
-	return Login(InProcess(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err = h.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, h.server), h.next())
+// signIn signs a visitor in and returns its cookie.
+func (h *handler) signIn(b *testing.B) string {
+	b.Helper()
+	cookie, err := Login(InProcess(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, h.server), h.next()); err != nil {
+			b.Error(err)
+		}
 	})), h.provider.Grant)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return cookie
 }
 
 // next stands for the rest of the site, which costs nothing.
-func (h *Handler) next() caddyhttp.Handler {
+func (h *handler) next() caddyhttp.Handler {
 	return caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
 }
 
@@ -69,7 +75,7 @@ type prepared struct {
 
 // prepare reads a request and does with it what Caddy does before its first
 // handler.
-func (h *Handler) prepare(text string) (prepared, error) {
+func (h *handler) prepare(text string) (prepared, error) {
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))
 	if err != nil {
 		return prepared{}, err
@@ -89,10 +95,10 @@ func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) WriteHeader(status int)      { a.status = status }
 func (a *answer) Write(b []byte) (int, error) { return len(b), nil }
 
-// Measure measures what the handler alone does with requests. Caddy's own work
+// measure measures what the handler alone does with requests. Caddy's own work
 // on a request happens while the clock stands still, a few requests at a time,
 // as only so many of them would be near each other in the processor's caches.
-func (h *Handler) Measure(b *testing.B, status int, requests []string) {
+func (h *handler) measure(b *testing.B, status int, requests []string) {
 	b.Helper()
 	const batch = 64
 	ready := make([]prepared, 0, batch)
