@@ -207,18 +207,6 @@ func (h *Handler) keep(ctx context.Context, s *storedSession, token authserver.T
 	}
 }
 
-// wait waits, and reports whether ctx lasted.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // consentOver ends a session's refreshing after the auth server said that the
 // grant is no longer valid, unless the store has a newer one by now. What is
 // left of the access token's life can be used.

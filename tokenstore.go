@@ -76,3 +76,12 @@ var (
 	// ErrFull is a Create's answer when the store is at its configured limit.
 	ErrFull = errors.New("the store has reached its configured limit of sessions")
 )
+
+// checkWrite refuses what must not be written any more. It refuses a ttl that
+// is over because go-cache would keep such a record for ever.
+func checkWrite(ctx context.Context, ttl time.Duration) error {
+	if ttl <= 0 {
+		return errors.New("the record would have expired before it was written")
+	}
+	return ctx.Err()
+}
