@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"go.uber.org/zap"
 )
 
 // slowDisk is a storage that takes its time, for processes that die. It keeps
@@ -174,7 +173,7 @@ func oneWriter(t *testing.T, seed uint64) (all tried) {
 			for n := range writes {
 				if p.dead {
 					p = &diskProcess{slowDisk: disk}
-					s = &StorageStore{storage: p, shared: newStorageProcess(0), logger: zap.NewNop()}
+					s = storeOn(p, newStorageProcess(0))
 				}
 				next := fmt.Appendf(nil, "%d/%d", writer, n)
 				switch old, err := s.Get(t.Context(), id); {
