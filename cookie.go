@@ -38,7 +38,6 @@ func newCookieNames(configured string, l session.Label, secure bool) cookieNames
 const (
 	defaultName = "truelayer-"
 	labelInName = 4 // bytes
-	loginInfix  = "-login-"
 )
 
 // own tells the module's cookies from the application's: this handler's, those that
@@ -46,12 +45,7 @@ const (
 // the blocks of a host to each of them, and of what a block was named for before
 // its configuration changed.
 func (c *cookieNames) own(name string) bool {
-	return c.isBlocks(name) || hasDefaultName(name) || c.host.has(name)
-}
-
-// isBlocks tells the cookies of this very block.
-func (c *cookieNames) isBlocks(name string) bool {
-	return name == c.session || strings.HasPrefix(name, c.login)
+	return belongsTo(name, c.session) || hasDefaultName(name) || c.host.has(name)
 }
 
 // hasDefaultName reports whether a cookie is named as a handler without

@@ -2,11 +2,21 @@ package truelayer
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 )
+
+// loginInfix stands in a login cookie's name behind the session cookie's.
+const loginInfix = "-login-"
+
+// belongsTo tells the cookies of the block whose session cookie has the name.
+func belongsTo(cookie, session string) bool {
+	rest, ok := strings.CutPrefix(cookie, session)
+	return ok && (rest == "" || strings.HasPrefix(rest, loginInfix))
+}
 
 // hostCookies are the session cookies of a host's blocks that have a cookie_name.
 // Browsers send them to all of the host, so each block takes those of the others off
@@ -61,7 +71,7 @@ func (c *hostCookies) has(cookie string) bool {
 		return false
 	}
 	for _, name := range *c.names.Load() {
-		if names := (cookieNames{session: name, login: name + loginInfix}); names.isBlocks(cookie) {
+		if belongsTo(cookie, name) {
 			return true
 		}
 	}

@@ -202,15 +202,6 @@ func (m *MemoryStore) List(_ context.Context, cursor string, limit int) (ids []s
 	return ids, "", nil
 }
 
-// checkWrite refuses what go-cache would misunderstand: it keeps a record with
-// a negative ttl for ever.
-func checkWrite(ctx context.Context, ttl time.Duration) error {
-	if ttl <= 0 {
-		return errors.New("the record would have expired before it was written")
-	}
-	return ctx.Err()
-}
-
 // memory is the records of all memory stores of the process. Readers go
 // straight to a shard's cache; writers take the shard's lock first, which
 // makes a look and the write that follows it one step.

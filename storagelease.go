@@ -5,12 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
 	"strconv"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 )
 
 const (
@@ -27,42 +28,29 @@ const (
 	leaseSuffix = ".lease"
 )
 
-// Lock implements Locker.
-func (s *StorageStore) Lock(ctx context.Context, id string) (unlock func(), err error) {
-	key, err := storageKey(id)
-	if err != nil {
-		return nil, err
-	}
-	if unlock, err = s.lease(ctx, key); err != nil {
-		return nil, fmt.Errorf("waiting for a lock in the storage: %w", err)
-	}
-	s.shared.cache.forget(id)
-	return unlock, nil
-}
-
 // storageLease is a lock that may be held for long: a record with its holder's
 // token and a number, which the holder counts up for as long as it lives. A
 // storage's own locks are for writes, which are over in a moment: nothing tells
 // whether the holder of one is still there.
 type storageLease struct {
-	s     *StorageStore
-	key   string
-	token string
-	done  chan struct{}
+	records *storageRecords
+	key     string
+	token   string
+	done    chan struct{}
 }
 
 // lease waits for the lease of what is under key. It is taken if there is none,
 // or if it has not changed for a while by this process's own clock, so that
 // those of the others do not matter.
-func (s *StorageStore) lease(ctx context.Context, key string) (release func(), err error) {
-	l := &storageLease{s: s, key: key + leaseSuffix, token: rand.Text(), done: make(chan struct{})}
+func (r *storageRecords) lease(ctx context.Context, key string) (release func(), err error) {
+	l := &storageLease{records: r, key: key + leaseSuffix, token: rand.Text(), done: make(chan struct{})}
 	var seen []byte
 	var since time.Time
 	for poll := 10 * time.Millisecond; ; poll = min(2*poll, maxLeasePoll) {
-		found, _, err := s.load(ctx, l.key)
+		found, _, err := r.load(ctx, l.key)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			err = s.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
+			err = r.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
 				return w.create(ctx, l.record(0), leaseForgotten)
 			})
 		case err != nil:
@@ -71,7 +59,7 @@ func (s *StorageStore) lease(ctx context.Context, key string) (release func(), e
 		case time.Since(since) < leaseLasts:
 			err = fs.ErrExist
 		default:
-			err = s.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
+			err = r.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
 				return w.replace(ctx, seen, l.record(0), leaseForgotten)
 			})
 		}
@@ -81,7 +69,7 @@ func (s *StorageStore) lease(ctx context.Context, key string) (release func(), e
 			return func() { l.release(context.WithoutCancel(ctx)) }, nil
 		case !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrConflict):
 			return nil, err
-		case !wait(ctx, poll):
+		case !flight.Sleep(ctx, poll):
 			return nil, ctx.Err()
 		}
 	}
@@ -115,7 +103,7 @@ func (l *storageLease) release(ctx context.Context) {
 	close(l.done)
 	err := l.change(ctx, func(ctx context.Context, w *storageWrite) error { return w.remove(ctx) })
 	if err != nil && !errors.Is(err, errNotOurs) {
-		l.s.logger.Warn("giving a lock back in the storage failed; it ends by itself", zap.Error(err))
+		l.records.logger.Warn("giving a lock back in the storage failed; it ends by itself", zap.Error(err))
 	}
 }
 
@@ -124,8 +112,8 @@ var errNotOurs = errors.New("the lease is another's")
 // change changes the lease unless it is another's: a holder that stood still
 // may find that it was taken.
 func (l *storageLease) change(ctx context.Context, write func(context.Context, *storageWrite) error) error {
-	return l.s.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
-		found, _, err := l.s.load(ctx, l.key)
+	return l.records.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
+		found, _, err := l.records.load(ctx, l.key)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.HasPrefix(found, []byte(l.token)) {
 			return errNotOurs
 		}

@@ -2,17 +2,10 @@ package truelayer
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
+	"strconv"
 	"time"
-
-	"github.com/caddyserver/certmagic"
-	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -42,17 +35,14 @@ type StorageStore struct {
 	// Default: 2s.
 	CacheTTL *caddy.Duration `json:"cache_ttl,omitempty"`
 
-	storage certmagic.Storage
-	shared  *storageProcess
-	key     string // shared's; "" if Cleanup has nothing to give back
-	logger  *zap.Logger
+	records *storageRecords
+	cache   *readCache
+	key     string // of storageProcesses; "" if Cleanup has nothing to give back
 }
 
 const (
 	defaultCacheTTL = 2 * time.Second
 	maxCacheTTL     = time.Minute
-
-	storagePrefix = "truelayer/sessions"
 )
 
 // CaddyModule returns the Caddy module information.
@@ -116,7 +106,6 @@ func (s *StorageStore) checkCacheTTL() error {
 // Provision loads the storage module and begins to sweep expired sessions away
 // now and then. It neither reads nor writes.
 func (s *StorageStore) Provision(ctx caddy.Context) error {
-	s.logger = ctx.Logger()
 	if s.CacheTTL == nil {
 		s.CacheTTL = new(caddy.Duration(defaultCacheTTL))
 	}
@@ -124,7 +113,7 @@ func (s *StorageStore) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("store storage: %w", err)
 	}
 	key := fmt.Sprintf("%v %s", time.Duration(*s.CacheTTL), s.StorageRaw)
-	s.storage = ctx.Storage()
+	storage := ctx.Storage()
 	if s.StorageRaw != nil {
 		module, err := ctx.LoadModule(s, "StorageRaw")
 		if err != nil {
@@ -134,7 +123,7 @@ func (s *StorageStore) Provision(ctx caddy.Context) error {
 		if !ok {
 			return fmt.Errorf("store storage: %T is not a storage module", module)
 		}
-		if s.storage, err = converter.CertMagicStorage(); err != nil {
+		if storage, err = converter.CertMagicStorage(); err != nil {
 			return fmt.Errorf("store storage: setting the storage up: %w", err)
 		}
 	}
@@ -144,8 +133,10 @@ func (s *StorageStore) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	s.shared, s.key = value.(*storageProcess), key
-	go s.sweepNowAndThen(ctx)
+	shared := value.(*storageProcess)
+	s.cache, s.key = shared.cache, key
+	s.records = &storageRecords{storage: storage, writers: &shared.writers, logger: ctx.Logger()}
+	go s.records.sweepNowAndThen(ctx)
 	return nil
 }
 
@@ -160,61 +151,22 @@ func (s *StorageStore) Cleanup() error {
 	return err
 }
 
-// storageKey is where the record with the id is: its digits in hexadecimal,
-// which no file system takes for something else, in one of 256 folders.
-func storageKey(id string) (string, error) {
-	if id == "" { // would be the folder of all sessions
-		return "", errors.New("a session's id is empty")
-	}
-	name := hex.EncodeToString([]byte(id))
-	return storagePrefix + "/" + name[:2] + "/" + name, nil
-}
-
-// storageID is the inverse of storageKey. Beside the records are leases, the
-// names of locks, and on a file system files that are just being written.
-func storageID(key string) (id string, ok bool) {
-	decoded, err := hex.DecodeString(key[strings.LastIndexByte(key, '/')+1:])
-	if err != nil {
-		return "", false
-	}
-	same, err := storageKey(string(decoded))
-	return string(decoded), err == nil && same == key
-}
-
 // Get implements TokenStore.
 func (s *StorageStore) Get(ctx context.Context, id string) ([]byte, error) {
-	if record, ok := s.shared.cache.get(id); ok {
+	if record, ok := s.cache.get(id); ok {
 		return record, nil
 	}
-	seen := s.shared.cache.look(id)
+	seen := s.cache.look(id)
 	key, err := storageKey(id)
 	if err != nil {
 		return nil, err
 	}
-	record, expires, err := s.load(ctx, key)
+	record, expires, err := s.records.load(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	s.shared.cache.keep(id, record, expires, seen)
+	s.cache.keep(id, record, expires, seen)
 	return record, nil
-}
-
-// load reads a record from the storage: eight bytes of its end in Unix
-// milliseconds, since a storage forgets nothing by itself, and the rest.
-func (s *StorageStore) load(ctx context.Context, key string) (record []byte, expires time.Time, err error) {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	stored, err := s.storage.Load(ctx, key)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	if len(stored) >= 8 {
-		expires = time.UnixMilli(int64(binary.BigEndian.Uint64(stored))) //nolint:gosec // as it was written
-	}
-	if !time.Now().Before(expires) {
-		return nil, time.Time{}, fs.ErrNotExist
-	}
-	return stored[8:], expires, nil
 }
 
 // Create implements TokenStore.
@@ -246,8 +198,47 @@ func (s *StorageStore) write(ctx context.Context, id string, write func(context.
 	if err != nil {
 		return err
 	}
-	defer s.shared.cache.forget(id)
-	return s.exclusively(ctx, key, write)
+	defer s.cache.forget(id)
+	return s.records.exclusively(ctx, key, write)
+}
+
+// Lock implements Locker.
+func (s *StorageStore) Lock(ctx context.Context, id string) (unlock func(), err error) {
+	key, err := storageKey(id)
+	if err != nil {
+		return nil, err
+	}
+	if unlock, err = s.records.lease(ctx, key); err != nil {
+		return nil, fmt.Errorf("waiting for a lock in the storage: %w", err)
+	}
+	s.cache.forget(id)
+	return unlock, nil
+}
+
+// List implements Lister, a folder or more at a time. The cursor is the number
+// of the next folder.
+func (s *StorageStore) List(ctx context.Context, cursor string, limit int) (ids []string, next string, err error) {
+	folder := 0
+	if cursor != "" {
+		if folder, err = strconv.Atoi(cursor); err != nil || folder < 0 {
+			return nil, "", fmt.Errorf("listing sessions: %q is not a cursor of this store", cursor)
+		}
+	}
+	for ; folder < storageFolders; folder++ {
+		if len(ids) >= limit && len(ids) > 0 {
+			return ids, strconv.Itoa(folder), nil
+		}
+		keys, err := s.records.listFolder(ctx, folder)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, key := range keys {
+			if id, ok := storageID(key); ok {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids, "", nil
 }
 
 // Interface guards

@@ -2,15 +2,13 @@ package truelayer
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -22,7 +20,13 @@ func openStorage(t *testing.T, folder string, cacheTTL time.Duration) *StorageSt
 	t.Helper()
 	shared := newStorageProcess(cacheTTL)
 	t.Cleanup(func() { _ = shared.Destruct() })
-	return &StorageStore{storage: &certmagic.FileStorage{Path: folder}, shared: shared, logger: zap.NewNop()}
+	return storeOn(&certmagic.FileStorage{Path: folder}, shared)
+}
+
+// storeOn returns a store on a storage, for a process.
+func storeOn(storage certmagic.Storage, shared *storageProcess) *StorageStore {
+	records := &storageRecords{storage: storage, writers: &shared.writers, logger: zap.NewNop()}
+	return &StorageStore{records: records, cache: shared.cache}
 }
 
 // files are the names of the files below a folder of the storage.
@@ -38,61 +42,6 @@ func files(t *testing.T, folder string) (names []string) {
 		t.Fatal(err)
 	}
 	return names
-}
-
-func TestStorageSweep(t *testing.T) { synctest.Test(t, storageSweep) }
-
-func storageSweep(t *testing.T) {
-	folder := t.TempDir()
-	s := openStorage(t, folder, 0)
-	for i := range 20 {
-		ttl := time.Hour
-		if i%2 == 0 {
-			ttl = time.Millisecond
-		}
-		if err := s.Create(t.Context(), fmt.Sprintf("%c %d", 'a'+i, i), []byte("record"), ttl); err != nil {
-			t.Fatal(err)
-		}
-	}
-	time.Sleep(time.Second)
-	// what a process leaves behind that was killed in the middle of a write
-	leftover := filepath.Join(folder, storagePrefix, "61", "1234567890")
-	if err := os.WriteFile(leftover, []byte("record"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.sweepDue(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := len(files(t, folder+"/"+storagePrefix)); got != 10+1 {
-		t.Errorf("%d files are left of 10 records that last and one of another's", got)
-	}
-	if err := s.Create(t.Context(), "short", []byte("record"), time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(time.Second)
-	if err := openStorage(t, folder, 0).sweepDue(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := len(files(t, folder+"/"+storagePrefix)); got != 10+1+1 {
-		t.Errorf("%d files are left: a second process should not have swept so soon", got)
-	}
-	time.Sleep(time.Minute) // for those who keep locks' files fresh
-}
-
-// TestStorageKey: no id leads out of the store's folder or to all of it.
-func TestStorageKey(t *testing.T) {
-	if key, err := storageKey(""); err == nil {
-		t.Errorf("an empty id is %q", key)
-	}
-	for _, id := range []string{"a", "../../etc/passwd", "\x00", strings.Repeat("x", 64)} {
-		key, err := storageKey(id)
-		if err != nil || !strings.HasPrefix(key, storagePrefix+"/"+hex.EncodeToString([]byte(id))[:2]+"/") || strings.Contains(key, "..") {
-			t.Errorf("%q is %q, %v", id, key, err)
-		}
-		if back, ok := storageID(key); !ok || back != id {
-			t.Errorf("%q comes back as %q, %v", id, back, ok)
-		}
-	}
 }
 
 // TestStorageDamaged: a file that was cut off is no record, and no panic.
@@ -113,19 +62,6 @@ func TestStorageDamaged(t *testing.T) {
 		if _, err := s.Get(t.Context(), "id"); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%q: got error %v", content, err)
 		}
-	}
-}
-
-// TestStorageLockLost: a write that held its lock for too long does nothing.
-func TestStorageLockLost(t *testing.T) {
-	folder := t.TempDir()
-	s := openStorage(t, folder, 0)
-	w := &storageWrite{s: s, key: "truelayer/sessions/69/6964", locked: time.Now().Add(-lockValid - time.Second)}
-	if err := w.store(t.Context(), []byte("record"), time.Hour); !errors.Is(err, errLockLost) {
-		t.Errorf("got error %v, want %v", err, errLockLost)
-	}
-	if got := files(t, folder); len(got) > 0 {
-		t.Errorf("it wrote %q", got)
 	}
 }
 
@@ -170,8 +106,8 @@ func TestStorageFails(t *testing.T) {
 			if err := s.Create(t.Context(), "id", []byte("a"), time.Hour); err != nil {
 				t.Fatal(err)
 			}
-			f.FileStorage = s.storage.(*certmagic.FileStorage)
-			s.storage = f
+			f.FileStorage = s.records.storage.(*certmagic.FileStorage)
+			s.records.storage = f
 			for _, err := range []error{
 				s.Create(t.Context(), "other", []byte("a"), time.Hour),
 				s.Replace(t.Context(), "id", []byte("a"), []byte("b"), time.Hour),
@@ -185,30 +121,32 @@ func TestStorageFails(t *testing.T) {
 	}
 }
 
-// TestReadCache: what was read before a write is not kept after it, and
-// nothing is kept for longer than was promised.
-func TestReadCache(t *testing.T) {
-	c := newReadCache(time.Minute)
-	defer c.close()
-	expires := time.Now().Add(time.Hour)
-	before := c.look("id")
-	c.forget("id") // a write, while the read is under way
-	c.keep("id", []byte("old"), expires, before)
-	if record, ok := c.get("id"); ok {
-		t.Errorf("%q was kept over a write", record)
+// comingAndGoing is a file system whose files are gone when they are looked at.
+type comingAndGoing struct {
+	*notedLocks
+	times int
+}
+
+func (c *comingAndGoing) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
+	if c.times--; c.times >= 0 && c.Exists(ctx, prefix) {
+		return nil, fs.ErrNotExist
 	}
-	c.keep("id", []byte("new"), expires, c.look("id"))
-	if record, ok := c.get("id"); !ok || string(record) != "new" {
-		t.Errorf("got %q, %v", record, ok)
+	return c.notedLocks.List(ctx, prefix, recursive)
+}
+
+// TestStorageListWhileFilesGo: a file that goes while its folder is listed
+// hides no other.
+func TestStorageListWhileFilesGo(t *testing.T) {
+	s := openStorage(t, t.TempDir(), 0)
+	if err := s.Create(t.Context(), "id", []byte("a"), time.Hour); err != nil {
+		t.Fatal(err)
 	}
-	late := c.look("late")
-	late.at = late.at.Add(-time.Minute) // a read that took a minute
-	c.keep("late", []byte("old"), expires, late)
-	if _, ok := c.get("late"); ok {
-		t.Error("a record that was old already was kept")
+	s.records.storage = &comingAndGoing{noteLocks(t, s), 3}
+	if ids, _, err := s.List(t.Context(), "", 10); err != nil || !slices.Equal(ids, []string{"id"}) {
+		t.Errorf("got %q, %v", ids, err)
 	}
-	c.keep("expired", []byte("old"), time.Now(), c.look("expired"))
-	if _, ok := c.get("expired"); ok {
-		t.Error("an expired record was kept")
+	s.records.storage.(*comingAndGoing).times = 1 << 20
+	if ids, _, err := s.List(t.Context(), "", 10); err == nil {
+		t.Errorf("got %q of a folder that cannot be listed", ids)
 	}
 }

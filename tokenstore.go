@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
@@ -83,3 +84,12 @@ var (
 	_ session.Store  = TokenStore(nil)
 	_ session.Locker = Locker(nil)
 )
+
+// checkWrite refuses what must not be written any more. It refuses a ttl that
+// is over because go-cache would keep such a record for ever.
+func checkWrite(ctx context.Context, ttl time.Duration) error {
+	if ttl <= 0 {
+		return errors.New("the record would have expired before it was written")
+	}
+	return ctx.Err()
+}

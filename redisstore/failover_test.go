@@ -147,6 +147,18 @@ func TestReplicaAtTheAddress(t *testing.T) {
 	}
 }
 
+// TestRoles: a replica is accepted in a cluster only, by either of its names.
+func TestRoles(t *testing.T) {
+	for role, want := range map[string]error{"master": nil, "sentinel": nil, "replica": errReplica, "slave": errReplica} {
+		if err := (target{}).checkRole(role); !errors.Is(err, want) {
+			t.Errorf("%s: got error %v, want %v", role, err, want)
+		}
+		if err := (target{Cluster: true}).checkRole(role); err != nil {
+			t.Errorf("%s in a cluster: got error %v", role, err)
+		}
+	}
+}
+
 // TestRedial: which answers of a server that calls itself a primary end the
 // connection, and how often.
 func TestRedial(t *testing.T) {

@@ -23,6 +23,16 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/test/redisserver"
 )
 
+// hello is a primary's answer to HELLO.
+func hello(version string) string {
+	return fmt.Sprintf("%%4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$%d\r\n%s\r\n$5\r\nproto\r\n:3\r\n$4\r\nrole\r\n$6\r\nmaster\r\n",
+		len(version), version)
+}
+
+// expired is what Redis 6 sends for a key that it finds expired while it
+// answers EXEC: the array ends with PTTL's answer, and GET's comes behind it.
+const expired = "*2\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n:-2\r\n_\r\n"
+
 // lies are an impostor's answers, with COMMAND where they repeat it.
 type lies struct {
 	hello string // to HELLO

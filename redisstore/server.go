@@ -154,6 +154,8 @@ func (s *server) isReplica(client rueidis.Client) (replica bool, err error) {
 	return namesReplica(role), err
 }
 
+var errReplica = errors.New("the server is a replica, which may not know of a logout yet: make it the primary, give the primary's address, or use sentinel")
+
 // namesReplica reports whether a role is a replica's: ROLE has one word for it
 // and HELLO the other.
 func namesReplica(role string) bool { return role == "slave" || role == "replica" }

@@ -14,6 +14,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-truelayer/caddy-truelayer/redisstore/internal/guardedconn"
 )
 
 // target is what a store connects to, with placeholders expanded and files
@@ -129,7 +131,7 @@ func (t target) clientOption() (rueidis.ClientOption, error) {
 		// has half of it.
 		Dialer:           net.Dialer{Timeout: t.Timeout / 2, KeepAlive: t.Timeout / 4},
 		ConnWriteTimeout: t.Timeout / 2,
-		DialCtxFn:        dial(t.CacheSize != 0, t.Cluster),
+		DialCtxFn:        guardedconn.Dialer(t.CacheSize != 0, t.checkRole),
 		NewCacheStoreFn:  newCache,
 		RetryDelay:       retryOnce,
 		ClusterOption:    rueidis.ClusterOption{ShardsRefreshInterval: topologyInterval, MaxMovedRedirections: 3},
@@ -152,6 +154,15 @@ func (t target) clientOption() (rueidis.ClientOption, error) {
 		}
 	}
 	return option, nil
+}
+
+// checkRole refuses a replica. In a cluster it does not: there every node is
+// asked where the keys are.
+func (t target) checkRole(role string) error {
+	if !t.Cluster && namesReplica(role) {
+		return errReplica
+	}
+	return nil
 }
 
 // topologyInterval is how often Sentinels and clusters are asked who is the

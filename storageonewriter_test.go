@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"go.uber.org/zap"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 )
 
 // slowDisk is a storage that takes its time, for processes that die. It keeps
@@ -103,7 +104,7 @@ func (p *diskProcess) Lock(ctx context.Context, name string) error {
 			return errors.New("the lock is damaged")
 		case !taken:
 			return nil
-		case !wait(ctx, time.Second):
+		case !flight.Sleep(ctx, time.Second):
 			return ctx.Err()
 		}
 	}
@@ -174,7 +175,7 @@ func oneWriter(t *testing.T, seed uint64) (all tried) {
 			for n := range writes {
 				if p.dead {
 					p = &diskProcess{slowDisk: disk}
-					s = &StorageStore{storage: p, shared: newStorageProcess(0), logger: zap.NewNop()}
+					s = storeOn(p, newStorageProcess(0))
 				}
 				next := fmt.Appendf(nil, "%d/%d", writer, n)
 				switch old, err := s.Get(t.Context(), id); {

@@ -1,38 +1,34 @@
-package redisstore
+package guardedconn
 
 import (
 	"errors"
 	"strings"
 )
 
-// What an answer of the store's commands, of CLUSTER SLOTS and SHARDS, of
-// HELLO, or of a Sentinel may have. The largest string of ours is a record of
-// 64 KiB.
+// These bound what the answer to a command of the store, to CLUSTER SLOTS or
+// SHARDS, to HELLO, or of a Sentinel may have. The store's largest string is a
+// record of 64 KiB.
 const (
 	maxBlob  = 1 << 20
 	maxCount = 64 << 10
 	maxLine  = 64 << 10
 	maxDepth = 8
-	// maxMessage is what one message may make its reader allocate: its texts, and
-	// messageSize for each element that it announces. A cluster whose slots are
-	// as scattered as they can be comes to 14 MB.
+	// maxMessage bounds what one message makes its reader allocate: its texts,
+	// and messageSize for each element that it announces. A cluster whose slots
+	// are as scattered as they can be needs 14 MB.
 	maxMessage  = 16 << 20
 	messageSize = 40
 )
 
 var (
 	errFraming  = errors.New("not an answer of Redis")
-	errTooLarge = errors.New("an answer larger than any of Redis's that the store needs")
+	errTooLarge = errors.New("an answer larger than any that the store needs from Redis")
 )
 
-// framing follows RESP, Redis's serialization protocol in its versions 2 and 3
-// (https://redis.io/docs/latest/develop/reference/protocol-spec/), over the
-// bytes of one direction of a connection, however they are cut into pieces. The
-// client library takes every length at its word, in goroutines of its own where
-// nobody can recover from what follows.
-//
-// Streamed types, attributes and blob errors are not let through: Redis sends
-// none.
+// framing follows the messages of one direction of a connection, in versions 2
+// and 3 of RESP (https://redis.io/docs/latest/develop/reference/protocol-spec/),
+// however their bytes are cut into pieces. It refuses streamed types,
+// attributes and blob errors, since Redis sends none.
 type framing struct {
 	rules rules
 	state state
@@ -52,15 +48,15 @@ type framing struct {
 	text   [12]byte // its beginning
 }
 
-// rules are what is to be said of messages beyond their form.
+// rules check messages beyond their form.
 type rules interface {
-	// begins is asked about each message at its first byte, and each push inside
-	// of another.
+	// begins is called at the first byte of each message, and of each push
+	// message inside of another.
 	begins(f *framing) error
-	// element is asked about each element of an outermost aggregate at its last
-	// byte, with its index.
+	// element is called at the last byte of each element of an outermost
+	// aggregate.
 	element(f *framing, index int) error
-	// ends is told of each message's last byte.
+	// ends is called at the last byte of each message.
 	ends()
 }
 
@@ -77,12 +73,11 @@ const (
 	inBlob
 )
 
-// word is the last string or line, if it is short.
+// word returns the beginning of the last string or line.
 func (f *framing) word() string { return string(f.text[:min(f.length, len(f.text))]) }
 
-// follow returns how many of the bytes may be handed on, which are all unless
-// there is an error. The byte that completes something refused is not among
-// them.
+// follow returns how many of the bytes may be passed on: all of them, or those
+// before the byte at which something is refused.
 func (f *framing) follow(b []byte) (int, error) {
 	for i := 0; i < len(b); {
 		var err error
@@ -127,8 +122,8 @@ func (f *framing) header(kind byte) error {
 	return nil
 }
 
-// line takes a header's next byte. The library skips the rest of '_' and '#'
-// without a look, and so nothing else than what belongs there may come.
+// line takes a header's next byte. After '_' and '#' it accepts only what
+// belongs there, since rueidis skips those bytes unread.
 func (f *framing) line(c byte) error {
 	if f.kind == '+' || f.kind == '-' || f.kind == ',' || f.kind == '(' {
 		return f.textLine(c)
@@ -174,7 +169,7 @@ func (f *framing) digit(digit int) error {
 			return errTooLarge
 		}
 	}
-	// leading zeros would make a header without an end
+	// leading zeros would make a header endless
 	if f.digits > len("1048576") {
 		return errFraming
 	}
@@ -236,7 +231,7 @@ func (f *framing) headerEnds() error {
 	return nil
 }
 
-// null is version 2's: only of a string and of an array, and spelled -1.
+// null ends version 2's null, which is a string or an array of length -1.
 func (f *framing) null() error {
 	if f.number != 1 || (f.kind != '$' && f.kind != '*') {
 		return errFraming
@@ -249,7 +244,7 @@ func (f *framing) complete() error {
 	if f.room < 0 {
 		return errTooLarge
 	}
-	// the library cuts the address out of these without a look
+	// rueidis takes the third word of these without checking that there is one
 	if word := f.word(); f.kind == '-' && f.spaces < 2 && (strings.HasPrefix(word, "MOVED") || strings.HasPrefix(word, "ASK")) {
 		return errFraming
 	}

@@ -1,12 +1,9 @@
-package redisstore
+package guardedconn
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -23,10 +20,20 @@ func helloAs(role, version string) string {
 // answers EXEC: the array ends with PTTL's answer, and GET's comes behind it.
 const expired = "*2\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n:-2\r\n_\r\n"
 
-// follow returns what the answers to sent commands, of which the first one made
-// the connection ready, came to behind the framing, read in pieces of the size.
+var errReplica = errors.New("a replica")
+
+func refuseReplica(role string) error {
+	if role == "replica" || role == "slave" {
+		return errReplica
+	}
+	return nil
+}
+
+// follow returns how much of the answers to sent commands a guarded connection
+// lets through, read in pieces of the size. The first command makes the
+// connection ready.
 func follow(answers string, sent int64, caching bool, size int) (passed string, err error) {
-	c := newConnection(nil, caching, false)
+	c := guard(nil, caching, refuseReplica)
 	c.commands.sent.Store(sent)
 	c.replies.handshake = 1
 	for begin := 0; begin < len(answers); begin += size {
@@ -135,10 +142,10 @@ func TestFraming(t *testing.T) {
 	if _, err := follow(hello("6.0")+expired, 2, false, 1); !errors.Is(err, errPush) {
 		t.Errorf("a push inside of an answer that nobody keeps: %v", err)
 	}
-	c := newConnection(nil, true, true)
+	c := guard(nil, true, func(string) error { return nil })
 	c.commands.sent.Store(1)
 	if _, err := c.answers.follow([]byte(helloAs("replica", "7.0.0"))); err != nil {
-		t.Errorf("a replica of a cluster: %v", err)
+		t.Errorf("a replica where every role is accepted: %v", err)
 	}
 }
 
@@ -149,7 +156,7 @@ func TestSubscribed(t *testing.T) {
 		"*1\r\n$11\r\nUNSUBSCRIBE\r\n":                 true,
 		"*2\r\n$3\r\nGET\r\n$9\r\nSUBSCRIBE\r\n":       false,
 	} {
-		c := newConnection(nil, true, false)
+		c := guard(nil, true, refuseReplica)
 		if _, err := c.requests.follow([]byte("*1\r\n$4\r\nPING\r\n" + command)); err != nil {
 			t.Fatal(err)
 		}
@@ -163,8 +170,8 @@ func TestSubscribed(t *testing.T) {
 	}
 }
 
-// FuzzFraming: what is let through the library survives, and it does not
-// depend on how the bytes are cut into pieces.
+// FuzzFraming: rueidis survives what is let through, which does not depend on
+// how the bytes are cut into pieces.
 func FuzzFraming(f *testing.F) {
 	f.Add(hello("7.2.4")+"+OK\r\n*2\r\n:1\r\n$3\r\nabc\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", uint8(2), true, uint8(3))
 	f.Add(hello("6.2.6")+expired+"$-1\r\n", uint8(2), true, uint8(1))
@@ -181,148 +188,4 @@ func FuzzFraming(f *testing.F) {
 			t.Errorf("of %q %q was let through: %v", answers, passed, err)
 		}
 	})
-}
-
-var errDead = errors.New("the process is dead")
-
-// library reads as rueidis does (resp.go and pipe.go), and says where that
-// would be its end.
-type library struct {
-	r       *bufio.Reader
-	caching bool
-	depth   int
-}
-
-type message struct {
-	kind   byte
-	text   string
-	values []message
-}
-
-// run reads one answer as the library does when it connects, and then what
-// comes for the rest of the commands that were sent.
-func (l *library) run(sent int) error {
-	var first message
-	for first.kind == 0 || first.kind == '>' {
-		var err error
-		if first, err = l.next(); err != nil {
-			return err
-		}
-	}
-	version := ""
-	if (first.kind == '%' || first.kind == '*') && len(first.values)%2 == 0 {
-		for i := 0; i < len(first.values); i += 2 {
-			if first.values[i].text == "version" {
-				version = first.values[i+1].text
-			}
-		}
-	}
-	major, _, _ := strings.Cut(version, ".")
-	number, _ := strconv.ParseInt(major, 10, 32)
-	for came := 1; ; {
-		m, err := l.next()
-		if err != nil {
-			return err
-		}
-		if m.kind == '>' {
-			if len(m.values) >= 2 && (m.values[0].text == "subscribe" || m.values[0].text == "psubscribe" || m.values[0].text == "ssubscribe") {
-				return fmt.Errorf("%w: a subscription", errDead)
-			}
-			continue
-		}
-		if number == 6 && l.caching {
-			for _, v := range m.values {
-				if v.kind == '>' {
-					if _, err := l.next(); err != nil {
-						return err
-					}
-				}
-			}
-		}
-		if came++; came > sent {
-			return fmt.Errorf("%w: an answer too many", errDead)
-		}
-	}
-}
-
-func (l *library) next() (m message, err error) {
-	if m.kind, err = l.r.ReadByte(); err != nil {
-		return m, err
-	}
-	switch m.kind {
-	case '+', '-', ',', '(':
-		line, err := l.r.ReadBytes('\n')
-		if len(line) < 2 {
-			return m, io.ErrUnexpectedEOF
-		}
-		m.text = string(line[:len(line)-2])
-		if m.kind == '-' && (strings.HasPrefix(m.text, "MOVED") || strings.HasPrefix(m.text, "ASK")) && len(strings.Split(m.text, " ")) < 3 && err == nil {
-			return m, fmt.Errorf("%w: no address", errDead)
-		}
-		return m, err
-	case '_':
-		_, err = l.r.Discard(2)
-	case '#':
-		_, err = l.r.Discard(3)
-	case ':':
-		_, err = l.number()
-	case '$', '=':
-		n, err := l.number()
-		if err != nil || n == -1 {
-			m.kind = '_'
-			return m, err
-		}
-		if n < 0 || n > maxBlob {
-			return m, fmt.Errorf("%w: a string of %d bytes", errDead, n)
-		}
-		text := make([]byte, n)
-		if _, err = io.ReadFull(l.r, text); err == nil {
-			_, err = l.r.Discard(2)
-		}
-		m.text = string(text)
-		return m, err
-	case '*', '~', '>', '%':
-		n, err := l.number()
-		if err != nil || n == -1 {
-			m.kind = '_'
-			return m, err
-		}
-		if n < 0 || n > maxCount {
-			return m, fmt.Errorf("%w: an aggregate of %d", errDead, n)
-		}
-		if m.kind == '%' {
-			n *= 2
-		}
-		if l.depth++; l.depth > maxDepth && n > 0 {
-			return m, fmt.Errorf("%w: too deep", errDead)
-		}
-		for range n {
-			v, err := l.next()
-			if err != nil {
-				return m, err
-			}
-			m.values = append(m.values, v)
-		}
-		l.depth--
-		return m, err
-	default:
-		return m, fmt.Errorf("%w: type %q", errDead, m.kind)
-	}
-	return m, err
-}
-
-func (l *library) number() (n int64, err error) {
-	line, err := l.r.ReadBytes('\n')
-	if err != nil {
-		return 0, err
-	}
-	line = bytes.TrimSuffix(line, []byte("\r\n"))
-	negative := len(line) > 0 && line[0] == '-'
-	for _, c := range bytes.TrimPrefix(line, []byte("-")) {
-		n = 10*n + int64(c-'0')
-	}
-	if negative {
-		n = -n
-	}
-	return n, nil
 }

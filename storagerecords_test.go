@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"path"
@@ -13,6 +14,37 @@ import (
 
 	"github.com/caddyserver/certmagic"
 )
+
+// TestStorageKey: no id leads out of the store's folder or to all of it.
+func TestStorageKey(t *testing.T) {
+	if key, err := storageKey(""); err == nil {
+		t.Errorf("an empty id is %q", key)
+	}
+	for _, id := range []string{"a", "../../etc/passwd", "\x00", strings.Repeat("x", 64)} {
+		key, err := storageKey(id)
+		if err != nil || !strings.HasPrefix(key, storagePrefix+"/"+hex.EncodeToString([]byte(id))[:2]+"/") || strings.Contains(key, "..") {
+			t.Errorf("%q is %q, %v", id, key, err)
+		}
+		if back, ok := storageID(key); !ok || back != id {
+			t.Errorf("%q comes back as %q, %v", id, back, ok)
+		}
+	}
+}
+
+// TestStorageLockLost: a write that held its lock for too long does nothing.
+func TestStorageLockLost(t *testing.T) {
+	folder := t.TempDir()
+	s := openStorage(t, folder, 0)
+	w := &storageWrite{
+		records: s.records, key: "truelayer/sessions/69/6964", lock: &storageLock{taken: time.Now().Add(-lockValid - time.Second)},
+	}
+	if err := w.store(t.Context(), []byte("record"), time.Hour); !errors.Is(err, errLockLost) {
+		t.Errorf("got error %v, want %v", err, errLockLost)
+	}
+	if got := files(t, folder); len(got) > 0 {
+		t.Errorf("it wrote %q", got)
+	}
+}
 
 // oneValue is a storage that has the same under every key.
 type oneValue struct {
@@ -37,10 +69,10 @@ func FuzzStorage(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0xff}, 9), "00")
 	f.Add([]byte(nil), "")
 	storage := new(oneValue)
-	s := &StorageStore{storage: storage}
+	records := &storageRecords{storage: storage}
 	f.Fuzz(func(t *testing.T, stored []byte, name string) {
 		storage.value = stored
-		record, expires, err := s.load(t.Context(), key)
+		record, expires, err := records.load(t.Context(), key)
 		switch {
 		case err == nil:
 			if len(stored) < 8 || !bytes.Equal(record, stored[8:]) || !expires.After(time.Now().Add(-time.Minute)) {
