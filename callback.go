@@ -5,15 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
-
-// lostSession is for how long after a login a navigation without its
-// session is answered with a page instead of another trip to the bank.
-const lostSession = time.Minute
 
 // serveCallback is the redirect URI. All that can be checked here is checked
 // before anything is sent to the auth server.

@@ -65,8 +65,11 @@ const failedQuery = "failed="
 func failedBefore(q *request) (reason, bool) {
 	text, found := strings.CutPrefix(q.query(), failedQuery)
 	_, known := problems[reason(text)]
-	return reason(text), found && known
+	return reason(text), found && known && !comesAgain(reason(text))
 }
+
+// comesAgain tells the reasons whose page tries again by itself.
+func comesAgain(r reason) bool { return r == tokenUnavailable || r == tooManyLogins }
 
 // carriesCode reports whether the request's address may have a code or a state
 // in it.
@@ -96,7 +99,7 @@ func (a *failures) show(w http.ResponseWriter, q *request, f failure) error {
 	}
 	if retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		if (f.reason == tokenUnavailable || f.reason == tooManyLogins) && who == navigation {
+		if comesAgain(f.reason) && who == navigation {
 			w.Header().Set("Refresh", strconv.Itoa(retryAfter)) // a page that tries again by itself
 		}
 	}

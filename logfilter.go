@@ -87,8 +87,15 @@ func (*LogFilter) Filter(field zapcore.Field) zapcore.Field {
 }
 
 // redactURL replaces the secret parameters of a URL's query, however their
-// names are written, and leaves everything else as it stands.
-func redactURL(s string) string {
+// names are written, and leaves everything else as it stands. The parameter "return"
+// of the login URL is a URL, whose parameters count as well.
+func redactURL(s string) string { return redactNested(s, maxNested) }
+
+// maxNested is how deep return targets in return targets are read. Further ones are
+// taken out whole.
+const maxNested = 3
+
+func redactNested(s string, depth int) string {
 	before, query, found := strings.Cut(s, "?")
 	if !found {
 		return s
@@ -96,12 +103,14 @@ func redactURL(s string) string {
 	query, fragment, hasFragment := strings.Cut(query, "#")
 	pairs := strings.Split(query, "&")
 	for i, pair := range pairs {
-		name, _, _ := strings.Cut(pair, "=")
+		name, value, _ := strings.Cut(pair, "=")
 		plain, err := url.QueryUnescape(name)
-		if err != nil || slices.ContainsFunc(secretParams, func(secret string) bool {
-			return strings.EqualFold(secret, strings.TrimSpace(plain))
-		}) {
+		plain = strings.TrimSpace(plain)
+		switch {
+		case err != nil || slices.ContainsFunc(secretParams, func(secret string) bool { return strings.EqualFold(secret, plain) }):
 			pairs[i] = name + "=" + redacted
+		case strings.EqualFold(plain, "return"):
+			pairs[i] = name + "=" + redactTarget(value, depth)
 		}
 	}
 	s = before + "?" + strings.Join(pairs, "&")
@@ -109,6 +118,18 @@ func redactURL(s string) string {
 		s += "#" + fragment
 	}
 	return s
+}
+
+// redactTarget does the same for a URL that is escaped as a value.
+func redactTarget(value string, depth int) string {
+	target, err := url.QueryUnescape(value)
+	if err != nil || depth == 0 && strings.Contains(target, "?") {
+		return redacted
+	}
+	if clean := redactNested(target, depth-1); clean != target {
+		return url.QueryEscape(clean)
+	}
+	return value
 }
 
 // Interface guards

@@ -65,7 +65,7 @@ func (c *loginCookies) find(lines []string, state string) *login {
 // that its session should be here.
 func (c *loginCookies) expectSession(lines []string) bool {
 	for l := range c.in(lines) {
-		if l.done && c.now().Before(l.sessionExpected) {
+		if l.expectsSession(c.now()) {
 			return true
 		}
 	}

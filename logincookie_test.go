@@ -139,3 +139,17 @@ func TestLoginCookieBits(t *testing.T) {
 	refused("a session's name", h, h.site.cookies.session+"="+value)
 	refused("a name that only begins like it", h, name+"0="+value+"; "+h.site.cookies.login+"="+doneValue)
 }
+
+// TestMarkAfterTheClockWasSetBack: the mark of a login that is done says for a minute
+// that its session is expected, on every clock.
+func TestMarkAfterTheClockWasSetBack(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	l := &login{done: true, sessionExpected: now.Add(lostSession)}
+	for after, want := range map[time.Duration]bool{
+		0: true, lostSession - 1: true, lostSession: false, time.Hour: false, -10 * time.Second: true, -time.Hour: false,
+	} {
+		if got := l.expectsSession(now.Add(after)); got != want || l.isOver(now.Add(after)) == want {
+			t.Errorf("after %v: %v", after, got)
+		}
+	}
+}

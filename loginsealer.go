@@ -16,6 +16,10 @@ import (
 // loginLifetime is how long a visitor may take at the bank.
 const loginLifetime = 30 * time.Minute
 
+// lostSession is for how long after a login a navigation without its
+// session is answered with a page instead of another trip to the bank.
+const lostSession = time.Minute
+
 // login is a login in flight, or one that is done. It lives in a cookie of the
 // visitor's browser, sealed, and nowhere else, so that it costs the server
 // nothing and ends on any node, after any restart.
@@ -43,9 +47,16 @@ type login struct {
 // isOver reports whether a login is good for nothing any more.
 func (l *login) isOver(now time.Time) bool {
 	if l.done {
-		return !now.Before(l.sessionExpected)
+		return !l.expectsSession(now)
 	}
 	return now.Sub(l.started) > loginLifetime
+}
+
+// expectsSession reports whether the session of a login that is done should be
+// here. A time that is too far ahead was noted before the clock was set back.
+func (l *login) expectsSession(now time.Time) bool {
+	left := l.sessionExpected.Sub(now)
+	return l.done && left > 0 && left <= 2*lostSession
 }
 
 // loginSealer seals logins into cookies. Its key depends on the client secret

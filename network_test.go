@@ -60,7 +60,7 @@ func (v visitor) from(t *testing.T, b *bench, address, target string) *httptest.
 }
 
 // networkShare is how many exchanges of one network are under way at once.
-const networkShare = 32
+const networkShare = 8
 
 // TestOneNetworkCannotTakeAllExchanges: its further callbacks wait for their
 // turn while others are served (CVE-2024-21500, where there was no limit).

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,9 +37,44 @@ const longestSetback = authserver.MaxRetryAfter + time.Second
 // which holds for all sessions of that client and for no other client's.
 func pauseKey(client string) string { return "client " + client }
 
-// loginPauseKey is the same for a client's exchanges, which a server that is away
-// for refreshes may go on answering.
+// loginPauseKey is the key of the same for a client's exchanges, which a server that
+// is away for refreshes may go on answering.
 func loginPauseKey(client string) string { return "logins of client " + client }
+
+// loginPause is a pause that the auth server asked for in answer to a code.
+type loginPause struct {
+	until time.Time
+	// network is the one whose code it was. It alone waits until a code of another
+	// one is answered so, too: one visitor's invented codes do not close logins for
+	// all others.
+	network netip.Prefix
+	all     bool
+}
+
+// pauseLogins notes that no codes are to be sent for a while.
+func (s *Shared) pauseLogins(client string, network netip.Prefix, now time.Time, d time.Duration) {
+	pause := loginPause{until: now.Add(d), network: network}
+	if earlier, ok := s.loginPauseOf(client, now); ok {
+		pause.all = earlier.all || earlier.network != network
+		pause.until = later(pause.until, earlier.until)
+	}
+	s.setbacks.SetDefault(loginPauseKey(client), pause)
+}
+
+func (s *Shared) loginPauseOf(client string, now time.Time) (loginPause, bool) {
+	found, _ := s.setbacks.Get(loginPauseKey(client))
+	pause, ok := found.(loginPause)
+	left := pause.until.Sub(now)
+	return pause, ok && left > 0 && left <= longestSetback
+}
+
+// loginsPaused is how long codes of a network have to wait, 0 if they need not.
+func (s *Shared) loginsPaused(client string, network netip.Prefix, now time.Time) time.Duration {
+	if pause, ok := s.loginPauseOf(client, now); ok && (pause.all || pause.network == network) {
+		return pause.until.Sub(now)
+	}
+	return 0
+}
 
 // setBack notes a failed refresh and returns when the next may be tried. The
 // delay doubles up to a minute and is spread, so that sessions which failed

@@ -62,7 +62,7 @@ func (s *records) Create(_ context.Context, id string, record []byte, _ time.Dur
 	return nil
 }
 
-func (s *records) Replace(_ context.Context, id string, old, record []byte, _ time.Duration) error {
+func (s *records) Replace(_ context.Context, id string, old, record []byte, ttl time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch current, ok := s.of[id]; {
@@ -72,6 +72,9 @@ func (s *records) Replace(_ context.Context, id string, old, record []byte, _ ti
 		return ErrConflict
 	}
 	s.of[id] = record
+	if ttl <= time.Millisecond {
+		delete(s.of, id) // it would be gone when somebody looks
+	}
 	return nil
 }
 

@@ -12,7 +12,7 @@ const (
 	// a minute before no more of its codes are sent there until the next minute. An
 	// office whose people log in at the same time has hardly any; anybody can make
 	// codes up, and each of them is a request with the client's secret.
-	maxRefusals = 20
+	maxRefusals = 10
 	// maxClientUncertain bounds the claims of one network of which nobody knows
 	// whether their codes were used, and maxUncertain those of all networks.
 	maxClientUncertain = 256

@@ -58,14 +58,16 @@ func (m *Manager) claim(ctx context.Context, l Login) (*claim, error) {
 	case errors.Is(err, fs.ErrExist):
 		return nil, errLoginUsed
 	case err != nil:
-		// a claim that is there may be another node's, which is sending the code
+		// it may have been written all the same; a claim that is there may as well be
+		// another node's, which is sending the code
+		m.takeBack(ctx, c)
 		return nil, storeError(err)
 	}
 	c.session = m.Label.SessionID(&c.secret)
 	c.reservation = headerRecord(kindReservation, m.Client.ID, now, now.Add(reservationLifetime))
 	if err := m.Store.Create(ctx, c.session, c.reservation, reservationLifetime); err != nil {
 		m.forget(ctx, c.session)
-		m.forget(ctx, c.id)
+		m.giveBack(ctx, c)
 		return nil, storeError(err)
 	}
 	return c, nil
@@ -77,9 +79,9 @@ func (m *Manager) settle(ctx context.Context, c *claim, err error, network netip
 	answer, answered := errors.AsType[*authserver.Error](err)
 	switch {
 	case !answered || answer.Unsent || answer.Status == http.StatusTooManyRequests:
-		m.forget(ctx, c.id)
+		m.giveBack(ctx, c)
 	case answer.Status/100 == 4:
-		m.forget(ctx, c.id)
+		m.giveBack(ctx, c)
 		m.Shared.remember(c.id, outcome{err: exchangeError(err)})
 		m.Shared.refusals.spend(network, m.Now())
 	default:
@@ -92,17 +94,36 @@ func (m *Manager) settle(ctx context.Context, c *claim, err error, network netip
 func (m *Manager) keepUncertain(ctx context.Context, c *claim, network netip.Prefix) {
 	now := m.Now()
 	if c.expires.Sub(now) > uncertainClaimLifetime {
-		record := headerRecord(kindClaim, m.Client.ID, c.started, now.Add(uncertainClaimLifetime))
+		// with the same bytes, so that takeBack knows them
 		m.tidy(ctx, "shorten "+c.id, func(ctx context.Context) error {
-			return m.Store.Replace(ctx, c.id, c.record, record, uncertainClaimLifetime)
+			return m.Store.Replace(ctx, c.id, c.record, c.record, uncertainClaimLifetime)
 		})
 	}
-	for _, forget := range m.Shared.uncertain.add(network, now, func(ctx context.Context) { m.forget(ctx, c.id) }) {
+	for _, forget := range m.Shared.uncertain.add(network, now, func(ctx context.Context) { m.takeBack(ctx, c) }) {
 		forget(ctx)
 	}
 }
 
-// forget deletes a record.
+// giveBack ends a claim that is there, so that its code can be sent.
+func (m *Manager) giveBack(ctx context.Context, c *claim) {
+	if ctx.Err() != nil || m.Store.Delete(ctx, c.id) != nil {
+		m.takeBack(ctx, c)
+	}
+}
+
+// takeBack ends a claim if it is still the one that this process has made. It is a
+// compare-and-swap with a record that expires at once: what is done late, or again
+// since an answer was lost, must not end a claim that another node has made since.
+func (m *Manager) takeBack(ctx context.Context, c *claim) {
+	m.tidy(ctx, "take back "+c.id, func(ctx context.Context) error {
+		if err := m.Store.Replace(ctx, c.id, c.record, c.record, time.Millisecond); !isLost(err) {
+			return err
+		}
+		return nil
+	})
+}
+
+// forget deletes a record that nobody else can have written.
 func (m *Manager) forget(ctx context.Context, id string) {
 	m.tidy(ctx, "forget "+id, func(ctx context.Context) error { return m.Store.Delete(ctx, id) })
 }

@@ -69,14 +69,14 @@ func (m *Manager) Begin(ctx context.Context, l Login, code string, network netip
 // Claiming the login first makes sure that no other node or process sends the
 // code as well, and that there is room for a session before the code is spent.
 func (m *Manager) exchange(ctx context.Context, l Login, code string, network netip.Prefix) (*begun, error) {
-	if err := m.awaitPause(ctx); err != nil {
+	if err := m.awaitPause(ctx, network); err != nil {
 		return nil, err
 	}
 	c, err := m.claim(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	token, err := m.sendCode(ctx, l, code)
+	token, err := m.sendCode(ctx, l, code, network)
 	if err != nil {
 		m.settle(ctx, c, err, network)
 		return nil, exchangeError(err)
@@ -92,28 +92,28 @@ func (m *Manager) exchange(ctx context.Context, l Login, code string, network ne
 // sendCode sends the code to the token endpoint, again only after an answer that
 // asks for fewer requests: nothing was done about the one that it answers (RFC
 // 6585 section 4).
-func (m *Manager) sendCode(ctx context.Context, l Login, code string) (authserver.Token, error) {
+func (m *Manager) sendCode(ctx context.Context, l Login, code string, network netip.Prefix) (authserver.Token, error) {
 	for pause := firstPause; ; pause *= 2 {
 		token, err := m.Client.Exchange(ctx, code, l.RedirectURI, l.Verifier)
 		answer, ok := errors.AsType[*authserver.Error](err)
 		if !ok || answer.Status != http.StatusTooManyRequests {
 			return token, err
 		}
-		for _, key := range []string{loginPauseKey(m.Client.ID), pauseKey(m.Client.ID)} {
-			m.Shared.pause(key, m.Now(), max(answer.RetryAfter, pause))
-		}
-		if err := m.awaitPause(ctx); err != nil {
+		m.Shared.refusals.spend(network, m.Now())
+		m.Shared.pauseLogins(m.Client.ID, network, m.Now(), max(answer.RetryAfter, pause))
+		if err := m.awaitPause(ctx, network); err != nil {
 			return token, err
 		}
 	}
 }
 
-// awaitPause waits while the auth server wants this client to send nothing. If
+// awaitPause waits while the auth server wants this client to send no codes of the
+// network. If
 // that is longer than ctx lasts it fails at once, so that the visitor can come again
 // with the code.
-func (m *Manager) awaitPause(ctx context.Context) error {
+func (m *Manager) awaitPause(ctx context.Context, network netip.Prefix) error {
 	for {
-		left := m.Shared.paused(loginPauseKey(m.Client.ID), m.Now())
+		left := m.Shared.loginsPaused(m.Client.ID, network, m.Now())
 		if left <= 0 {
 			return nil
 		}

@@ -1,12 +1,15 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +139,128 @@ func TestClaimOfAnotherNode(t *testing.T) {
 	}
 	if n := b.sim.Calls(simulator.Token); n != 0 {
 		t.Errorf("%d exchanges", n)
+	}
+}
+
+// lateStore is a store whose next Create happens and is not answered.
+type lateStore struct {
+	Store
+	create bool
+}
+
+func (s *lateStore) Create(ctx context.Context, id string, record []byte, ttl time.Duration) error {
+	if err := s.Store.Create(ctx, id, record, ttl); err != nil || !s.create {
+		return err
+	}
+	s.create = false
+	return context.DeadlineExceeded
+}
+
+// TestClaimWithoutAnAnswer: a claim that was made, although the store did not say
+// so, is given back, and the code works.
+func TestClaimWithoutAnAnswer(t *testing.T) {
+	b := newBench(t)
+	l, code := b.depart(t)
+	b.Store = &lateStore{Store: b.Store, create: true}
+	if _, err := b.Begin(t.Context(), l, code, netip.Prefix{}); kindOf(err) != StoreFailed {
+		t.Errorf("the store's failure: %v", err)
+	}
+	b.Shared.Wait(t.Context())
+	if _, err := b.Begin(t.Context(), l, code, netip.Prefix{}); err != nil {
+		t.Errorf("again: %v", err)
+	}
+}
+
+// TestLateRepetition: what is done again since its answer was lost does not end the
+// claim that another node has made since.
+func TestLateRepetition(t *testing.T) {
+	b := newBench(t)
+	l, _ := b.depart(t)
+	first, err := b.claim(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Store.Delete(t.Context(), first.id); err != nil { // which is not answered
+		t.Fatal(err)
+	}
+	hold := make(chan struct{})
+	for i := range maxTouches { // so that the repetition waits
+		b.Shared.Touches.Begin(strconv.Itoa(i), time.Minute, func(context.Context) (any, error) {
+			<-hold
+			return nil, nil
+		})
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	b.giveBack(over, first)
+	second, err := b.anotherNode(t).claim(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(hold)
+	b.Shared.Wait(t.Context())
+	if record, err := b.Store.Get(t.Context(), second.id); err != nil || !bytes.Equal(record, second.record) {
+		t.Errorf("the claim is gone: %v", err)
+	}
+}
+
+// TestPauseOfOneNetwork: that the auth server wants fewer codes after those of one
+// network closes logins for others only once theirs are answered so, too. Refreshes
+// go on.
+func TestPauseOfOneNetwork(t *testing.T) {
+	b := newBench(t)
+	v := b.signIn(t)
+	one, other, third := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32"), netip.MustParsePrefix("192.0.2.3/32")
+	refuse := func(n int) {
+		b.sim.Fail(simulator.Token, simulator.Fault{Times: n, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"60"}}})
+	}
+	begin := func(network netip.Prefix) error {
+		l, code := b.depart(t)
+		_, err := b.Begin(t.Context(), l, code, network)
+		return err
+	}
+	refuse(1)
+	for range 2 {
+		if err := begin(one); kindOf(err) != TooManyLogins {
+			t.Errorf("the network itself: %v", err)
+		}
+	}
+	if err := begin(other); err != nil {
+		t.Errorf("another network: %v", err)
+	}
+	b.clock.advance(59 * time.Minute)
+	b.clock.advance(time.Minute)
+	if b.token(t, v) == "" {
+		t.Error("a refresh waits")
+	}
+	for _, network := range []netip.Prefix{one, other} {
+		refuse(1)
+		if err := begin(network); kindOf(err) != TooManyLogins {
+			t.Errorf("%v: %v", network, err)
+		}
+	}
+	if err := begin(third); kindOf(err) != TooManyLogins {
+		t.Errorf("a third network: %v", err)
+	}
+	b.clock.advance(61 * time.Second)
+	if err := begin(third); err != nil {
+		t.Errorf("after the pause: %v", err)
+	}
+}
+
+// TestInventedCodesAreFew: of one network's invented codes no more get to the token
+// endpoint at once, or in a minute, than leave most of a small allowance to others.
+func TestInventedCodesAreFew(t *testing.T) {
+	b := newBench(t)
+	network := netip.MustParsePrefix("192.0.2.1/32")
+	var wg sync.WaitGroup
+	for range 100 {
+		l, _ := b.depart(t)
+		wg.Go(func() { _, _ = b.Begin(t.Context(), l, "invented", network) })
+	}
+	wg.Wait()
+	if n := b.sim.CallsGrant("authorization_code"); n >= maxRefusals+maxClientExchanges {
+		t.Errorf("%d codes were sent", n)
 	}
 }
 

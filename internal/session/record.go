@@ -25,8 +25,8 @@ import (
 // use a token nor find the cookie. The clear header is for listing, revoking and
 // sweeping; what decides anything stands in the body.
 //
-// The records of a claim and of a reservation (see claim.go) end after the header:
-// they have nothing to hide, they only have to exist. A tombstone has one byte more,
+// The records of a claim and of a reservation (see claim.go) have 16 random bytes
+// after the header: they have nothing to hide, they only have to exist. A tombstone has one byte more,
 // the reason for which an operator ended the session that was there.
 const (
 	recordVersion   = 2
@@ -83,10 +83,13 @@ func readHeader(b []byte) (header, bool) {
 	return h, r.AtEnd()
 }
 
-// headerRecord is the record of a claim or a reservation.
+// headerRecord is the record of a claim or a reservation. It ends with random bytes,
+// so that a compare-and-swap takes it for no other's.
 func headerRecord(kind byte, clientID string, created, expires time.Time) []byte {
 	h := header{created: created, lastSeen: created, expires: expires, clientID: clientID}
-	return h.append([]byte{recordVersion, kind})
+	var mark [16]byte
+	_, _ = rand.Read(mark[:]) // never fails, see crypto/rand
+	return append(h.append([]byte{recordVersion, kind}), mark[:]...)
 }
 
 // IsClaim tells the records that only say that a code was sent from those that are a

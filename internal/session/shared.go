@@ -15,9 +15,10 @@ const (
 	// maxExchanges and maxRefreshes bound what is under way to one auth server.
 	maxExchanges = 64
 	maxRefreshes = 32
-	// maxClientExchanges bounds the exchanges of one network, so that it cannot take
-	// all of them; maxClientWaiting those of it that wait for their turn, too.
-	maxClientExchanges = 32
+	// maxClientExchanges bounds the exchanges of one network, so that it can neither
+	// take all of them nor use up what the auth server allows the client;
+	// maxClientWaiting those of it that wait for their turn, too.
+	maxClientExchanges = 8
 	maxClientWaiting   = 512
 	// maxTouches bounds the writes that say that a session is in use. More are
 	// dropped; the session's next request tries again.
