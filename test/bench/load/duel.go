@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -85,10 +84,10 @@ func (m *measurement) round(sides [2]*side, wires [2][]*wire, number int) (score
 		before[i] = m.usage(s.redis, s.sites...)
 	}
 	var (
-		all   sync.WaitGroup
-		mu    sync.Mutex // guards what follows
-		times [2][]time.Duration
-		errs  []error
+		all    sync.WaitGroup
+		mu     sync.Mutex // guards what follows
+		times  [2][]time.Duration
+		failed error
 	)
 	until := time.Now().Add(m.roundTime)
 	for turn := range sides {
@@ -99,12 +98,14 @@ func (m *measurement) round(sides [2]*side, wires [2][]*wire, number int) (score
 				mu.Lock()
 				defer mu.Unlock()
 				times[i] = append(times[i], took...)
-				errs = append(errs, err)
+				if failed == nil { // the others say the same, or what follows from it
+					failed = err
+				}
 			})
 		}
 	}
 	all.Wait()
-	m.check(errors.Join(errs...))
+	m.check(failed)
 	for i, s := range sides {
 		slices.Sort(times[i])
 		n := len(times[i])
