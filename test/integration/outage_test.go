@@ -180,9 +180,9 @@ func TestBudgetOfRefusedCodes(t *testing.T) {
 	}
 	before := w.sim.Calls(simulator.Token)
 	statuses := w.flood(100, inventedCode, func(i int) string { return fmt.Sprintf("2001:db8::%x", i+1) }) // one /64
-	equal(t, "token requests", w.sim.Calls(simulator.Token)-before, 20)
-	equal(t, "refused", statuses[http.StatusBadGateway], 20)
-	equal(t, "not sent", statuses[http.StatusTooManyRequests], 80)
+	equal(t, "token requests", w.sim.Calls(simulator.Token)-before, refusals)
+	equal(t, "refused", statuses[http.StatusBadGateway], refusals)
+	equal(t, "not sent", statuses[http.StatusTooManyRequests], 100-refusals)
 	equal(t, "another network", w.loginFrom(t, "2001:db8:0:1::1").location(), "/page")
 	b := w.browser()
 	callback := w.approve(b, w.Site+"/page")
@@ -197,7 +197,7 @@ func TestBudgetOfRefusedCodes(t *testing.T) {
 // TestBudgetOfCodesAtOnce: codes that wait for their turn while others of their
 // network are refused are not sent when it comes.
 func TestBudgetOfCodesAtOnce(t *testing.T) {
-	const most = 20 + eachNetwork // a minute's refusals, and those under way by then
+	const most = refusals + eachNetwork // a minute's refusals, and those under way by then
 	w := startSmall(t, func(w *world) { w.Options = "" })
 	hold, statuses := make(chan struct{}), make(chan int, 200)
 	w.sim.Fail(simulator.Token, simulator.Fault{Status: http.StatusBadRequest, Hold: hold})
