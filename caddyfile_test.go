@@ -99,16 +99,16 @@ func TestAdapt(t *testing.T) {
 			if indented.String() != wanted.String() {
 				t.Errorf("got:\n%s", indented.String())
 			}
-			for option := range options {
-				if strings.Contains(site, "\t"+option) {
-					tested[option] = true
+			for _, option := range new(Handler).options() {
+				if strings.Contains(site, "\t"+option.Name) {
+					tested[option.Name] = true
 				}
 			}
 		})
 	}
-	for option := range options {
-		if !tested[option] {
-			t.Errorf("no file in testdata/adapt uses %s", option)
+	for _, option := range new(Handler).options() {
+		if !tested[option.Name] {
+			t.Errorf("no file in testdata/adapt uses %s", option.Name)
 		}
 	}
 }
@@ -151,13 +151,18 @@ func TestCaddyfileErrors(t *testing.T) {
 		"cookie_name prefix":        {block("cookie_name __Host-x"), "leave the prefix out"},
 		"cookie_name character":     {block("cookie_name a;b"), "cannot have"},
 		"refresh_before text":       {block("refresh_before soon"), "not a duration"},
-		"refresh_timeout zero":      {block("refresh_timeout 0s"), "must be longer than nothing"},
+		"refresh_timeout zero":      {block("refresh_timeout 0s"), "has to be positive"},
 		"logout_redirect":           {block("logout_redirect //evil.example"), "neither a path"},
 		"logout_redirect script":    {block("logout_redirect javascript:alert(1)"), "neither a path"},
 		"idle_timeout text":         {block("idle_timeout soon"), "not a duration"},
-		"idle_timeout zero":         {block("idle_timeout 0s"), "must be longer than nothing"},
-		"max_lifetime negative":     {block("max_lifetime -1h"), "must be longer than nothing"},
+		"idle_timeout zero":         {block("idle_timeout 0s"), "has to be positive"},
+		"max_lifetime negative":     {block("max_lifetime -1h"), "has to be positive"},
 		"max_lifetime of a century": {block("max_lifetime 876600h"), "must not be longer than ten years"},
+		"disable nothing":           {block("disable"), "disable takes one argument or more"},
+		"disable unknown":           {block("disable login"), `disable "login" is unknown: use logout, session`},
+		"disable twice":             {block("disable session logout session"), `disable: "session" is given twice`},
+		"disconnect_on unknown":     {block("disconnect_on expiry"), `disconnect_on "expiry" is unknown: use logout`},
+		"an option of earlier":      {block("disable_logout"), `unknown option "disable_logout"`},
 		"store without a name":      {block("store"), "takes the name of a store"},
 		"unknown store":             {block("store clay"), "module not registered: http.truelayer.token_stores.clay"},
 		"store option":              {block("store memory {\nsize 1\n}"), `unknown option "size"`},
@@ -175,9 +180,9 @@ func TestCaddyfileErrors(t *testing.T) {
 		"allow_origins plain http":  {block("allow_origins http://www.example.com"), "is not https"},
 		"allow_origins port":        {block("allow_origins https://www.example.com:443"), "has its scheme's own port"},
 		"store storage on a line":   {block("store storage x"), "nothing else on its line"},
-		"store storage option":      {block("store storage {\nsize 1\n}"), `unknown option "size": store storage has cache_ttl and storage`},
+		"store storage option":      {block("store storage {\nsize 1\n}"), `unknown option "size": store storage has cache_ttl, storage`},
 		"cache_ttl text":            {block("store storage {\ncache_ttl soon\n}"), `cache_ttl "soon" is not a duration`},
-		"cache_ttl twice":           {block("store storage {\ncache_ttl 1s\ncache_ttl 1s\n}"), "cache_ttl takes one duration, once"},
+		"cache_ttl twice":           {block("store storage {\ncache_ttl 1s\ncache_ttl 1s\n}"), "cache_ttl is given twice"},
 		"cache_ttl negative":        {block("store storage {\ncache_ttl -1s\n}"), "not between 0 and 1m0s"},
 		"cache_ttl long":            {block("store storage {\ncache_ttl 1h\n}"), "not between 0 and 1m0s"},
 		"storage unknown":           {block("store storage {\nstorage clay\n}"), "module not registered: caddy.storage.clay"},

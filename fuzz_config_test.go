@@ -25,7 +25,7 @@ func FuzzConfig(f *testing.F) {
 		`,"idle_timeout":"1h","max_lifetime":7200000000000,"refresh_before":"-1s","refresh_timeout":"1ns"`,
 		`,"store":{"type":"memory","max_sessions":2}`, `,"store":{"type":"storage","cache_ttl":"0","storage":{"module":"file_system"}}`,
 		`,"store":{"type":"clay"}`, `,"store":[]`, `,"match":[{"path":["/a*"]},{"not":[{"method":["GET"]}]}]`, `,"match":[{"path":7}]`,
-		`,"verify_access_token":"https://auth.example/jwks","logout_redirect":"//x","disable_pkce":true,"session_endpoint":true`,
+		`,"verify_access_token":"https://auth.example/jwks","logout_redirect":"//x","disable_pkce":true,"disable":["session"],"disconnect_on":["logout"]`,
 	} {
 		f.Add([]byte(`{` + credentials + more + `}`))
 	}

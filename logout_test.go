@@ -16,7 +16,7 @@ import (
 // TestAskingDoesNotExtend: a front end that polls the session endpoint keeps
 // nobody signed in.
 func TestAskingDoesNotExtend(t *testing.T) {
-	b := newBench(t, func(h *Handler) { h.SessionEndpoint, h.IdleTimeout = true, caddy.Duration(10*time.Minute) })
+	b := newBench(t, func(h *Handler) { h.IdleTimeout = caddy.Duration(10 * time.Minute) })
 	v := signedIn(t, b)
 	for range 4 {
 		b.clock.advance(3 * time.Minute)

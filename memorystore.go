@@ -3,7 +3,6 @@ package truelayer
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"io/fs"
@@ -17,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
@@ -73,33 +73,21 @@ func (m *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("store memory takes a block, nothing else on its line")
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() != "max_sessions" {
-			return d.Errf("unknown option %q: store memory has max_sessions", d.Val())
-		}
-		if m.MaxSessions != 0 {
-			return d.Err("max_sessions is given twice: keep one")
-		}
-		var text string
-		if !d.AllArgs(&text) {
-			return d.Err("max_sessions takes one number")
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return d.Errf("max_sessions %q is not a number of 1 or more", text)
-		}
-		m.MaxSessions = n
+	return m.options().Read(d, "store memory")
+}
+
+func (m *MemoryStore) options() block.Options {
+	return block.Options{
+		{Name: "max_sessions", Syntax: "<number>", Value: block.Number(&m.MaxSessions, 1, defaultMaxSessions)},
 	}
-	return nil
 }
 
 // Provision takes a share of the process's memory store.
 func (m *MemoryStore) Provision(caddy.Context) error {
-	if m.MaxSessions == 0 {
-		m.MaxSessions = defaultMaxSessions
-	}
-	if m.MaxSessions < 0 {
-		return errors.New("store memory: max_sessions must be 1 or more")
+	options := m.options()
+	options.SetDefaults()
+	if err := options.Check(); err != nil {
+		return fmt.Errorf("store memory: %w", err)
 	}
 	value, _, err := memories.LoadOrNew(memoryKey, func() (caddy.Destructor, error) { return newMemory(), nil })
 	if err != nil {

@@ -18,6 +18,8 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
+//go:generate go run ./internal/optionsdoc
+
 func init() {
 	caddy.RegisterModule(new(Handler))
 }
@@ -65,9 +67,7 @@ type Handler struct {
 	// the configuration is loaded; write `{env.TRUELAYER_CLIENT_SECRET}` or
 	// `{file./path}`, since a literal secret (and `{$VAR}`) can be read in the
 	// configuration that Caddy's admin endpoint shows.
-	//
-	// A pointer, so that no formatter prints it from wherever it is held.
-	ClientSecret *string `json:"client_secret,omitempty"`
+	ClientSecret *string `json:"client_secret,omitempty"` // a pointer, so that no formatter prints it
 
 	// The absolute URL that TrueLayer sends visitors back to, exactly as it is
 	// registered in the Console. Required; literal, without placeholders,
@@ -156,16 +156,15 @@ type Handler struct {
 	// absolute URL. Default: a page of the module's own that says so.
 	LogoutRedirect string `json:"logout_redirect,omitempty"`
 
-	// Leave the logout address to the application.
-	DisableLogout bool `json:"disable_logout,omitempty"`
+	// Which of the addresses below the redirect URI's path are left to the
+	// application: `logout`, which signs a visitor out, and `session`, which tells a
+	// front end as JSON whether there is a session and how long it lasts. Default:
+	// none.
+	Disable []string `json:"disable,omitempty"`
 
-	// End the connection at TrueLayer too when a visitor signs out, as far as
-	// it can be reached.
-	DisconnectOnLogout bool `json:"disconnect_on_logout,omitempty"`
-
-	// Serve `<redirect path>/session`, which tells a front end as JSON whether
-	// there is a session and how long it lasts.
-	SessionEndpoint bool `json:"session_endpoint,omitempty"`
+	// When the connection is ended at TrueLayer too, as far as TrueLayer can be
+	// reached: `logout`, when a visitor signs out. Default: never.
+	DisconnectOn []string `json:"disconnect_on,omitempty"`
 
 	// Where sessions are kept. Default: `memory`.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.truelayer.token_stores inline_key=type"`

@@ -1,16 +1,13 @@
 package truelayer
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 )
 
 // environments are TrueLayer's, with the providers that its current examples
@@ -23,19 +20,101 @@ var environments = map[string]struct {
 	"sandbox": {"https://auth.truelayer-sandbox.com", []string{"uk-cs-mock"}},
 }
 
-// reservedParams are the parameters of the auth link that auth_param may not
-// set: ours, the ones that would move the answer to another place
-// (response_mode), and the ones that would replace all others (RFC 9101).
-var reservedParams = []string{
-	"response_type", "client_id", "redirect_uri", "scope", "providers", "provider_id", "state",
-	"code_challenge", "code_challenge_method", "response_mode", "request", "request_uri",
+// options is the table of the handler's options: how each is written in a Caddyfile,
+// where it goes, its check and its default. The checks run for JSON as well.
+func (h *Handler) options() block.Options {
+	return block.Options{
+		{Name: "client_id", Syntax: "<id>", Value: block.Word(&h.ClientID, ""), Required: true},
+		{Name: "client_secret", Syntax: "<secret>", Value: block.Secret(&h.ClientSecret), Required: true},
+		{Name: "redirect_uri", Syntax: "<absolute URL>", Value: block.Word(&h.RedirectURI, ""), Required: true, Check: h.checkRedirectURI},
+		{Name: "environment", Syntax: "live|sandbox", Value: block.Word(&h.Environment, "live"), Check: h.checkEnvironment},
+		{Name: "auth_server", Syntax: "<base URL>", Value: block.Word(&h.AuthServer, ""), Check: func() error { return checkServerURL("auth_server", h.AuthServer) }},
+		{Name: "scopes", Syntax: "<scope...>", Value: block.Words(&h.Scopes, "verification"), Check: func() error { return checkWords("scopes", h.Scopes) }},
+		{Name: "providers", Syntax: "<provider...>", Value: block.Words(&h.Providers), Check: func() error { return checkWords("providers", h.Providers) }},
+		{Name: "provider_id", Syntax: "<id>", Value: block.Word(&h.ProviderID, ""), Check: func() error { return checkWords("provider_id", []string{h.ProviderID}) }},
+		{Name: "auth_param", Syntax: "<name> <value>", Value: h.authParamArguments(), Check: h.checkAuthParams, Repeats: true},
+		{Name: "issuer", Syntax: "<URL>", Value: block.Word(&h.Issuer, ""), Check: h.checkIssuer},
+		{Name: "disable_pkce", Value: block.Flag(&h.DisablePKCE)},
+		{Name: "token_header", Syntax: "<field> [<scheme>]", Value: h.tokenHeaderArguments(), Check: func() error { return h.TokenHeader.check() }},
+		{Name: "verify_access_token", Syntax: "<jwks URL>", Value: block.Word(&h.VerifyAccessToken, ""), Check: func() error { return checkServerURL("verify_access_token", h.VerifyAccessToken) }},
+		{Name: "allow_origins", Syntax: "<origin...>", Value: block.Words(&h.AllowOrigins), Check: h.checkAllowOrigins},
+		{Name: "cookie_name", Syntax: "<name>", Value: block.Word(&h.CookieName, ""), Check: h.checkCookieName},
+		{Name: "idle_timeout", Syntax: "<duration>", Value: block.Duration(&h.IdleTimeout, 8*time.Hour)},
+		{Name: "max_lifetime", Syntax: "<duration>", Value: block.Duration(&h.MaxLifetime, 24*time.Hour)},
+		{Name: "refresh_before", Syntax: "<duration>", Value: block.Duration(&h.RefreshBefore, 0)},
+		{Name: "refresh_timeout", Syntax: "<duration>", Value: block.Duration(&h.RefreshTimeout, 10*time.Second)},
+		{Name: "logout_redirect", Syntax: "<path or URL>", Value: block.Word(&h.LogoutRedirect, ""), Check: h.checkLogoutRedirect},
+		{Name: "disable", Syntax: "<logout|session...>", Value: block.Choices(&h.Disable, disableLogout, disableSession)},
+		{Name: "disconnect_on", Syntax: "<logout...>", Value: block.Choices(&h.DisconnectOn, disconnectOnLogout)},
+		{Name: "store", Syntax: "<name> [{ ... }]", Value: block.Module{
+			Field: &h.StoreRaw, Namespace: "http.truelayer.token_stores", Key: "type", What: "store", Example: "memory", Fallback: "memory",
+		}},
+		{Name: "disable_error_pages", Value: block.Flag(&h.DisableErrorPages)},
+	}
 }
 
-// setDefaults fills in what the configuration left out.
-func (h *Handler) setDefaults() {
-	if h.Environment == "" {
-		h.Environment = "live"
+// The values of disable and disconnect_on.
+const (
+	disableLogout      = "logout"
+	disableSession     = "session"
+	disconnectOnLogout = "logout"
+)
+
+func (h *Handler) authParamArguments() block.Value {
+	return block.Arguments{
+		IsSet: func() bool { return len(h.AuthParam) > 0 },
+		Read: func(args []string) error {
+			if len(args) != 2 {
+				return errors.New("auth_param takes a name and a value")
+			}
+			name := args[0]
+			if _, twice := h.AuthParam[name]; twice {
+				return fmt.Errorf("auth_param %s is given twice: keep one", name)
+			}
+			if h.AuthParam == nil {
+				h.AuthParam = make(map[string]string)
+			}
+			h.AuthParam[name] = args[1]
+			return nil
+		},
 	}
+}
+
+func (h *Handler) tokenHeaderArguments() block.Value {
+	return block.Arguments{
+		IsSet:      func() bool { return h.TokenHeader != nil },
+		SetDefault: func() { h.TokenHeader = &TokenHeader{Field: "Authorization", Scheme: "Bearer"} },
+		Read: func(args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return errors.New("token_header takes a field and, if the token needs one, a scheme")
+			}
+			h.TokenHeader = &TokenHeader{Field: args[0]}
+			if len(args) == 2 {
+				h.TokenHeader.Scheme = args[1]
+			}
+			return nil
+		},
+	}
+}
+
+// prepareOptions fills in what the configuration left out, checks every option
+// whose value is literal, and returns the redirect URI.
+func (h *Handler) prepareOptions() (*url.URL, error) {
+	options := h.options()
+	options.SetDefaults()
+	redirect, err := checkRedirectURI(h.RedirectURI)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.checkEnvironment(); err != nil {
+		return nil, err
+	}
+	h.setDefaultsOfEnvironment()
+	return redirect, options.Check()
+}
+
+// setDefaultsOfEnvironment fills in what depends on another option.
+func (h *Handler) setDefaultsOfEnvironment() {
 	environment := environments[h.Environment]
 	if h.AuthServer == "" {
 		h.AuthServer = environment.authServer
@@ -44,247 +123,7 @@ func (h *Handler) setDefaults() {
 	if h.Issuer == "" {
 		h.Issuer = h.AuthServer
 	}
-	if len(h.Scopes) == 0 {
-		h.Scopes = []string{"verification"}
-	}
 	if len(h.Providers) == 0 {
 		h.Providers = environment.providers
 	}
-	if h.TokenHeader == nil {
-		h.TokenHeader = &TokenHeader{Field: "Authorization", Scheme: "Bearer"}
-	}
-	if h.IdleTimeout == 0 {
-		h.IdleTimeout = caddy.Duration(8 * time.Hour)
-	}
-	if h.MaxLifetime == 0 {
-		h.MaxLifetime = caddy.Duration(24 * time.Hour)
-	}
-	if h.RefreshTimeout == 0 {
-		h.RefreshTimeout = caddy.Duration(10 * time.Second)
-	}
-	if h.StoreRaw == nil {
-		h.StoreRaw = json.RawMessage(`{"type": "memory"}`)
-	}
-}
-
-// checkOptions checks every option whose value is literal and returns the
-// redirect URI. The Caddyfile parser makes the same checks one by one, where
-// it knows the line.
-func (h *Handler) checkOptions() (*url.URL, error) {
-	redirect, err := checkRedirectURI(h.RedirectURI)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkEnvironment(h.Environment); err != nil {
-		return nil, err
-	}
-	checks := []error{
-		checkServerURL("auth_server", h.AuthServer),
-		checkIssuer(h.Issuer),
-		checkWords("scopes", h.Scopes),
-		checkWords("providers", h.Providers),
-		h.TokenHeader.check(),
-		checkPositive("idle_timeout", h.IdleTimeout),
-		checkPositive("max_lifetime", h.MaxLifetime),
-		checkPositive("refresh_timeout", h.RefreshTimeout),
-	}
-	if h.LogoutRedirect != "" {
-		checks = append(checks, checkLogoutRedirect(h.LogoutRedirect))
-	}
-	if h.RefreshBefore != 0 {
-		checks = append(checks, checkPositive("refresh_before", h.RefreshBefore))
-	}
-	if h.ProviderID != "" {
-		checks = append(checks, checkWords("provider_id", []string{h.ProviderID}))
-	}
-	if h.VerifyAccessToken != "" {
-		checks = append(checks, checkServerURL("verify_access_token", h.VerifyAccessToken))
-	}
-	if h.CookieName != "" {
-		checks = append(checks, checkCookieName(h.CookieName))
-	}
-	for _, origin := range h.AllowOrigins {
-		checks = append(checks, checkOrigin(origin))
-	}
-	for name := range h.AuthParam {
-		checks = append(checks, checkAuthParam(name))
-	}
-	return redirect, errors.Join(checks...)
-}
-
-func checkRedirectURI(s string) (*url.URL, error) {
-	const form = "write it as it is registered in TrueLayer's Console, for example https://app.example.com/truelayer"
-	if s == "" {
-		return nil, errors.New("redirect_uri is missing: " + form)
-	}
-	if strings.ContainsAny(s, "{}") {
-		return nil, fmt.Errorf("redirect_uri %q has a placeholder: it must be literal; for several host names use one site block each", s)
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		return nil, fmt.Errorf("redirect_uri %q is not an absolute http(s) URL: %s", s, form)
-	}
-	switch {
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return nil, fmt.Errorf("redirect_uri %q is plain http: use https (http is accepted for a loopback host only)", s)
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
-		return nil, fmt.Errorf("redirect_uri %q has a user, a query or a fragment: %s", s, form)
-	case strings.Trim(u.Path, "/") == "":
-		return nil, fmt.Errorf("redirect_uri %q has no path of its own: the module takes that path over, so it cannot be the site's start; %s", s, form)
-	case u.RawPath != "" || strings.ContainsAny(u.Path, `\;`) || strings.Contains(u.Path, "//") || strings.Contains(u.Path, "/."):
-		return nil, fmt.Errorf("redirect_uri %q has a path with escapes, empty or dotted segments: use a plain one", s)
-	case strings.ContainsFunc(u.Host, func(c rune) bool { return c > 0x7e }):
-		return nil, fmt.Errorf("redirect_uri %q has a host with other letters than ASCII: write the form that browsers send, which begins with xn--", s)
-	case len(s) > 400:
-		return nil, fmt.Errorf("redirect_uri %q is longer than 400 characters: shorten its path", s)
-	}
-	return u, nil
-}
-
-func checkServerURL(option, s string) error {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || strings.ContainsAny(s, "{}") {
-		return fmt.Errorf("%s %q is not an absolute http(s) URL", option, s)
-	}
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
-		return fmt.Errorf("%s %q is plain http: use https (http is accepted for a loopback host only)", option, s)
-	}
-	if u.User != nil || u.Fragment != "" || (option == "auth_server" && (u.RawQuery != "" || u.ForceQuery)) {
-		return fmt.Errorf("%s %q has a user, a query or a fragment: remove it", option, s)
-	}
-	return nil
-}
-
-// checkIssuer checks no more than that it can be one: it is only compared.
-func checkIssuer(s string) error {
-	if u, err := url.Parse(s); err != nil || u.Host == "" || strings.ContainsAny(s, "{} ") {
-		return fmt.Errorf("issuer %q is not an absolute URL, as it stands in the iss of tokens", s)
-	}
-	return nil
-}
-
-// checkOrigin accepts an origin as browsers write it in the Origin field (RFC
-// 6454 section 6.2).
-func checkOrigin(s string) error {
-	u, err := url.Parse(s)
-	if err != nil || s != u.Scheme+"://"+u.Host || u.Hostname() == "" || strings.ContainsAny(s, "{}*") || s != strings.ToLower(s) {
-		return fmt.Errorf("allow_origins %q is not an origin such as https://www.example.com: lowercase, without a path", s)
-	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
-		return fmt.Errorf("allow_origins %q is not https (http is accepted for a loopback host only)", s)
-	}
-	if (u.Scheme == "https" && u.Port() == "443") || (u.Scheme == "http" && u.Port() == "80") {
-		return fmt.Errorf("allow_origins %q has its scheme's own port, which browsers leave out: leave it out", s)
-	}
-	return nil
-}
-
-// isLoopback tells the hosts whose traffic stays on the machine (RFC 6761
-// section 6.3 for the names).
-func isLoopback(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
-}
-
-func checkEnvironment(s string) error {
-	if _, ok := environments[s]; !ok {
-		return fmt.Errorf("environment %q is unknown: use live or sandbox", s)
-	}
-	return nil
-}
-
-// checkWords checks values that the auth link joins by spaces. There is no
-// list of known scopes or providers: TrueLayer adds to them.
-func checkWords(option string, words []string) error {
-	for i, word := range words {
-		for j := range len(word) {
-			// the scope-token of RFC 6749 section 3.3
-			if c := word[j]; c <= 0x20 || c > 0x7e || c == '"' || c == '\\' || c == '{' || c == '}' {
-				return fmt.Errorf("%s: %q is not a valid value: separate values by spaces, without quotes or placeholders", option, word)
-			}
-		}
-		if word == "" {
-			return fmt.Errorf("%s has an empty value: remove it", option)
-		}
-		if slices.Contains(words[:i], word) {
-			return fmt.Errorf("%s: %q is given twice: keep one", option, word)
-		}
-	}
-	return nil
-}
-
-func checkAuthParam(name string) error {
-	if name == "" || strings.ContainsAny(name, "{}&= ") {
-		return fmt.Errorf("auth_param %q is not a parameter name", name)
-	}
-	if slices.Contains(reservedParams, strings.ToLower(name)) {
-		return fmt.Errorf("auth_param %s is set by the module: use the option of that purpose, or remove it", name)
-	}
-	return nil
-}
-
-func checkCookieName(s string) error {
-	if strings.HasPrefix(s, "__") {
-		return fmt.Errorf("cookie_name %q: leave the prefix out, the module adds __Host- itself for an https redirect_uri", s)
-	}
-	for i := range len(s) {
-		if c := s[i]; c <= 0x20 || c > 0x7e || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
-			return fmt.Errorf("cookie_name %q has a character that a cookie's name cannot have", s)
-		}
-	}
-	if len(s) > 64 {
-		return fmt.Errorf("cookie_name %q is longer than 64 characters", s)
-	}
-	return nil
-}
-
-func checkLogoutRedirect(s string) error {
-	if strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//") && !strings.ContainsAny(s, "\\{} \t") {
-		return nil
-	}
-	if u, err := url.Parse(s); err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && !strings.ContainsAny(s, "{}") {
-		return nil
-	}
-	return fmt.Errorf("logout_redirect %q is neither a path such as /bye nor an absolute http(s) URL", s)
-}
-
-// maxDuration is longer than anybody needs; beyond it arithmetic overflows.
-const maxDuration = 10 * 365 * 24 * time.Hour
-
-func checkPositive(option string, d caddy.Duration) error {
-	if d <= 0 {
-		return fmt.Errorf("%s must be longer than nothing, for example 8h", option)
-	}
-	if time.Duration(d) > maxDuration {
-		return fmt.Errorf("%s must not be longer than ten years", option)
-	}
-	return nil
-}
-
-// maxCredential is far beyond any real client id or secret; it bounds what a
-// record's header holds.
-const maxCredential = 1 << 10
-
-// expand replaces global placeholders. Its errors repeat nothing of the value.
-func expand(option, value string) (string, error) {
-	if value == "" {
-		return "", fmt.Errorf("%s is missing: set it to the value from TrueLayer's Console", option)
-	}
-	expanded, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	if err != nil || expanded == "" {
-		return "", fmt.Errorf("%s: a placeholder in it is unknown or empty: check that the environment variable or file exists for the user that runs Caddy", option)
-	}
-	if len(expanded) > maxCredential {
-		return "", fmt.Errorf("%s is longer than %d characters: is it the right value?", option, maxCredential)
-	}
-	for i := range len(expanded) {
-		if expanded[i] <= 0x20 || expanded[i] > 0x7e {
-			return "", fmt.Errorf("%s has a space, a line break or another character that cannot be part of it", option)
-		}
-	}
-	return expanded, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +23,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.now = time.Now
 	}
 	h.logger = samplelog.New(ctx.Logger(), h.now)
-	h.setDefaults()
-	redirect, err := h.checkOptions()
+	redirect, err := h.prepareOptions()
 	if err != nil {
 		return err
 	}
@@ -125,14 +125,14 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager) (*site, 
 	}
 	s.guard = guard{failures: s.failures, login: s.login, sessions: sessions, header: header, now: h.now}
 	logoutURL := ""
-	if !h.DisableLogout {
+	if !slices.Contains(h.Disable, disableLogout) {
 		s.logout = &logout{
 			failures: s.failures, sessions: sessions, cookies: &s.cookies, logins: logins,
-			next: h.LogoutRedirect, disconnect: h.DisconnectOnLogout,
+			next: h.LogoutRedirect, disconnect: slices.Contains(h.DisconnectOn, disconnectOnLogout),
 		}
 		logoutURL = addresses.origin + addresses.logout
 	}
-	if h.SessionEndpoint {
+	if !slices.Contains(h.Disable, disableSession) {
 		s.session = &sessionEndpoint{s.failures, sessions, logoutURL}
 	}
 	return s, nil

@@ -8,8 +8,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 )
 
 func init() {
@@ -64,36 +65,16 @@ func (s *StorageStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("store storage takes a block, nothing else on its line")
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "cache_ttl":
-			var text string
-			if s.CacheTTL != nil || !d.AllArgs(&text) {
-				return d.Err("cache_ttl takes one duration, once")
-			}
-			ttl, err := caddy.ParseDuration(text)
-			if err != nil {
-				return d.Errf("cache_ttl %q is not a duration such as 2s, or 0", text)
-			}
-			s.CacheTTL = new(caddy.Duration(ttl))
-			if err := s.checkCacheTTL(); err != nil {
-				return d.WrapErr(err)
-			}
-		case "storage":
-			if s.StorageRaw != nil || !d.NextArg() {
-				return d.Err("storage takes the name of a storage module, once, for example file_system")
-			}
-			name := d.Val()
-			module, err := caddyfile.UnmarshalModule(d, "caddy.storage."+name)
-			if err != nil {
-				return err
-			}
-			s.StorageRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
-		default:
-			return d.Errf("unknown option %q: store storage has cache_ttl and storage", d.Val())
-		}
+	return s.options().Read(d, "store storage")
+}
+
+func (s *StorageStore) options() block.Options {
+	return block.Options{
+		{Name: "cache_ttl", Syntax: "<duration>", Value: block.DurationOrZero(&s.CacheTTL, defaultCacheTTL), Check: s.checkCacheTTL},
+		{Name: "storage", Syntax: "<module> { ... }", Value: block.Module{
+			Field: &s.StorageRaw, Namespace: "caddy.storage", Key: "module", What: "storage module", Example: "file_system",
+		}},
 	}
-	return nil
 }
 
 func (s *StorageStore) checkCacheTTL() error {
@@ -106,10 +87,9 @@ func (s *StorageStore) checkCacheTTL() error {
 // Provision loads the storage module and begins to sweep expired sessions away
 // now and then. It neither reads nor writes.
 func (s *StorageStore) Provision(ctx caddy.Context) error {
-	if s.CacheTTL == nil {
-		s.CacheTTL = new(caddy.Duration(defaultCacheTTL))
-	}
-	if err := s.checkCacheTTL(); err != nil {
+	options := s.options()
+	options.SetDefaults()
+	if err := options.Check(); err != nil {
 		return fmt.Errorf("store storage: %w", err)
 	}
 	key := fmt.Sprintf("%v %s", time.Duration(*s.CacheTTL), s.StorageRaw)

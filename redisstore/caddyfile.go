@@ -1,17 +1,9 @@
 package redisstore
 
 import (
-	"errors"
-	"fmt"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
-
-	"github.com/dustin/go-humanize"
-
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 )
 
 // UnmarshalCaddyfile sets the store up from Caddyfile tokens. Syntax:
@@ -41,141 +33,43 @@ func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("store redis takes a block, nothing else on its line")
 	}
-	if err := readBlock(d, "store redis", s.options()); err != nil {
-		return err
-	}
-	if len(s.Address) == 0 {
-		return d.WrapErr(checkAddresses(nil))
-	}
-	return nil
+	return s.options().Read(d, "store redis")
 }
 
-// parsers holds a parser for each option of a block; the dispenser stands on
-// the option's name.
-type parsers map[string]func(*caddyfile.Dispenser) error
-
-func readBlock(d *caddyfile.Dispenser, block string, options parsers) error {
-	seen := make(map[string]bool)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		parse, ok := options[option]
-		if !ok {
-			return d.Errf("unknown option %q: %s has %s", option, block, strings.Join(slices.Sorted(maps.Keys(options)), ", "))
-		}
-		if seen[option] {
-			return d.Errf("%s is given twice: keep one", option)
-		}
-		seen[option] = true
-		if err := parse(d); err != nil {
-			return d.WrapErr(err)
-		}
-	}
-	return nil
-}
-
-func (s *Store) options() parsers {
-	return parsers{
-		"address": func(d *caddyfile.Dispenser) error {
-			s.Address = d.RemainingArgs()
-			return checkAddresses(s.Address)
-		},
-		"username":   text(&s.Username),
-		"password":   secret(&s.Password),
-		"key_prefix": checked(&s.KeyPrefix, checkKeyPrefix),
-		"database": func(d *caddyfile.Dispenser) (err error) {
-			var number string
-			if err := text(&number)(d); err != nil {
-				return err
-			}
-			if s.Database, err = strconv.Atoi(number); err != nil || s.Database < 0 {
-				return fmt.Errorf("database %q is not a number of 0 or more", number)
-			}
-			return nil
-		},
-		"tls": func(d *caddyfile.Dispenser) error {
-			if d.NextArg() {
-				return errors.New("tls takes a block, or nothing")
-			}
-			s.TLS = new(TLS)
-			return readBlock(d, "tls", parsers{
-				"ca":          text(&s.TLS.CA),
-				"certificate": text(&s.TLS.Certificate),
-				"key":         text(&s.TLS.Key),
-				"server_name": text(&s.TLS.ServerName),
-			})
-		},
-		"sentinel": func(d *caddyfile.Dispenser) error {
-			s.Sentinel = new(Sentinel)
-			if err := text(&s.Sentinel.Master)(d); err != nil {
-				return err
-			}
-			return readBlock(d, "sentinel", parsers{
-				"username": text(&s.Sentinel.Username),
-				"password": secret(&s.Sentinel.Password),
-			})
-		},
-		"cluster": func(d *caddyfile.Dispenser) error {
-			s.Cluster = true
-			if d.NextArg() {
-				return errors.New("cluster takes no argument: it is on when it is there")
-			}
-			return nil
-		},
-		"timeout": func(d *caddyfile.Dispenser) error {
-			var duration string
-			if err := text(&duration)(d); err != nil {
-				return err
-			}
-			timeout, err := caddy.ParseDuration(duration)
-			if err != nil {
-				return fmt.Errorf("timeout %q is not a duration such as 500ms", duration)
-			}
-			s.Timeout = caddy.Duration(timeout)
-			return checkTimeout(s.Timeout)
-		},
-		"cache_size": func(d *caddyfile.Dispenser) error {
-			var size string
-			if err := text(&size)(d); err != nil {
-				return err
-			}
-			bytes, err := humanize.ParseBytes(size)
-			if err != nil || bytes > maxCacheSize {
-				return fmt.Errorf("cache_size %q is not a size such as 64MiB, or 0", size)
-			}
-			s.CacheSize = new(int(bytes))
-			return checkCacheSize(*s.CacheSize)
-		},
+// options is the table of the store's options. The checks run for JSON as well.
+func (s *Store) options() block.Options {
+	return block.Options{
+		{Name: "address", Syntax: "<host:port...>", Required: true, Value: block.Arguments{
+			IsSet: func() bool { return len(s.Address) > 0 },
+			Read: func(args []string) error {
+				s.Address = args
+				return checkAddresses(args)
+			},
+		}, Check: func() error { return checkAddresses(s.Address) }},
+		{Name: "username", Syntax: "<name>", Value: block.Word(&s.Username, "")},
+		{Name: "password", Syntax: "<password>", Value: block.Secret(&s.Password)},
+		{Name: "database", Syntax: "<number>", Value: block.Number(&s.Database, 0, 0)},
+		{Name: "key_prefix", Syntax: "<prefix>", Value: block.Word(&s.KeyPrefix, defaultKeyPrefix), Check: func() error { return checkKeyPrefix(s.KeyPrefix) }},
+		{Name: "tls", Value: block.Sub(&s.TLS, (*TLS).options)},
+		{Name: "sentinel", Syntax: "<primary>", Value: block.SubWith(&s.Sentinel, func(s *Sentinel) block.Value { return block.Word(&s.Master, "") }, (*Sentinel).options)},
+		{Name: "cluster", Value: block.Flag(&s.Cluster)},
+		{Name: "timeout", Syntax: "<duration>", Value: block.Duration(&s.Timeout, defaultTimeout), Check: func() error { return checkTimeout(s.Timeout) }},
+		{Name: "cache_size", Syntax: "<size>", Value: block.Size(&s.CacheSize, maxCacheSize, defaultCacheSize), Check: func() error { return checkCacheSize(*s.CacheSize) }},
 	}
 }
 
-// text reads an option's only argument. Its error does not repeat the
-// argument: it may be a password.
-func text(value *string) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		option := d.Val()
-		if !d.NextArg() || d.Val() == "" {
-			return fmt.Errorf("%s takes one argument", option)
-		}
-		*value = d.Val()
-		if d.NextArg() {
-			return fmt.Errorf("%s takes one argument; quote it if it has spaces", option)
-		}
-		return nil
+func (t *TLS) options() block.Options {
+	return block.Options{
+		{Name: "ca", Syntax: "<file>", Value: block.Word(&t.CA, "")},
+		{Name: "certificate", Syntax: "<file>", Value: block.Word(&t.Certificate, "")},
+		{Name: "key", Syntax: "<file>", Value: block.Word(&t.Key, "")},
+		{Name: "server_name", Syntax: "<name>", Value: block.Word(&t.ServerName, "")},
 	}
 }
 
-func secret(value **string) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		*value = new(string)
-		return text(*value)(d)
-	}
-}
-
-func checked(value *string, check func(string) error) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		if err := text(value)(d); err != nil {
-			return err
-		}
-		return check(*value)
+func (s *Sentinel) options() block.Options {
+	return block.Options{
+		{Name: "username", Syntax: "<name>", Value: block.Word(&s.Username, "")},
+		{Name: "password", Syntax: "<password>", Value: block.Secret(&s.Password)},
 	}
 }

@@ -175,6 +175,35 @@ func TestSharedConnections(t *testing.T) {
 	}
 }
 
+// TestSyntaxComment: the comment has the syntax that the table has, and each row is
+// a field.
+func TestSyntaxComment(t *testing.T) {
+	source, err := os.ReadFile("caddyfile.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := new(Store).options()
+	want := "//\tstore redis {\n" + options.Syntax("//\t\t") + "//\t}\n"
+	if !strings.Contains(string(source), want) {
+		t.Errorf("caddyfile.go does not have the syntax\n%s", want)
+	}
+	fields := make(map[string]bool)
+	for field := range reflect.TypeFor[Store]().Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+			fields[name] = true
+		}
+	}
+	for _, option := range options {
+		if !fields[option.Name] {
+			t.Errorf("%s is not a field", option.Name)
+		}
+		delete(fields, option.Name)
+	}
+	if len(fields) > 0 {
+		t.Errorf("not options: %v", fields)
+	}
+}
+
 func FuzzCaddyfile(f *testing.F) {
 	f.Add("redis {\n address a:1 b:2\n sentinel m {\n password p\n }\n tls {\n ca x\n }\n timeout 1s\n cache_size 1MiB\n database 1\n}")
 	f.Add("redis {\n address a:1\n cluster\n key_prefix x\n username u\n}")

@@ -48,9 +48,7 @@ type Store struct {
 	// Its password. Accepts global placeholders; write `{env.REDIS_PASSWORD}`
 	// or `{file./path}`, since a literal one can be read in the configuration
 	// that Caddy's admin endpoint shows. Default: none.
-	//
-	// A pointer, so that no formatter prints it from wherever it is held.
-	Password *string `json:"password,omitempty"`
+	Password *string `json:"password,omitempty"` // a pointer, so that no formatter prints it
 
 	// The number of the database. A cluster has number 0 only. Default: 0.
 	Database int `json:"database,omitempty"`
@@ -134,15 +132,7 @@ func (*Store) CaddyModule() caddy.ModuleInfo {
 // when the first request needs it, so Caddy starts and reloads without Redis.
 func (s *Store) Provision(ctx caddy.Context) error {
 	s.logger = ctx.Logger()
-	if s.KeyPrefix == "" {
-		s.KeyPrefix = defaultKeyPrefix
-	}
-	if s.Timeout == 0 {
-		s.Timeout = caddy.Duration(defaultTimeout)
-	}
-	if s.CacheSize == nil {
-		s.CacheSize = new(defaultCacheSize)
-	}
+	s.options().SetDefaults()
 	if err := s.check(); err != nil {
 		return fmt.Errorf("store redis: %w", err)
 	}
@@ -176,11 +166,11 @@ func (s *Store) Cleanup() error {
 	return err
 }
 
-// check checks every option whose value is literal. The Caddyfile parser makes
-// the same checks.
+// check checks every option whose value is literal, and what concerns two of them.
 func (s *Store) check() error {
-	checks := []error{
-		checkAddresses(s.Address), checkKeyPrefix(s.KeyPrefix), checkTimeout(s.Timeout), checkCacheSize(*s.CacheSize),
+	checks := []error{s.options().Check()}
+	if len(s.Address) == 0 {
+		checks = append(checks, checkAddresses(nil))
 	}
 	switch {
 	case s.Sentinel != nil && s.Cluster:
@@ -191,8 +181,8 @@ func (s *Store) check() error {
 	if s.Sentinel != nil && s.Sentinel.Master == "" {
 		checks = append(checks, errors.New("sentinel: the name of the primary is missing"))
 	}
-	if s.Database < 0 || (s.Database > 0 && s.Cluster) {
-		checks = append(checks, fmt.Errorf("database %d: give 0 or more; a cluster has 0 only", s.Database))
+	if s.Database > 0 && s.Cluster {
+		checks = append(checks, fmt.Errorf("database %d: a cluster has 0 only", s.Database))
 	}
 	if s.TLS != nil && (s.TLS.Certificate == "") != (s.TLS.Key == "") {
 		checks = append(checks, errors.New("tls: certificate and key belong together"))

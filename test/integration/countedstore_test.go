@@ -44,5 +44,5 @@ func (s *countedStore) Create(ctx context.Context, id string, record []byte, ttl
 
 func startCounted(t *testing.T) *world {
 	t.Helper()
-	return start(t, plain, func(w *world) { w.Options = "store counted\n\t\tsession_endpoint" })
+	return start(t, plain, func(w *world) { w.Options = "store counted" })
 }

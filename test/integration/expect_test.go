@@ -14,7 +14,7 @@ import (
 // section 10.1.1) is answered at once where the answer is the module's own. Where
 // the request goes on, the application decides.
 func TestExpectContinue(t *testing.T) {
-	w := start(t, plain, func(w *world) { w.Options = "session_endpoint" })
+	w := start(t, plain, nil)
 	cookies := w.signedIn().cookies(w.Site)
 	// an application that answers without reading may make net/http, between it and
 	// the client, wait for the body that the client holds back

@@ -18,7 +18,6 @@ func TestAnonymousFlood(t *testing.T) {
 	w := start(t, plain, func(w *world) {
 		w.logsAsWritten = true
 		w.Global = "servers {\n\t\ttrusted_proxies static 127.0.0.0/8 ::1/128\n\t}"
-		w.Options = "session_endpoint"
 	})
 	// all memory stores of a process share what they keep
 	var store truelayer.MemoryStore

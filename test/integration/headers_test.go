@@ -327,7 +327,7 @@ func TestNoUpgradeToHTTP2(t *testing.T) {
 // anywhere, neither cookies nor the token header go there.
 func TestErrorRoutesOfTheSite(t *testing.T) {
 	w := start(t, plain, func(w *world) {
-		w.Options = "disable_error_pages\n\t\tsession_endpoint\n\t\ttoken_header X-Bank-Token"
+		w.Options = "disable_error_pages\n\t\ttoken_header X-Bank-Token"
 		w.After = "\n\thandle_errors {\n\t\treverse_proxy " + w.App + "\n\t}"
 	})
 	b, got := w.signedIn(), w.app.record()

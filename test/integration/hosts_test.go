@@ -74,7 +74,7 @@ func TestForwardedFields(t *testing.T) {
 	for trust, global := range map[string]string{"nobody": "", "the peer": "servers {\n trusted_proxies static 127.0.0.0/8 ::1/128\n }"} {
 		for name, site := range map[string]string{"http": plain, "behind TLS": behindTLS} {
 			t.Run(name+", trusting "+trust, func(t *testing.T) {
-				w := start(t, site, func(w *world) { w.Global, w.Options = global, "session_endpoint" })
+				w := start(t, site, func(w *world) { w.Global = global })
 				host := "Host: localhost\r\n"
 				if site == behindTLS {
 					host = "Host: app.example.com\r\n"
@@ -130,7 +130,7 @@ func TestForwardedFields(t *testing.T) {
 // configured one, and nothing breaks.
 func TestHostHeader(t *testing.T) {
 	const nobody = 0 // no site has the name: Caddy's own empty 200
-	w := start(t, everyHost, func(w *world) { w.Options = "session_endpoint" })
+	w := start(t, everyHost, nil)
 	usual := w.looks("Host: localhost\r\n", "")
 	ours := []string{"with its port", "with another port", "with no port", "capitals", "spaces around"}
 	for what, host := range map[string]string{

@@ -87,13 +87,13 @@ func TestLogoutWhileTheStoreIsDown(t *testing.T) {
 }
 
 func TestDisableLogout(t *testing.T) {
-	w := start(t, plain, func(w *world) { w.Options = "disable_logout" })
+	w := start(t, plain, func(w *world) { w.Options = "disable logout" })
 	b := w.signedIn()
 	equal(t, "goes to the application", b.do("POST", w.Site+"/truelayer/logout").body, "hello")
 }
 
 func TestDisconnectOnLogout(t *testing.T) {
-	w := start(t, plain, func(w *world) { w.Options = "disconnect_on_logout" })
+	w := start(t, plain, func(w *world) { w.Options = "disconnect_on logout" })
 	logout := func(b *browser) {
 		t.Helper()
 		out := b.do("POST", w.Site+"/truelayer/logout", "Sec-Fetch-Site", "same-origin")
@@ -126,7 +126,7 @@ func TestDisconnectOnLogout(t *testing.T) {
 }
 
 func TestSessionEndpoint(t *testing.T) {
-	w := start(t, plain, func(w *world) { w.Options = "session_endpoint\n\t\tscopes info accounts" })
+	w := start(t, plain, func(w *world) { w.Options = "scopes info accounts" })
 	b := w.browser()
 	info := w.info(b)
 	equal(t, "connected", info["connected"], any(false))
@@ -147,6 +147,6 @@ func TestSessionEndpoint(t *testing.T) {
 	if in, _ := info["consent_expires_in"].(float64); in < 89*86400 || in > 91*86400 {
 		t.Errorf("consent_expires_in is %v", info["consent_expires_in"])
 	}
-	off := start(t, plain, nil)
-	equal(t, "off by default", off.browser().fetch(off.Site+"/truelayer/session").StatusCode, http.StatusUnauthorized)
+	off := start(t, plain, func(w *world) { w.Options = "disable session" })
+	equal(t, "left to the application", off.browser().fetch(off.Site+"/truelayer/session").StatusCode, http.StatusUnauthorized)
 }

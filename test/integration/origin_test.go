@@ -164,7 +164,7 @@ func TestPreflightOfPublicPaths(t *testing.T) {
 
 // TestFriendReadsOurAnswers: a friend's script learns from a 401 where to go.
 func TestFriendReadsOurAnswers(t *testing.T) {
-	w := start(t, plain, func(w *world) { w.Options = "session_endpoint\n\t\tallow_origins " + friend })
+	w := start(t, plain, func(w *world) { w.Options = "allow_origins " + friend })
 	for _, path := range []string{"/page", "/truelayer/session"} {
 		for origin, want := range map[string]string{friend: friend, "https://evil.example.com": "", w.Site: ""} {
 			a := w.browser().do("GET", w.Site+path, append(asFetch, "Origin", origin)...)

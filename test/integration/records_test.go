@@ -69,7 +69,7 @@ func (r *storedRecord) write(t *testing.T, content []byte) {
 // in the log says for each request, and back with the bytes that were there.
 func TestRecordsInStorage(t *testing.T) {
 	w := start(t, plain, func(w *world) {
-		w.Options = "store storage {\n\t\t\tcache_ttl 0\n\t\t}\n\t\tsession_endpoint"
+		w.Options = "store storage {\n\t\t\tcache_ttl 0\n\t\t}"
 	})
 	files := make(map[string]bool)
 	b := w.signedIn()

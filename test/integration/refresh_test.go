@@ -15,7 +15,7 @@ import (
 func startRefreshing(t *testing.T, more string) *world {
 	t.Helper()
 	return start(t, plain, func(w *world) {
-		w.Options = "scopes verification offline_access\n\t\tsession_endpoint\n\t\t" + more
+		w.Options = "scopes verification offline_access\n\t\t" + more
 	})
 }
 

@@ -19,7 +19,7 @@ func TestReplacedFields(t *testing.T) {
 	}{"replaced": {"", true}, "set where missing": {"?", false}} {
 		t.Run(name, func(t *testing.T) {
 			w := start(t, plain, func(w *world) {
-				w.Options, w.Matcher = "session_endpoint", "/account*"
+				w.Matcher = "/account*"
 				w.Before = strings.ReplaceAll(`
 	header {
 		-Server

@@ -27,7 +27,7 @@ import (
 // CVE-2024-21497, CVE-2022-23527 alias GHSA-q6f2-285m-gr53, where it left).
 // testdata/return-targets.txt says what is asked for.
 func TestReturnTargets(t *testing.T) {
-	w := start(t, plain, func(w *world) { w.Options = "session_endpoint" })
+	w := start(t, plain, nil)
 	// nobody looks at the tokens, and signing them would take most of the time
 	w.sim.Set(func(s *simulator.Settings) { s.CheapSignatures = true })
 	signedIn := w.signedIn()

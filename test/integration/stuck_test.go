@@ -13,7 +13,7 @@ import (
 // the consent, keeps the session, and can connect the bank anew in place of
 // waiting for its end.
 func TestStuckSession(t *testing.T) {
-	w := start(t, plain, func(w *world) { w.Options = "session_endpoint\n\t\tscopes info offline_access" })
+	w := start(t, plain, func(w *world) { w.Options = "scopes info offline_access" })
 	browsers, expire := w.shortLived(1, time.Second)
 	expire()
 	b := browsers[0]

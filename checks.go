@@ -1,0 +1,209 @@
+package truelayer
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// reservedParams are the parameters of the auth link that auth_param may not
+// set: ours, the ones that would move the answer to another place
+// (response_mode), and the ones that would replace all others (RFC 9101).
+var reservedParams = []string{
+	"response_type", "client_id", "redirect_uri", "scope", "providers", "provider_id", "state",
+	"code_challenge", "code_challenge_method", "response_mode", "request", "request_uri",
+}
+
+func (h *Handler) checkRedirectURI() error {
+	_, err := checkRedirectURI(h.RedirectURI)
+	return err
+}
+
+func checkRedirectURI(s string) (*url.URL, error) {
+	const form = "write it as it is registered in TrueLayer's Console, for example https://app.example.com/truelayer"
+	if s == "" {
+		return nil, errors.New("redirect_uri is missing: " + form)
+	}
+	if strings.ContainsAny(s, "{}") {
+		return nil, fmt.Errorf("redirect_uri %q has a placeholder: it must be literal; for several host names use one site block each", s)
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return nil, fmt.Errorf("redirect_uri %q is not an absolute http(s) URL: %s", s, form)
+	}
+	switch {
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return nil, fmt.Errorf("redirect_uri %q is plain http: use https (http is accepted for a loopback host only)", s)
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return nil, fmt.Errorf("redirect_uri %q has a user, a query or a fragment: %s", s, form)
+	case strings.Trim(u.Path, "/") == "":
+		return nil, fmt.Errorf("redirect_uri %q has no path of its own: the module takes that path over, so it cannot be the site's start; %s", s, form)
+	case u.RawPath != "" || strings.ContainsAny(u.Path, `\;`) || strings.Contains(u.Path, "//") || strings.Contains(u.Path, "/."):
+		return nil, fmt.Errorf("redirect_uri %q has a path with escapes, empty or dotted segments: use a plain one", s)
+	case strings.ContainsFunc(u.Host, func(c rune) bool { return c > 0x7e }):
+		return nil, fmt.Errorf("redirect_uri %q has a host with other letters than ASCII: write the form that browsers send, which begins with xn--", s)
+	case len(s) > 400:
+		return nil, fmt.Errorf("redirect_uri %q is longer than 400 characters: shorten its path", s)
+	}
+	return u, nil
+}
+
+func checkServerURL(option, s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || strings.ContainsAny(s, "{}") {
+		return fmt.Errorf("%s %q is not an absolute http(s) URL", option, s)
+	}
+	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return fmt.Errorf("%s %q is plain http: use https (http is accepted for a loopback host only)", option, s)
+	}
+	if u.User != nil || u.Fragment != "" || (option == "auth_server" && (u.RawQuery != "" || u.ForceQuery)) {
+		return fmt.Errorf("%s %q has a user, a query or a fragment: remove it", option, s)
+	}
+	return nil
+}
+
+// checkIssuer checks no more than that it can be one: it is only compared.
+func (h *Handler) checkIssuer() error {
+	s := h.Issuer
+	if u, err := url.Parse(s); err != nil || u.Host == "" || strings.ContainsAny(s, "{} ") {
+		return fmt.Errorf("issuer %q is not an absolute URL, as it stands in the iss of tokens", s)
+	}
+	return nil
+}
+
+func (h *Handler) checkAllowOrigins() error {
+	for _, origin := range h.AllowOrigins {
+		if err := checkOrigin(origin); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkOrigin accepts an origin as browsers write it in the Origin field (RFC
+// 6454 section 6.2).
+func checkOrigin(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || s != u.Scheme+"://"+u.Host || u.Hostname() == "" || strings.ContainsAny(s, "{}*") || s != strings.ToLower(s) {
+		return fmt.Errorf("allow_origins %q is not an origin such as https://www.example.com: lowercase, without a path", s)
+	}
+	if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+		return fmt.Errorf("allow_origins %q is not https (http is accepted for a loopback host only)", s)
+	}
+	if (u.Scheme == "https" && u.Port() == "443") || (u.Scheme == "http" && u.Port() == "80") {
+		return fmt.Errorf("allow_origins %q has its scheme's own port, which browsers leave out: leave it out", s)
+	}
+	return nil
+}
+
+// isLoopback tells the hosts whose traffic stays on the machine (RFC 6761
+// section 6.3 for the names).
+func isLoopback(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func (h *Handler) checkEnvironment() error {
+	if _, ok := environments[h.Environment]; !ok {
+		return fmt.Errorf("environment %q is unknown: use live or sandbox", h.Environment)
+	}
+	return nil
+}
+
+// checkWords checks values that the auth link joins by spaces. There is no
+// list of known scopes or providers: TrueLayer adds to them.
+func checkWords(option string, words []string) error {
+	for i, word := range words {
+		for j := range len(word) {
+			// the scope-token of RFC 6749 section 3.3
+			if c := word[j]; c <= 0x20 || c > 0x7e || c == '"' || c == '\\' || c == '{' || c == '}' {
+				return fmt.Errorf("%s: %q is not a valid value: separate values by spaces, without quotes or placeholders", option, word)
+			}
+		}
+		if word == "" {
+			return fmt.Errorf("%s has an empty value: remove it", option)
+		}
+		if slices.Contains(words[:i], word) {
+			return fmt.Errorf("%s: %q is given twice: keep one", option, word)
+		}
+	}
+	return nil
+}
+
+func (h *Handler) checkAuthParams() error {
+	var failed error
+	for name := range h.AuthParam {
+		failed = errors.Join(failed, checkAuthParam(name))
+	}
+	return failed
+}
+
+func checkAuthParam(name string) error {
+	if name == "" || strings.ContainsAny(name, "{}&= ") {
+		return fmt.Errorf("auth_param %q is not a parameter name", name)
+	}
+	if slices.Contains(reservedParams, strings.ToLower(name)) {
+		return fmt.Errorf("auth_param %s is set by the module: use the option of that purpose, or remove it", name)
+	}
+	return nil
+}
+
+func (h *Handler) checkCookieName() error {
+	s := h.CookieName
+	if strings.HasPrefix(s, "__") {
+		return fmt.Errorf("cookie_name %q: leave the prefix out, the module adds __Host- itself for an https redirect_uri", s)
+	}
+	for i := range len(s) {
+		if c := s[i]; c <= 0x20 || c > 0x7e || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
+			return fmt.Errorf("cookie_name %q has a character that a cookie's name cannot have", s)
+		}
+	}
+	if len(s) > 64 {
+		return fmt.Errorf("cookie_name %q is longer than 64 characters", s)
+	}
+	return nil
+}
+
+func (h *Handler) checkLogoutRedirect() error {
+	s := h.LogoutRedirect
+	if strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//") && !strings.ContainsAny(s, "\\{} \t") {
+		return nil
+	}
+	if u, err := url.Parse(s); err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && !strings.ContainsAny(s, "{}") {
+		return nil
+	}
+	return fmt.Errorf("logout_redirect %q is neither a path such as /bye nor an absolute http(s) URL", s)
+}
+
+// maxCredential is far beyond any real client id or secret; it bounds what a
+// record's header holds.
+const maxCredential = 1 << 10
+
+// expand replaces global placeholders. Its errors repeat nothing of the value.
+func expand(option, value string) (string, error) {
+	if value == "" {
+		return "", fmt.Errorf("%s is missing: set it to the value from TrueLayer's Console", option)
+	}
+	expanded, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err != nil || expanded == "" {
+		return "", fmt.Errorf("%s: a placeholder in it is unknown or empty: check that the environment variable or file exists for the user that runs Caddy", option)
+	}
+	if len(expanded) > maxCredential {
+		return "", fmt.Errorf("%s is longer than %d characters: is it the right value?", option, maxCredential)
+	}
+	for i := range len(expanded) {
+		if expanded[i] <= 0x20 || expanded[i] > 0x7e {
+			return "", fmt.Errorf("%s has a space, a line break or another character that cannot be part of it", option)
+		}
+	}
+	return expanded, nil
+}
