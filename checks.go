@@ -11,6 +11,16 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
+// environments are TrueLayer's, with the providers that its current examples
+// use for each.
+var environments = map[string]struct {
+	authServer string
+	providers  []string
+}{
+	"live":    {"https://auth.truelayer.com", []string{"uk-ob-all", "uk-oauth-all"}},
+	"sandbox": {"https://auth.truelayer-sandbox.com", []string{"uk-cs-mock"}},
+}
+
 // reservedParams are the parameters of the auth link that auth_param may not
 // set: ours, the ones that would move the answer to another place
 // (response_mode), and the ones that would replace all others (RFC 9101).

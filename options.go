@@ -10,16 +10,6 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 )
 
-// environments are TrueLayer's, with the providers that its current examples
-// use for each.
-var environments = map[string]struct {
-	authServer string
-	providers  []string
-}{
-	"live":    {"https://auth.truelayer.com", []string{"uk-ob-all", "uk-oauth-all"}},
-	"sandbox": {"https://auth.truelayer-sandbox.com", []string{"uk-cs-mock"}},
-}
-
 // options is the table of the handler's options: how each is written in a Caddyfile,
 // where it goes, its check and its default. The checks run for JSON as well.
 func (h *Handler) options() block.Options {
