@@ -178,7 +178,7 @@ func TestLogLinesInDocuments(t *testing.T) {
 	for _, heading := range []string{"## Warnings when a configuration is loaded", "## Warnings while it runs"} {
 		for _, match := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(section(t, "docs/troubleshooting.md", heading), -1) {
 			lines++
-			if !strings.Contains(source.String(), `"`+match[1]) {
+			if !strings.Contains(source.String(), match[1]) {
 				t.Errorf("nothing logs %q", match[1])
 			}
 		}

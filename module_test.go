@@ -91,7 +91,8 @@ func TestEnvironmentWarnings(t *testing.T) {
 		if _, err := h.prepareOptions(); err != nil {
 			t.Fatal(err)
 		}
-		h.warnOfEnvironment(test.id)
+		h.match, h.ClientSecret = nil, new("{env.SECRET}")
+		h.warn(test.id, false)
 		if got := logs.Len() > 0; got != test.warned {
 			t.Errorf("%s with %s: warned: %v", test.id, test.environment, got)
 		}

@@ -23,6 +23,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.now = time.Now
 	}
 	h.logger = samplelog.New(ctx.Logger(), h.now)
+	asked := h.IdleTimeout != 0 || h.MaxLifetime != 0
 	redirect, err := h.prepareOptions()
 	if err != nil {
 		return err
@@ -31,16 +32,22 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.warnOfEnvironment(clientID)
-	warnOfScope(ctx, h.RedirectURI, h.logger)
+	if !warnOfCallback(ctx, redirect, h.logger) {
+		warnOfScope(ctx, h.RedirectURI, h.logger)
+	}
 	if err := h.loadModules(ctx); err != nil {
 		return err
 	}
+	h.warn(clientID, asked)
 	client := &authserver.Client{ID: clientID, Secret: secret, Now: h.now}
 	if h.site, err = h.newSite(redirect, h.newSessions(redirect, client)); err != nil {
 		return err
 	}
-	return h.connect(client)
+	if err := h.connect(client); err != nil {
+		return err
+	}
+	h.logStart()
+	return nil
 }
 
 // loadModules loads the matcher and the store.
@@ -195,22 +202,6 @@ func (h *Handler) expandCredentials() (id string, secret authserver.Secret, err 
 	}
 	text, err := expand("client_secret", *h.ClientSecret)
 	return id, authserver.NewSecret(text), err
-}
-
-// warnOfEnvironment names the most common mix-up: such a client is refused on
-// a page of TrueLayer's own and the visitor never comes back.
-func (h *Handler) warnOfEnvironment(clientID string) {
-	sandboxClient := strings.HasPrefix(clientID, "sandbox-")
-	switch h.AuthServer {
-	case environments["live"].authServer:
-		if sandboxClient {
-			h.logger.Warn("client_id begins with sandbox- but the environment is live; set environment sandbox or use a live client")
-		}
-	case environments["sandbox"].authServer:
-		if !sandboxClient {
-			h.logger.Warn("client_id does not begin with sandbox- but the environment is sandbox; set environment live or use a sandbox client")
-		}
-	}
 }
 
 // Interface guards

@@ -28,7 +28,11 @@ func TestWarnsOfScope(t *testing.T) {
 		"two levels of everything": {"route {\nhandle {", "}\n}", "http://localhost:{{.Port}}", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			site := strings.NewReplacer("http://localhost:{{.Port}} {", test.site+" {", begin, test.before+"\n"+begin, end, end+test.after+"\n").Replace(plain)
+			redirect := "/truelayer" // where the callback arrives
+			if strings.Contains(test.before, "/bank/*") {
+				redirect = "/bank" + redirect
+			}
+			site := strings.NewReplacer("{{.Site}}/truelayer", "{{.Site}}"+redirect, "http://localhost:{{.Port}} {", test.site+" {", begin, test.before+"\n"+begin, end, end+test.after+"\n").Replace(plain)
 			w := start(t, site, nil)
 			equal(t, "warned", strings.Count(w.log.text(t), "never meet its truelayer block"), map[bool]int{true: 1}[test.warned])
 		})

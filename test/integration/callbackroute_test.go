@@ -1,0 +1,58 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestWarnsOfCallback: a block whose callback cannot arrive says so when it is
+// loaded, once, and what to do. No other block does.
+func TestWarnsOfCallback(t *testing.T) {
+	const begin, end = "\ttruelayer {{.Matcher}} {", "\t\t{{.Options}}\n\t}\n"
+	for name, test := range map[string]struct {
+		before, after, site string
+		want                string
+	}{
+		"the site's":                      {"", "", "http://localhost:{{.Port}}", ""},
+		"every host":                      {"", "", "http://:{{.Port}}", ""},
+		"handle with a matcher":           {"handle /account* {", "}", "http://localhost:{{.Port}}", "does not match the path of redirect_uri"},
+		"handle with the path":            {"handle /truelayer* {", "}", "http://localhost:{{.Port}}", ""},
+		"handle_path":                     {"handle_path /account/* {", "}", "http://localhost:{{.Port}}", "does not match the path of redirect_uri"},
+		"handle_path with the path":       {"handle_path /truelayer* {", "}", "http://localhost:{{.Port}}", ""},
+		"a route with a matcher":          {"route /account* {", "}", "http://localhost:{{.Port}}", "does not match the path of redirect_uri"},
+		"a negated matcher":               {"@not not path /truelayer*\nhandle @not {", "}", "http://localhost:{{.Port}}", "does not match the path of redirect_uri"},
+		"a matcher of something else":     {"@get method GET\n@some header X-Some *\nroute @get {\nroute @some {", "}\n}", "http://localhost:{{.Port}}", ""},
+		"of POST":                         {"@post method POST\nroute @post {", "}", "http://localhost:{{.Port}}", "does not match the path of redirect_uri"},
+		"two levels":                      {"route {\nhandle /account* {", "}\n}", "http://localhost:{{.Port}}", "does not match the path of redirect_uri"},
+		"what the others leave":           {"handle /blog/* {\nrespond blog\n}\nhandle {", "}", "http://localhost:{{.Port}}", ""},
+		"what another takes":              {"handle /true* {\nrespond blog\n}\nhandle {", "}", "http://localhost:{{.Port}}", "an earlier handle block matches the path"},
+		"behind a proxy in a route":       {"route {\nreverse_proxy {{.App}}", "}", "http://localhost:{{.Port}}", "an earlier reverse_proxy answers its path"},
+		"beside a proxy of another path":  {"route {\nreverse_proxy /api/* {{.App}}", "}", "http://localhost:{{.Port}}", ""},
+		"behind a redirect":               {"redir /truelayer* /login", "", "http://localhost:{{.Port}}", "an earlier redir or respond answers its path"},
+		"behind a redirect of another":    {"redir /old /new", "", "http://localhost:{{.Port}}", ""},
+		"behind an answer to everything":  {"route {\nrespond hello", "}", "http://localhost:{{.Port}}", "an earlier redir or respond answers its path"},
+		"behind an answer to some":        {"@some header X-Some *\nroute {\nrespond @some hello", "}", "http://localhost:{{.Port}}", ""},
+		"behind a nested answer":          {"route {\nroute /truelayer {\nrespond hello\n}", "}", "http://localhost:{{.Port}}", "an earlier redir or respond answers its path"},
+		"behind a rewrite":                {"route {\nrewrite /truelayer /other\nrespond /truelayer hello", "}", "http://localhost:{{.Port}}", ""},
+		"a host that nobody serves":       {"", "", "http://127.0.0.1:{{.Port}}", "the site does not serve the host of redirect_uri"},
+		"two hosts":                       {"", "", "http://localhost:{{.Port}}, http://127.0.0.1:{{.Port}}", "visitors of 127.0.0.1 are sent to localhost to log in"},
+		"two sites":                       {"", "}\nhttp://127.0.0.1:{{.Port}} {\nrespond other", "http://localhost:{{.Port}}", ""},
+		"a wildcard beside the host":      {"", "", "http://localhost:{{.Port}}, http://*.example.com:{{.Port}}", ""},
+		"an answer in a handle elsewhere": {"handle /static/* {\nrespond static\n}", "", "http://localhost:{{.Port}}", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			site := strings.NewReplacer("http://localhost:{{.Port}} {", test.site+" {", begin, test.before+"\n"+begin, end, end+test.after+"\n").Replace(plain)
+			w := start(t, site, nil)
+			warnings := strings.Count(w.log.text(t), "cannot arrive at this truelayer block") + strings.Count(w.log.text(t), "the site has other hosts")
+			if test.want == "" {
+				equal(t, "warnings", warnings, 0)
+				return
+			}
+			equal(t, "warnings", warnings, 1)
+			if !strings.Contains(w.log.text(t), test.want) {
+				t.Errorf("the log does not say %q: %s", test.want, w.log.text(t))
+			}
+			equal(t, "beside it", strings.Count(w.log.text(t), "never meet its truelayer block"), 0)
+		})
+	}
+}

@@ -1,0 +1,161 @@
+package truelayer
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// knownScopes are the scopes of TrueLayer's documentation that a user's login can
+// ask for. TrueLayer adds to them, so another one is no error.
+var knownScopes = []string{
+	"info", "accounts", "balance", "cards", "transactions", "direct_debits", "standing_orders", "offline_access", "verification",
+	"products", "beneficiaries",
+}
+
+// warn warns of a configuration that loads and does not do what its author means.
+// Each warning says what to do. asked says that the configuration has a lifetime,
+// not only the default ones.
+func (h *Handler) warn(clientID string, asked bool) {
+	warnings := slices.Concat(
+		h.environmentWarnings(clientID), h.credentialWarnings(), h.scopeWarnings(asked), h.providerWarnings(), h.matcherWarnings(),
+	)
+	if h.IdleTimeout > h.MaxLifetime {
+		warnings = append(warnings, fmt.Sprintf("idle_timeout %v is longer than max_lifetime, %v, which ends every session first: raise max_lifetime or lower idle_timeout",
+			time.Duration(h.IdleTimeout), time.Duration(h.MaxLifetime)))
+	}
+	for _, warning := range warnings {
+		h.logger.Warn(warning, zap.String("redirect_uri", h.RedirectURI))
+	}
+}
+
+// environmentWarnings name the most common mix-up: such a client is refused on
+// a page of TrueLayer's own and the visitor never comes back.
+func (h *Handler) environmentWarnings(clientID string) (warnings []string) {
+	sandboxClient := strings.HasPrefix(clientID, "sandbox-")
+	switch h.AuthServer {
+	case environments["live"].authServer:
+		if sandboxClient {
+			warnings = append(warnings, "client_id begins with sandbox- but the environment is live; set environment sandbox or use a live client")
+		}
+	case environments["sandbox"].authServer:
+		if !sandboxClient {
+			warnings = append(warnings, "client_id does not begin with sandbox- but the environment is sandbox; set environment live or use a sandbox client")
+		}
+	}
+	if u, err := url.Parse(h.AuthServer); err == nil && strings.HasPrefix(u.Path, "/connect") {
+		warnings = append(warnings, fmt.Sprintf("auth_server %q has the path of an endpoint, which the module adds itself: leave %s out", h.AuthServer, u.Path))
+	}
+	return warnings
+}
+
+func (h *Handler) credentialWarnings() (warnings []string) {
+	for option, value := range map[string]string{"client_id": h.ClientID, "client_secret": *h.ClientSecret} {
+		switch {
+		case strings.HasPrefix(value, "$"):
+			warnings = append(warnings, option+" begins with $, which nothing replaces: write {env.NAME}")
+		case option == "client_secret" && !strings.Contains(value, "{"):
+			warnings = append(warnings, "client_secret stands in the configuration itself, where Caddy's admin endpoint shows it: write {env.TRUELAYER_CLIENT_SECRET} or {file./path} ({$NAME} is replaced too early)")
+		}
+	}
+	return warnings
+}
+
+func (h *Handler) scopeWarnings(asked bool) (warnings []string) {
+	for _, scope := range h.Scopes {
+		switch {
+		case strings.Contains(scope, ","):
+			warnings = append(warnings, fmt.Sprintf("scopes has a comma in %q: separate scopes by spaces", scope))
+		case !slices.Contains(knownScopes, scope):
+			warnings = append(warnings, fmt.Sprintf("scope %q is not in TrueLayer's documentation: check its spelling, since a link with an unknown scope is refused", scope))
+		}
+	}
+	data := slices.ContainsFunc(h.Scopes, func(scope string) bool { return scope != "verification" && scope != "offline_access" })
+	if data && slices.Contains(h.Scopes, "verification") {
+		warnings = append(warnings, "scopes has verification beside scopes of the Data API: TrueLayer's documentation asks for verification alone, and says that the two APIs want different clients; use a block for each if logins fail")
+	}
+	if asked && !slices.Contains(h.Scopes, "offline_access") && time.Duration(h.IdleTimeout) > time.Hour {
+		warnings = append(warnings, "without the scope offline_access there may be no refresh token, and a session then ends with its access token, after an hour, whatever idle_timeout and max_lifetime say: add offline_access to scopes")
+	}
+	return warnings
+}
+
+func (h *Handler) providerWarnings() (warnings []string) {
+	for _, provider := range h.Providers {
+		if strings.Contains(provider, ",") {
+			warnings = append(warnings, fmt.Sprintf("providers has a comma in %q: separate providers by spaces", provider))
+		}
+	}
+	if h.ProviderID != "" && !slices.ContainsFunc(h.Providers, func(provider string) bool { return mayCover(provider, h.ProviderID) }) {
+		warnings = append(warnings, fmt.Sprintf("provider_id %s is not covered by providers %s: add it there, or TrueLayer refuses the link",
+			h.ProviderID, strings.Join(h.Providers, " ")))
+	}
+	return warnings
+}
+
+// mayCover reports whether a member of providers may have the provider with an id in
+// it. In providers, ids have their country before them. Of groups other than these
+// two nobody knows the members.
+func mayCover(provider, id string) bool {
+	switch provider {
+	case id:
+		return true
+	case "uk-ob-all":
+		return strings.HasPrefix(id, "ob-")
+	case "uk-oauth-all":
+		return strings.HasPrefix(id, "oauth-")
+	}
+	return strings.HasSuffix(provider, "-all") || strings.HasSuffix(provider, "-"+id)
+}
+
+// matcherWarnings name paths that no request can have.
+func (h *Handler) matcherWarnings() (warnings []string) {
+	for _, set := range h.match {
+		for _, pattern := range pathsOf(set) {
+			if !strings.HasPrefix(pattern, "/") && !strings.HasPrefix(pattern, "*") && !strings.HasPrefix(pattern, "{") {
+				warnings = append(warnings, fmt.Sprintf("the matcher has the path %q, which no request has: begin it with a slash", pattern))
+			}
+		}
+	}
+	return warnings
+}
+
+// pathsOf returns the patterns of a set's path matchers, those inside of not as well.
+func pathsOf(set caddyhttp.MatcherSet) (patterns []string) {
+	for _, matcher := range set {
+		switch matcher := matcher.(type) {
+		case caddyhttp.MatchPath:
+			patterns = append(patterns, matcher...)
+		case *caddyhttp.MatchPath:
+			patterns = append(patterns, *matcher...)
+		case *caddyhttp.MatchNot:
+			for _, inner := range matcher.MatcherSets {
+				patterns = append(patterns, pathsOf(inner)...)
+			}
+		}
+	}
+	return patterns
+}
+
+// logStart writes the line that says what a block does.
+func (h *Handler) logStart() {
+	guards := "everything"
+	if len(h.MatcherSetsRaw) > 0 {
+		if matchers, err := json.Marshal(h.MatcherSetsRaw); err == nil {
+			guards = string(matchers)
+		}
+	}
+	var store struct{ Type string }
+	_ = json.Unmarshal(h.StoreRaw, &store) // it was loaded, so it has one
+	h.logger.Info("a truelayer block is set up",
+		zap.String("redirect_uri", h.RedirectURI), zap.String("auth_server", h.AuthServer), zap.Strings("scopes", h.Scopes),
+		zap.String("store", store.Type), zap.Duration("idle_timeout", time.Duration(h.IdleTimeout)), zap.Duration("max_lifetime", time.Duration(h.MaxLifetime)),
+		zap.String("guards", guards))
+}
