@@ -126,7 +126,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		"unknown option":            {block("client_uid x"), `unknown option "client_uid": truelayer has allow_origins, auth_param, auth_server`},
 		"twice":                     {block("client_id x"), "client_id is given twice"},
 		"secret twice":              {block("client_secret hunter2"), "client_secret is given twice"},
-		"no argument":               {block("environment"), "environment takes one argument"},
+		"no argument":               {block("environment"), "environment takes one argument; quote it if it has spaces: write environment live|sandbox"},
 		"too many arguments":        {block("environment live sandbox"), "environment takes one argument"},
 		"unknown environment":       {block("environment test"), `environment "test" is unknown: use live or sandbox`},
 		"auth_server relative":      {block("auth_server /auth"), "not an absolute http(s) URL"},
@@ -164,7 +164,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		"disconnect_on unknown":     {block("disconnect_on expiry"), `disconnect_on "expiry" is unknown: use logout`},
 		"an option of earlier":      {block("disable_logout"), `unknown option "disable_logout"`},
 		"store without a name":      {block("store"), "takes the name of a store"},
-		"unknown store":             {block("store clay"), "module not registered: http.truelayer.token_stores.clay"},
+		"unknown store":             {block("store clay"), "module not registered: http.truelayer.token_stores.clay; this build has memory"},
 		"store option":              {block("store memory {\nsize 1\n}"), `unknown option "size"`},
 		"max_sessions text":         {block("store memory {\nmax_sessions many\n}"), "not a number of 1 or more"},
 		"max_sessions zero":         {block("store memory {\nmax_sessions 0\n}"), "not a number of 1 or more"},
@@ -201,8 +201,8 @@ func TestCaddyfileErrors(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("got error %v, want %q", err, test.want)
 			}
-			if !strings.Contains(err.Error(), "Caddyfile:") {
-				t.Errorf("no file and line: %v", err)
+			if strings.Count(err.Error(), "Caddyfile:") != 1 {
+				t.Errorf("not one file and line: %v", err)
 			}
 			if strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("the error repeats a secret: %v", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -198,14 +199,23 @@ func (h *Handler) checkLogoutRedirect() error {
 // record's header holds.
 const maxCredential = 1 << 10
 
-// expand replaces global placeholders. Its errors repeat nothing of the value.
+var placeholder = regexp.MustCompile(`\{[^{}]+\}`)
+
+// expand replaces global placeholders. Its errors name them, and repeat nothing else
+// of the value.
 func expand(option, value string) (string, error) {
 	if value == "" {
 		return "", fmt.Errorf("%s is missing: set it to the value from TrueLayer's Console", option)
 	}
-	expanded, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	replacer := caddy.NewReplacer()
+	for _, name := range placeholder.FindAllString(value, -1) {
+		if replaced, err := replacer.ReplaceOrErr(name, true, true); err != nil || replaced == "" {
+			return "", fmt.Errorf("%s: the placeholder %s is unknown or empty: check that the environment variable or file exists for the user that runs Caddy", option, name)
+		}
+	}
+	expanded, err := replacer.ReplaceOrErr(value, true, true)
 	if err != nil || expanded == "" {
-		return "", fmt.Errorf("%s: a placeholder in it is unknown or empty: check that the environment variable or file exists for the user that runs Caddy", option)
+		return "", fmt.Errorf("%s has a placeholder that is unknown or empty: check that the environment variable or file exists for the user that runs Caddy", option)
 	}
 	if len(expanded) > maxCredential {
 		return "", fmt.Errorf("%s is longer than %d characters: is it the right value?", option, maxCredential)

@@ -38,6 +38,7 @@ func (h *Handler) options() block.Options {
 		{Name: "disconnect_on", Syntax: "<logout...>", Value: block.Choices(&h.DisconnectOn, disconnectOnLogout)},
 		{Name: "store", Syntax: "<name> [{ ... }]", Value: block.Module{
 			Field: &h.StoreRaw, Namespace: "http.truelayer.token_stores", Key: "type", What: "store", Example: "memory", Fallback: "memory",
+			Remedies: map[string]string{"redis": "build Caddy with github.com/caddy-truelayer/caddy-truelayer/redisstore as well (xcaddy build --with)"},
 		}},
 		{Name: "disable_error_pages", Value: block.Flag(&h.DisableErrorPages)},
 	}

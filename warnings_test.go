@@ -31,7 +31,7 @@ func TestWarnings(t *testing.T) {
 		"the least":                {func(*Handler) {}, ""},
 		"everything of the data":   {func(h *Handler) { h.Scopes = []string{"info", "accounts", "offline_access"} }, ""},
 		"commas in scopes":         {func(h *Handler) { h.Scopes = []string{"info,accounts"} }, `comma in "info,accounts": separate scopes by spaces`},
-		"an unknown scope":         {func(h *Handler) { h.Scopes = []string{"verfication"} }, `"verfication" is not in TrueLayer's documentation: check its spelling`},
+		"an unknown scope":         {func(h *Handler) { h.Scopes = []string{"verify"} }, `"verify" is not in TrueLayer's documentation: check its spelling`},
 		"verification beside data": {func(h *Handler) { h.Scopes = []string{"verification", "info"} }, "use a block for each if logins fail"},
 		"commas in providers":      {func(h *Handler) { h.Providers = []string{"uk-ob-all,uk-oauth-all"} }, "separate providers by spaces"},
 		"a provider of a group":    {func(h *Handler) { h.ProviderID = "ob-monzo" }, ""},

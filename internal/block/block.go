@@ -56,15 +56,8 @@ func (o Options) Read(d *caddyfile.Dispenser, name string) error {
 			return located{d.Errf("%s is given twice: keep one", option.Name)}
 		}
 		seen[option.Name] = true
-		err := option.Value.read(d)
-		if err == nil {
-			err = option.check()
-		}
-		if _, ok := errors.AsType[located](err); ok {
+		if err := option.read(d); err != nil {
 			return err
-		}
-		if err != nil {
-			return located{d.WrapErr(err)}
 		}
 	}
 	for _, option := range o {
@@ -74,6 +67,29 @@ func (o Options) Read(d *caddyfile.Dispenser, name string) error {
 	}
 	return nil
 }
+
+// read reads and checks one option. Its error says where it stands, once.
+func (o *Option) read(d *caddyfile.Dispenser) error {
+	err := o.Value.read(d)
+	if wrong, ok := errors.AsType[argumentsError](err); ok {
+		err = fmt.Errorf("%w: write %s", wrong, strings.TrimSpace(o.Name+" "+o.Syntax))
+	}
+	if err == nil {
+		err = o.check()
+	}
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[located](err); ok || strings.Contains(err.Error(), d.File()+":") {
+		return located{err}
+	}
+	return located{d.WrapErr(err)}
+}
+
+// argumentsError says that an option has too few arguments, or too many.
+type argumentsError string
+
+func (e argumentsError) Error() string { return string(e) }
 
 // located is an error that has a file and a line.
 type located struct{ error }

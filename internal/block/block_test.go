@@ -122,3 +122,23 @@ func TestDefaultsAndChecks(t *testing.T) {
 		}
 	}
 }
+
+// TestMissingModule: a module that the build does not have is named with what to do.
+func TestMissingModule(t *testing.T) {
+	options := Options{{Name: "store", Value: Module{
+		Field: new(json.RawMessage), Namespace: "test.stores", Key: "type", What: "store", Example: "a",
+		Remedies: map[string]string{"redis": "build it in"},
+	}}}
+	for text, want := range map[string]string{
+		"test {\n store redis\n}": "module not registered: test.stores.redis: build it in",
+		"test {\n store clay\n}":  "module not registered: test.stores.clay: check its name, or build Caddy with its package",
+		"test {\n store\n}":       "store takes the name of a store, for example a",
+	} {
+		d := caddyfile.NewTestDispenser(text)
+		d.Next()
+		err := options.Read(d, "test")
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "Testfile:") != 1 {
+			t.Errorf("%s\n%v, want %q", text, err, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -17,6 +18,8 @@ type Module struct {
 	What, Example string
 	// Fallback is the name of the default, "" for none.
 	Fallback string
+	// Remedies say for some names what to do if a build does not have the module.
+	Remedies map[string]string
 }
 
 func (v Module) read(d *caddyfile.Dispenser) error {
@@ -24,12 +27,34 @@ func (v Module) read(d *caddyfile.Dispenser) error {
 		return fmt.Errorf("%s takes the name of a %s, for example %s", option, v.What, v.Example)
 	}
 	name := d.Val()
+	if err := v.find(name); err != nil {
+		return err
+	}
 	module, err := caddyfile.UnmarshalModule(d, v.Namespace+"."+name)
 	if err != nil {
 		return err
 	}
 	*v.Field = caddyconfig.JSONModuleObject(module, v.Key, name, nil)
 	return nil
+}
+
+// find reports a module that this build does not have.
+func (v Module) find(name string) error {
+	if _, err := caddy.GetModule(v.Namespace + "." + name); err == nil {
+		return nil
+	}
+	has := ""
+	for _, module := range caddy.GetModules(v.Namespace) {
+		has += ", " + module.ID.Name()
+	}
+	if has != "" {
+		has = "; this build has " + has[2:]
+	}
+	remedy := v.Remedies[name]
+	if remedy == "" {
+		remedy = "check its name, or build Caddy with its package"
+	}
+	return fmt.Errorf("module not registered: %s.%s%s: %s", v.Namespace, name, has, remedy)
 }
 
 func (v Module) setDefault() {

@@ -18,7 +18,7 @@ import (
 func one(d *caddyfile.Dispenser) (string, error) {
 	name, text := d.Val(), ""
 	if !d.AllArgs(&text) || text == "" {
-		return "", fmt.Errorf("%s takes one argument; quote it if it has spaces", name)
+		return "", argumentsError(name + " takes one argument; quote it if it has spaces")
 	}
 	return text, nil
 }
@@ -68,7 +68,7 @@ func Words(field *[]string, fallback ...string) Value { return words{field, &fal
 func (v words) read(d *caddyfile.Dispenser) error {
 	name := d.Val()
 	if *v.field = d.RemainingArgs(); len(*v.field) == 0 {
-		return fmt.Errorf("%s takes one argument or more", name)
+		return argumentsError(name + " takes one argument or more")
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (v flag) read(d *caddyfile.Dispenser) error {
 	name := d.Val()
 	*v.field = true
 	if d.NextArg() {
-		return fmt.Errorf("%s takes no argument: it is on when it is there", name)
+		return argumentsError(name + " takes no argument: it is on when it is there")
 	}
 	return nil
 }
