@@ -80,7 +80,7 @@ func (g *Group) BeginIfFree(key string, timeout time.Duration, work func(context
 		return
 	}
 	go func() {
-		defer g.giveSlot(key)
+		defer g.releaseSlot(key)
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		_, _ = safely(ctx, func(ctx context.Context) (any, error) { work(ctx); return nil, nil })
@@ -94,31 +94,31 @@ func (g *Group) takeSlot(key string) bool {
 		return false
 	}
 	g.optional[key] = struct{}{}
-	g.count(1)
+	g.add(1)
 	return true
 }
 
-func (g *Group) giveSlot(key string) {
+func (g *Group) releaseSlot(key string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.optional, key)
 	g.slots.Release(1)
-	g.count(-1)
+	g.add(-1)
 }
 
 func (g *Group) enter() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.count(1)
+	g.add(1)
 }
 
 func (g *Group) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.count(-1)
+	g.add(-1)
 }
 
-func (g *Group) count(n int) {
+func (g *Group) add(n int) {
 	if g.underWay == 0 {
 		g.idle = make(chan struct{})
 	}

@@ -13,17 +13,17 @@ var ErrTooMany = errors.New("too many of its kind wait already")
 // or waits for anything is not remembered.
 type Limiter[K comparable] struct {
 	// AtOnce is how many of one key have a place at once.
-	AtOnce int
+	MaxRunning int
 	// AtMost is how many of one key have a place or wait for one; 0 is any number.
-	AtMost int
+	MaxTotal int
 
 	mu   sync.Mutex
-	keys map[K]*place
+	keys map[K]*keyState
 }
 
-type place struct {
-	free    chan struct{} // filled by those who have a place
-	wanting int           // those, and the ones that wait
+type keyState struct {
+	running chan struct{} // filled by those who have a place
+	users   int           // those, and the ones that wait
 }
 
 // Take waits for a place, which leave gives back. The error is ErrTooMany, or that
@@ -34,9 +34,9 @@ func (l *Limiter[K]) Take(ctx context.Context, key K) (leave func(), err error) 
 		return nil, ErrTooMany
 	}
 	select {
-	case p.free <- struct{}{}:
+	case p.running <- struct{}{}:
 		return func() {
-			<-p.free
+			<-p.running
 			l.exit(key, p)
 		}, nil
 	case <-ctx.Done():
@@ -45,28 +45,28 @@ func (l *Limiter[K]) Take(ctx context.Context, key K) (leave func(), err error) 
 	}
 }
 
-func (l *Limiter[K]) enter(key K) *place {
+func (l *Limiter[K]) enter(key K) *keyState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p, ok := l.keys[key]
 	if !ok {
-		p = &place{free: make(chan struct{}, l.AtOnce)}
+		p = &keyState{running: make(chan struct{}, l.MaxRunning)}
 		if l.keys == nil {
-			l.keys = make(map[K]*place)
+			l.keys = make(map[K]*keyState)
 		}
 		l.keys[key] = p
 	}
-	if l.AtMost > 0 && p.wanting >= l.AtMost {
+	if l.MaxTotal > 0 && p.users >= l.MaxTotal {
 		return nil
 	}
-	p.wanting++
+	p.users++
 	return p
 }
 
-func (l *Limiter[K]) exit(key K, p *place) {
+func (l *Limiter[K]) exit(key K, p *keyState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p.wanting--; p.wanting == 0 {
+	if p.users--; p.users == 0 {
 		delete(l.keys, key)
 	}
 }

@@ -56,7 +56,7 @@ func queryRoute(query string) string {
 	if !strings.HasPrefix(query, "/") && !strings.HasPrefix(query, "%2") {
 		return ""
 	}
-	query = before(before(query, "&"), "?")
+	query = cutAt(cutAt(query, "&"), "?")
 	if route, err := url.PathUnescape(query); err == nil {
 		query = route
 	}
@@ -86,7 +86,7 @@ func otherPaths(u *url.URL) (paths []string, clear bool) {
 			return nil, false
 		}
 		for _, spelling := range spelled {
-			if namesHost(spelling) || HasDots(spelling) {
+			if startsWithHost(spelling) || HasDots(spelling) {
 				return nil, false
 			}
 			if spelling != u.Path && !slices.Contains(paths, spelling) {
@@ -231,16 +231,16 @@ func spellings(path string) (paths []string, ok bool) {
 	add(urlParsersDrop.Replace)
 	add(func(path string) string { return strings.ReplaceAll(path, `\`, "/") })
 	for _, end := range []string{"?", "#", "\x00"} {
-		add(func(path string) string { return before(path, end) })
+		add(func(path string) string { return cutAt(path, end) })
 	}
-	add(func(path string) string { return before(path, ";") })
+	add(func(path string) string { return cutAt(path, ";") })
 	// path parameters (RFC 3986 section 3.3), which servlet containers take off
 	add(func(path string) string {
-		return eachSegment(path, func(segment string) string { return before(segment, ";") })
+		return mapSegments(path, func(segment string) string { return cutAt(segment, ";") })
 	})
 	// Windows takes dots and spaces off the ends of names
 	add(func(path string) string {
-		return eachSegment(path, func(segment string) string {
+		return mapSegments(path, func(segment string) string {
 			if strings.Trim(segment, ".") == "" {
 				return segment
 			}
@@ -250,12 +250,12 @@ func spellings(path string) (paths []string, ok bool) {
 	return paths, left >= 0
 }
 
-func before(s, end string) string {
+func cutAt(s, end string) string {
 	s, _, _ = strings.Cut(s, end)
 	return s
 }
 
-func eachSegment(path string, change func(string) string) string {
+func mapSegments(path string, change func(string) string) string {
 	segments := strings.Split(path, "/")
 	for i, segment := range segments {
 		segments[i] = change(segment)
@@ -265,7 +265,7 @@ func eachSegment(path string, change func(string) string) string {
 
 // namesHost reports whether URL parsers take the beginning of a path for a host
 // (RFC 3986 section 4.2, network-path reference).
-func namesHost(path string) bool {
+func startsWithHost(path string) bool {
 	return strings.HasPrefix(path, "//") || strings.HasPrefix(path, `/\`)
 }
 
@@ -274,7 +274,7 @@ func namesHost(path string) bool {
 // them and not every application does. Browsers resolve them before they ask.
 func HasDots(path string) bool {
 	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
-		if segment = strings.Map(printable, before(segment, ";")); segment == "." || segment == ".." {
+		if segment = strings.Map(dropUnprintable, cutAt(segment, ";")); segment == "." || segment == ".." {
 			return true
 		}
 	}
@@ -283,7 +283,7 @@ func HasDots(path string) bool {
 
 // printable drops the characters that an address cannot have unescaped (RFC 3986
 // section 2). Some applications drop them too, at the ends or everywhere.
-func printable(c rune) rune {
+func dropUnprintable(c rune) rune {
 	if c <= 0x20 || c >= 0x7f {
 		return -1
 	}

@@ -13,8 +13,8 @@ import (
 const (
 	// sampleInterval is how long lines that say the same are counted together, and
 	// sampleLines how many of them are written in that time.
-	sampleInterval = 10 * time.Second
-	sampleLines    = 10
+	sampleInterval   = 10 * time.Second
+	linesPerInterval = 10
 )
 
 // sampledCore writes the first lines of an interval that say the same and leaves
@@ -29,9 +29,9 @@ type sampledCore struct {
 }
 
 type samples struct {
-	now func() time.Time
-	mu  sync.Mutex
-	of  map[string]*sample
+	now   func() time.Time
+	mu    sync.Mutex
+	byKey map[string]*sample
 }
 
 type sample struct {
@@ -44,7 +44,7 @@ type sample struct {
 // and says in the next interval how many it left out.
 func New(logger *zap.Logger, now func() time.Time) *zap.Logger {
 	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return &sampledCore{core, &samples{now: now, of: make(map[string]*sample)}}
+		return &sampledCore{core, &samples{now: now, byKey: make(map[string]*sample)}}
 	}))
 }
 
@@ -64,7 +64,7 @@ func (c *sampledCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) 
 // Write implements zapcore.Core.
 func (c *sampledCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	if entry.Level > zapcore.DebugLevel {
-		write, leftOut := c.samples.take(says(entry, fields))
+		write, leftOut := c.samples.allow(sampleKey(entry, fields))
 		if !write {
 			return nil
 		}
@@ -79,7 +79,7 @@ func (c *sampledCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 }
 
 // says is what a line says.
-func says(entry zapcore.Entry, fields []zapcore.Field) string {
+func sampleKey(entry zapcore.Entry, fields []zapcore.Field) string {
 	for _, field := range fields {
 		if field.Key == "reason" {
 			return entry.Message + " " + field.String
@@ -90,18 +90,18 @@ func says(entry zapcore.Entry, fields []zapcore.Field) string {
 
 // take reports whether a line is to be written, and how many that say the same
 // were left out since the last one.
-func (s *samples) take(key string) (write bool, leftOut int) {
+func (s *samples) allow(key string) (write bool, leftOut int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, this := s.now(), s.of[key]
+	now, this := s.now(), s.byKey[key]
 	if this == nil {
 		this = &sample{began: now}
-		s.of[key] = this
+		s.byKey[key] = this
 	}
 	if age := now.Sub(this.began); age < 0 || age >= sampleInterval {
 		this.began, this.written = now, 0
 	}
-	if this.written == sampleLines {
+	if this.written == linesPerInterval {
 		this.leftOut++
 		return false, 0
 	}

@@ -23,7 +23,7 @@ const (
 )
 
 // setback is a session's failed refreshes.
-type setback struct {
+type backoff struct {
 	attempts int
 	since    time.Time // of the first of them
 	until    time.Time // when the next may be tried
@@ -31,7 +31,7 @@ type setback struct {
 
 // longestSetback is more than any wait: a time that is later still was noted
 // before the clock was set back.
-const longestSetback = authserver.MaxRetryAfter + time.Second
+const maxBackoff = authserver.MaxRetryAfter + time.Second
 
 // pauseKey is the key of a client's setback: the auth server asked for a pause,
 // which holds for all sessions of that client and for no other client's.
@@ -58,18 +58,18 @@ func (s *Shared) pauseLogins(client string, network netip.Prefix, now time.Time,
 		pause.all = earlier.all || earlier.network != network
 		pause.until = later(pause.until, earlier.until)
 	}
-	s.setbacks.SetDefault(loginPauseKey(client), pause)
+	s.backoffs.SetDefault(loginPauseKey(client), pause)
 }
 
 func (s *Shared) loginPauseOf(client string, now time.Time) (loginPause, bool) {
-	found, _ := s.setbacks.Get(loginPauseKey(client))
+	found, _ := s.backoffs.Get(loginPauseKey(client))
 	pause, ok := found.(loginPause)
 	left := pause.until.Sub(now)
-	return pause, ok && left > 0 && left <= longestSetback
+	return pause, ok && left > 0 && left <= maxBackoff
 }
 
 // loginsPaused is how long codes of a network have to wait, 0 if they need not.
-func (s *Shared) loginsPaused(client string, network netip.Prefix, now time.Time) time.Duration {
+func (s *Shared) loginPauseLeft(client string, network netip.Prefix, now time.Time) time.Duration {
 	if pause, ok := s.loginPauseOf(client, now); ok && (pause.all || pause.network == network) {
 		return pause.until.Sub(now)
 	}
@@ -79,15 +79,15 @@ func (s *Shared) loginsPaused(client string, network netip.Prefix, now time.Time
 // setBack notes a failed refresh and returns when the next may be tried. The
 // delay doubles up to a minute and is spread, so that sessions which failed
 // together do not come back together.
-func (s *Shared) setBack(id, client string, now time.Time, retryAfter time.Duration) setback {
-	back := s.setbackOf(id)
+func (s *Shared) backOff(id, client string, now time.Time, retryAfter time.Duration) backoff {
+	back := s.backoffOf(id)
 	if back.attempts++; back.attempts == 1 {
 		back.since = now
 	}
 	delay := min(time.Second<<min(back.attempts-1, 6), time.Minute)
 	delay = max(delay/2+rand.N(delay/2), retryAfter) //nolint:gosec // spread, not secret
 	back.until = now.Add(delay)
-	s.setbacks.SetDefault(id, back)
+	s.backoffs.SetDefault(id, back)
 	if retryAfter > 0 {
 		s.pause(pauseKey(client), now, retryAfter)
 	}
@@ -96,35 +96,35 @@ func (s *Shared) setBack(id, client string, now time.Time, retryAfter time.Durat
 
 // setbackOf returns a session's failed refreshes; the zero setback if the last one
 // did not fail.
-func (s *Shared) setbackOf(id string) setback {
-	found, _ := s.setbacks.Get(id)
-	back, _ := found.(setback)
+func (s *Shared) backoffOf(id string) backoff {
+	found, _ := s.backoffs.Get(id)
+	back, _ := found.(backoff)
 	return back
 }
 
 // pause notes that nothing is to be sent for a while under a key, unless that is
 // known for longer.
 func (s *Shared) pause(key string, now time.Time, d time.Duration) {
-	if s.paused(key, now) < d {
-		s.setbacks.SetDefault(key, setback{until: now.Add(d)})
+	if s.pauseLeft(key, now) < d {
+		s.backoffs.SetDefault(key, backoff{until: now.Add(d)})
 	}
 }
 
 // paused is how long that lasts, 0 if it is over.
-func (s *Shared) paused(key string, now time.Time) time.Duration {
-	found, ok := s.setbacks.Get(key)
+func (s *Shared) pauseLeft(key string, now time.Time) time.Duration {
+	found, ok := s.backoffs.Get(key)
 	if !ok {
 		return 0
 	}
-	if left := found.(setback).until.Sub(now); left <= longestSetback {
+	if left := found.(backoff).until.Sub(now); left <= maxBackoff {
 		return max(0, left)
 	}
 	return 0
 }
 
 // heldBack is how long a session's refresh has to wait, 0 if it need not.
-func (s *Shared) heldBack(id, client string, now time.Time) time.Duration {
-	return max(s.paused(id, now), s.paused(pauseKey(client), now))
+func (s *Shared) refreshDelay(id, client string, now time.Time) time.Duration {
+	return max(s.pauseLeft(id, now), s.pauseLeft(pauseKey(client), now))
 }
 
 // refreshFailed notes a refresh that brought nothing. None of these ends a
@@ -140,7 +140,7 @@ func (m *Manager) refreshFailed(s *Session, err error) error {
 		}
 	}
 	now := m.Now()
-	back := m.Shared.setBack(s.id, m.Client.ID, now, retryAfter)
+	back := m.Shared.backOff(s.id, m.Client.ID, now, retryAfter)
 	m.Logger.Warn("refreshing an access token failed", zap.Error(err), zap.String("remedy", remedy),
 		zap.Int("attempts", back.attempts), zap.Duration("next_attempt_in", back.until.Sub(now)))
 	return m.unavailable(s, now, err, back.until.Sub(now))
@@ -148,7 +148,7 @@ func (m *Manager) refreshFailed(s *Session, err error) error {
 
 // unavailable is the error for a request whose session has no token to send.
 func (m *Manager) unavailable(s *Session, now time.Time, cause error, retryAfter time.Duration) error {
-	back := m.Shared.setbackOf(s.id)
+	back := m.Shared.backoffOf(s.id)
 	stuck := back.attempts >= stuckAttempts || back.attempts > 0 && now.Sub(back.since) >= stuckAfter
 	return &Error{Kind: TokenUnavailable, Cause: cause, RetryAfter: retryAfter, Stuck: stuck}
 }
@@ -156,7 +156,7 @@ func (m *Manager) unavailable(s *Session, now time.Time, cause error, retryAfter
 // HasNoToken reports whether a session lasts but cannot be used: its access token
 // has expired, and the last refresh has failed.
 func (m *Manager) HasNoToken(s *Session, now time.Time) bool {
-	return !s.IsOver(now) && !now.Before(s.tokenEnds()) && m.Shared.setbackOf(s.id).attempts > 0
+	return !s.IsOver(now) && !now.Before(s.tokenEnds()) && m.Shared.backoffOf(s.id).attempts > 0
 }
 
 // NoteRejected notes that an upstream has refused the session's access token with

@@ -15,11 +15,11 @@ const (
 	maxRefusals = 10
 	// maxClientUncertain bounds the claims of one network of which nobody knows
 	// whether their codes were used, and maxUncertain those of all networks.
-	maxClientUncertain = 256
-	maxUncertain       = 8192
+	maxNetworkUncertain = 256
+	maxUncertain        = 8192
 	// maxSpenders bounds how many networks are remembered in a minute. What comes
 	// from more of them than that no budget for each would hold.
-	maxSpenders = 1 << 16
+	maxBudgetNetworks = 1 << 16
 )
 
 // budget counts, for each network, what it has used up in the minute under way.
@@ -30,7 +30,7 @@ type budget struct {
 }
 
 // over returns how long a network has to wait, 0 if it has something left.
-func (b *budget) over(network netip.Prefix, now time.Time) time.Duration {
+func (b *budget) wait(network netip.Prefix, now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	age := now.Sub(b.began)
@@ -46,7 +46,7 @@ func (b *budget) spend(network netip.Prefix, now time.Time) {
 	if age := now.Sub(b.began); age < 0 || age >= time.Minute {
 		b.began, b.spent = now, make(map[netip.Prefix]int)
 	}
-	if _, known := b.spent[network]; known || len(b.spent) < maxSpenders {
+	if _, known := b.spent[network]; known || len(b.spent) < maxBudgetNetworks {
 		b.spent[network]++
 	}
 }
@@ -62,16 +62,16 @@ type uncertainClaims struct {
 type uncertainClaim struct {
 	network netip.Prefix
 	since   time.Time
-	forget  func(context.Context)
+	release func(context.Context)
 }
 
 // over returns how long a network has to wait until it may leave another one, 0
 // if it may now.
-func (u *uncertainClaims) over(network netip.Prefix, now time.Time) time.Duration {
+func (u *uncertainClaims) wait(network netip.Prefix, now time.Time) time.Duration {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.drop(now)
-	if u.of[network] < maxClientUncertain {
+	u.dropExpired(now)
+	if u.of[network] < maxNetworkUncertain {
 		return 0
 	}
 	for _, c := range u.claims {
@@ -87,31 +87,31 @@ func (u *uncertainClaims) over(network netip.Prefix, now time.Time) time.Duratio
 func (u *uncertainClaims) add(network netip.Prefix, now time.Time, forget func(context.Context)) (tooMany []func(context.Context)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.drop(now)
+	u.dropExpired(now)
 	if u.of == nil {
 		u.of = make(map[netip.Prefix]int)
 	}
 	u.claims = append(u.claims, uncertainClaim{network, now, forget})
 	u.of[network]++
 	for len(u.claims) > maxUncertain {
-		tooMany = append(tooMany, u.claims[0].forget)
-		u.shift()
+		tooMany = append(tooMany, u.claims[0].release)
+		u.dropOldest()
 	}
 	return tooMany
 }
 
 // drop drops those that have expired in the store. One that was noted in the
 // future was noted before the clock was set back.
-func (u *uncertainClaims) drop(now time.Time) {
+func (u *uncertainClaims) dropExpired(now time.Time) {
 	for len(u.claims) > 0 {
 		if age := now.Sub(u.claims[0].since); age >= 0 && age < uncertainClaimLifetime {
 			return
 		}
-		u.shift()
+		u.dropOldest()
 	}
 }
 
-func (u *uncertainClaims) shift() {
+func (u *uncertainClaims) dropOldest() {
 	network := u.claims[0].network
 	u.claims[0] = uncertainClaim{} // what it holds can be freed
 	u.claims = u.claims[1:]

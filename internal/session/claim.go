@@ -33,7 +33,7 @@ const (
 	// reservationLifetime is longer than an exchange takes.
 	reservationLifetime = 2 * time.Minute
 	// tidyTimeout bounds what is done to the store behind an exchange.
-	tidyTimeout = 10 * time.Second
+	cleanUpTimeout = 10 * time.Second
 )
 
 // claim is a login's claim with the reservation of its session.
@@ -60,14 +60,14 @@ func (m *Manager) claim(ctx context.Context, l Login) (*claim, error) {
 	case err != nil:
 		// it may have been written all the same; a claim that is there may as well be
 		// another node's, which is sending the code
-		m.takeBack(ctx, c)
+		m.expireClaim(ctx, c)
 		return nil, storeError(err)
 	}
 	c.session = m.Label.SessionID(&c.secret)
 	c.reservation = headerRecord(kindReservation, m.Client.ID, now, now.Add(reservationLifetime))
 	if err := m.Store.Create(ctx, c.session, c.reservation, reservationLifetime); err != nil {
-		m.forget(ctx, c.session)
-		m.giveBack(ctx, c)
+		m.deleteRecord(ctx, c.session)
+		m.releaseClaim(ctx, c)
 		return nil, storeError(err)
 	}
 	return c, nil
@@ -75,14 +75,14 @@ func (m *Manager) claim(ctx context.Context, l Login) (*claim, error) {
 
 // settle decides what stays of a claim whose exchange brought no token.
 func (m *Manager) settle(ctx context.Context, c *claim, err error, network netip.Prefix) {
-	m.forget(ctx, c.session)
+	m.deleteRecord(ctx, c.session)
 	answer, answered := errors.AsType[*authserver.Error](err)
 	switch {
 	case !answered || answer.Unsent || answer.Status == http.StatusTooManyRequests:
-		m.giveBack(ctx, c)
+		m.releaseClaim(ctx, c)
 	case answer.Status/100 == 4:
-		m.giveBack(ctx, c)
-		m.Shared.remember(c.id, outcome{err: exchangeError(err)})
+		m.releaseClaim(ctx, c)
+		m.Shared.rememberOutcome(c.id, outcome{err: exchangeError(err)})
 		m.Shared.refusals.spend(network, m.Now())
 	default:
 		m.keepUncertain(ctx, c, network)
@@ -95,27 +95,27 @@ func (m *Manager) keepUncertain(ctx context.Context, c *claim, network netip.Pre
 	now := m.Now()
 	if c.expires.Sub(now) > uncertainClaimLifetime {
 		// with the same bytes, so that takeBack knows them
-		m.tidy(ctx, "shorten "+c.id, func(ctx context.Context) error {
+		m.cleanUp(ctx, "shorten "+c.id, func(ctx context.Context) error {
 			return m.Store.Replace(ctx, c.id, c.record, c.record, uncertainClaimLifetime)
 		})
 	}
-	for _, forget := range m.Shared.uncertain.add(network, now, func(ctx context.Context) { m.takeBack(ctx, c) }) {
+	for _, forget := range m.Shared.uncertain.add(network, now, func(ctx context.Context) { m.expireClaim(ctx, c) }) {
 		forget(ctx)
 	}
 }
 
 // giveBack ends a claim that is there, so that its code can be sent.
-func (m *Manager) giveBack(ctx context.Context, c *claim) {
+func (m *Manager) releaseClaim(ctx context.Context, c *claim) {
 	if ctx.Err() != nil || m.Store.Delete(ctx, c.id) != nil {
-		m.takeBack(ctx, c)
+		m.expireClaim(ctx, c)
 	}
 }
 
 // takeBack ends a claim if it is still the one that this process has made. It is a
 // compare-and-swap with a record that expires at once: what is done late, or again
 // since an answer was lost, must not end a claim that another node has made since.
-func (m *Manager) takeBack(ctx context.Context, c *claim) {
-	m.tidy(ctx, "take back "+c.id, func(ctx context.Context) error {
+func (m *Manager) expireClaim(ctx context.Context, c *claim) {
+	m.cleanUp(ctx, "take back "+c.id, func(ctx context.Context) error {
 		if err := m.Store.Replace(ctx, c.id, c.record, c.record, time.Millisecond); !isLost(err) {
 			return err
 		}
@@ -124,16 +124,16 @@ func (m *Manager) takeBack(ctx context.Context, c *claim) {
 }
 
 // forget deletes a record that nobody else can have written.
-func (m *Manager) forget(ctx context.Context, id string) {
-	m.tidy(ctx, "forget "+id, func(ctx context.Context) error { return m.Store.Delete(ctx, id) })
+func (m *Manager) deleteRecord(ctx context.Context, id string) {
+	m.cleanUp(ctx, "forget "+id, func(ctx context.Context) error { return m.Store.Delete(ctx, id) })
 }
 
 // tidy does something to the store that can be left undone, since every record
 // expires by itself: in the exchange's time, or behind it if that is over.
-func (m *Manager) tidy(ctx context.Context, key string, do func(context.Context) error) {
+func (m *Manager) cleanUp(ctx context.Context, key string, do func(context.Context) error) {
 	if ctx.Err() == nil && do(ctx) == nil {
 		return
 	}
 	// all exchanges may end at once, so that each waits for its slot
-	m.Shared.Touches.Begin(key, tidyTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
+	m.Shared.Touches.Begin(key, cleanUpTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
 }

@@ -47,13 +47,13 @@ var errLoginUsed = &Error{Kind: LoginUsed, Cause: errors.New("the login's code w
 // once, whoever calls it how often and on which node. A call that is repeated within
 // a minute is given the same session, unless its visitor has signed out.
 func (m *Manager) Begin(ctx context.Context, l Login, code string, network netip.Prefix) (Begun, error) {
-	o, err := m.Shared.exchangeOnce(ctx, m.Label.claimID(l.State), network, m.Now, func(ctx context.Context) (*begun, error) {
+	o, err := m.Shared.exchangeOnce(ctx, m.Label.claimID(l.State), network, m.Now, func(ctx context.Context) (*exchangeResult, error) {
 		return m.exchange(ctx, l, code, network)
 	})
 	if err != nil {
 		return Begun{}, exchangeError(err)
 	}
-	if o.given.Swap(true) {
+	if o.delivered.Swap(true) {
 		s, err := m.load(ctx, &o.Secret, m.Now())
 		if err != nil {
 			return Begun{}, err
@@ -68,7 +68,7 @@ func (m *Manager) Begin(ctx context.Context, l Login, code string, network netip
 // exchange takes the login's code to the token endpoint and begins a session.
 // Claiming the login first makes sure that no other node or process sends the
 // code as well, and that there is room for a session before the code is spent.
-func (m *Manager) exchange(ctx context.Context, l Login, code string, network netip.Prefix) (*begun, error) {
+func (m *Manager) exchange(ctx context.Context, l Login, code string, network netip.Prefix) (*exchangeResult, error) {
 	if err := m.awaitPause(ctx, network); err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (m *Manager) exchange(ctx context.Context, l Login, code string, network ne
 	}
 	result, err := m.accept(ctx, c, token)
 	if err != nil {
-		m.forget(ctx, c.session)
+		m.deleteRecord(ctx, c.session)
 		return nil, err
 	}
 	return result, nil
@@ -113,7 +113,7 @@ func (m *Manager) sendCode(ctx context.Context, l Login, code string, network ne
 // with the code.
 func (m *Manager) awaitPause(ctx context.Context, network netip.Prefix) error {
 	for {
-		left := m.Shared.loginsPaused(m.Client.ID, network, m.Now())
+		left := m.Shared.loginPauseLeft(m.Client.ID, network, m.Now())
 		if left <= 0 {
 			return nil
 		}
@@ -126,7 +126,7 @@ func (m *Manager) awaitPause(ctx context.Context, network netip.Prefix) error {
 var errPaused = errors.New("the auth server wants fewer requests of this client")
 
 // accept checks a token and puts its session in the place that was reserved.
-func (m *Manager) accept(ctx context.Context, c *claim, token authserver.Token) (*begun, error) {
+func (m *Manager) accept(ctx context.Context, c *claim, token authserver.Token) (*exchangeResult, error) {
 	if err := m.checkScopes(token.Scopes); err != nil {
 		return nil, &Error{Kind: ScopeRefused, Cause: err}
 	}
@@ -162,7 +162,7 @@ func (m *Manager) checkScopes(granted []string) error {
 
 // create writes the session for the token, in the place of the claim's reservation.
 // The cookie's secret is a new one: an id that a client brought is never adopted.
-func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) (*begun, error) {
+func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) (*exchangeResult, error) {
 	now := m.Now()
 	b := body{
 		created:     now,
@@ -172,15 +172,15 @@ func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) 
 		Provider:    token.Claims.Provider,
 		Scopes:      strings.Join(m.Scopes, " "),
 	}
-	b.take(token)
-	m.noteExpiry(zap.InfoLevel, token)
+	b.applyToken(token)
+	m.logAssumedExpiry(zap.InfoLevel, token)
 	if b.Connection == "" {
-		b.Connection, b.invented = rand.Text(), true
+		b.Connection, b.randomConnection = rand.Text(), true
 	}
 	if b.Provider == "" {
 		b.Provider = m.ProviderID
 	}
-	end := m.forgotten(&b, now)
+	end := m.expiry(&b, now)
 	record, err := b.seal(&m.Label, &c.secret, siteDigest(m.Site), m.Client.ID, end)
 	if err != nil {
 		return nil, storeError(err)
@@ -192,7 +192,7 @@ func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) 
 	if err != nil {
 		return nil, storeError(err)
 	}
-	return &begun{Begun: Begun{Secret: c.secret, Ends: earlier(end, b.ConsentEnds)}}, nil
+	return &exchangeResult{Begun: Begun{Secret: c.secret, Ends: earlier(end, b.ConsentEnds)}}, nil
 }
 
 // exchangeError tells what the visitor can mend from what the operator has
@@ -213,7 +213,7 @@ func exchangeError(err error) error {
 	case "invalid_client", "unauthorized_client":
 		return &Error{Kind: ClientRefused, Cause: fmt.Errorf("%w; check client_id, client_secret and environment", err)}
 	case "unauthorized":
-		return &Error{Kind: ClientRefused, Cause: fmt.Errorf("%w; check client_id, client_secret and environment; TrueLayer also answers so to too many requests", err)}
+		return &Error{Kind: ClientRefused, Cause: fmt.Errorf("%w; check client_id, client_secret and environment; TrueLayer also answers this way to too many requests", err)}
 	case "invalid_scope":
 		return &Error{Kind: ScopeRefused, Cause: fmt.Errorf("%w; check which scopes TrueLayer has enabled for the client id", err)}
 	}

@@ -19,7 +19,7 @@ const (
 	// touchShare is the part of the idle timeout in which a session's use is written
 	// down once at most: a write for each minute would be most of what a store has to
 	// do. A session that is not used lasts longer by as much, so that none ends early.
-	touchShare = 32
+	touchDivisor = 32
 	// touchTimeout bounds that write.
 	touchTimeout = 10 * time.Second
 	// endedLifetime is how long a connection that is over is remembered, for
@@ -103,9 +103,9 @@ func (m *Manager) openRecord(id string, secret *Secret, record []byte, now time.
 			return nil
 		}
 		s = &Session{body: opened, id: id, secret: *secret, record: record}
-		m.Shared.opened.keep(s)
+		m.Shared.opened.put(s)
 	}
-	if !now.Before(m.forgotten(&s.body, now)) {
+	if !now.Before(m.expiry(&s.body, now)) {
 		return nil
 	}
 	return s
@@ -113,19 +113,19 @@ func (m *Manager) openRecord(id string, secret *Secret, record []byte, now time.
 
 // Ends returns when the session or its consent ends, if it is not used again.
 func (m *Manager) Ends(s *Session, now time.Time) time.Time {
-	return earlier(m.forgotten(&s.body, now), s.ConsentEnds)
+	return earlier(m.expiry(&s.body, now), s.ConsentEnds)
 }
 
 // forgotten is the moment at which a session is forgotten. It is decided by the
 // times in the sealed body and by today's configuration, so that a shorter
 // lifetime also holds for sessions that began under a longer one.
-func (m *Manager) forgotten(b *body, now time.Time) time.Time {
+func (m *Manager) expiry(b *body, now time.Time) time.Time {
 	absolute := b.created.Add(m.MaxLifetime)
 	if b.consentOver {
 		return earlier(absolute, b.TokenExpires.Add(endedLifetime))
 	}
 	// a last use in the future counts as now: the clock was set back
-	end := earlier(absolute, earlier(b.lastSeen, now).Add(m.IdleTimeout+m.IdleTimeout/touchShare))
+	end := earlier(absolute, earlier(b.lastSeen, now).Add(m.IdleTimeout+m.IdleTimeout/touchDivisor))
 	if b.refreshToken.Reveal() == "" {
 		end = earlier(end, b.tokenEnds())
 	}
@@ -136,7 +136,7 @@ func (m *Manager) forgotten(b *body, now time.Time) time.Time {
 // store's.
 func (m *Manager) replace(ctx context.Context, s *Session, changed body) (*Session, error) {
 	now := m.Now()
-	end := m.forgotten(&changed, now)
+	end := m.expiry(&changed, now)
 	if !now.Before(end) {
 		return nil, fs.ErrNotExist // it has ended meanwhile
 	}
@@ -158,7 +158,7 @@ func isLost(err error) bool { return errors.Is(err, ErrConflict) || errors.Is(er
 // a store may be far away. When it is due is spread by up to a quarter, so that
 // sessions which began together are not written together.
 func (m *Manager) touch(s *Session, now time.Time) {
-	interval := m.IdleTimeout / touchShare
+	interval := m.IdleTimeout / touchDivisor
 	// a last use far in the future was written before the clock was set back
 	if age := now.Sub(s.lastSeen); age > -interval && age < interval-interval/4*time.Duration(s.id[0])/256 {
 		return

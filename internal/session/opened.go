@@ -55,7 +55,7 @@ func isSame(a, b []byte) bool {
 // keep keeps a session, in place of what was kept under its id. Of more sessions
 // than there is room for some are opened for each request: to make room for each of
 // them would cost more than it saves.
-func (o *openedSessions) keep(s *Session) {
+func (o *openedSessions) put(s *Session) {
 	shard := o.shard(s.id)
 	if shard.ItemCount() >= openedInShard {
 		if _, kept := shard.Get(s.id); !kept {

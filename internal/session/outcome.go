@@ -10,14 +10,14 @@ import (
 
 // begun is a session that has begun, and whether a browser was given it, which may
 // have signed out since.
-type begun struct {
+type exchangeResult struct {
 	Begun
-	given atomic.Bool
+	delivered atomic.Bool
 }
 
 // outcome is how an exchange ended: with a session, or with a refusal.
 type outcome struct {
-	result *begun
+	result *exchangeResult
 	err    error
 }
 
@@ -30,7 +30,7 @@ func (s *Shared) outcomeOf(claim string) (outcome, bool) {
 	return o.(outcome), true
 }
 
-func (s *Shared) remember(claim string, o outcome) {
+func (s *Shared) rememberOutcome(claim string, o outcome) {
 	if o.err == nil || s.outcomes.ItemCount() < maxOutcomes {
 		s.outcomes.SetDefault(claim, o)
 	}
@@ -38,7 +38,7 @@ func (s *Shared) remember(claim string, o outcome) {
 
 // exchangeOnce runs an exchange under the claim's id, or returns how it ended a
 // moment ago.
-func (s *Shared) exchangeOnce(ctx context.Context, claim string, client netip.Prefix, now func() time.Time, exchange func(context.Context) (*begun, error)) (*begun, error) {
+func (s *Shared) exchangeOnce(ctx context.Context, claim string, client netip.Prefix, now func() time.Time, exchange func(context.Context) (*exchangeResult, error)) (*exchangeResult, error) {
 	if o, ok := s.outcomeOf(claim); ok {
 		return o.result, o.err
 	}
@@ -49,26 +49,26 @@ func (s *Shared) exchangeOnce(ctx context.Context, claim string, client netip.Pr
 		}
 		result, err := exchange(ctx)
 		if err == nil {
-			s.remember(claim, outcome{result: result})
+			s.rememberOutcome(claim, outcome{result: result})
 		}
 		return result, err
 	}).Await(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return result.(*begun), nil
+	return result.(*exchangeResult), nil
 }
 
 // awaitTurn waits for one of the network's places, which leave gives back. Those
 // that waited while others of their network were refused are too many, too.
 func (s *Shared) awaitTurn(ctx context.Context, client netip.Prefix, now func() time.Time) (leave func(), err error) {
-	if err := s.networkOver(client, now()); err != nil {
+	if err := s.checkNetwork(client, now()); err != nil {
 		return nil, err
 	}
-	if leave, err = s.clients.Take(ctx, client); err != nil {
+	if leave, err = s.exchangeLimiter.Take(ctx, client); err != nil {
 		return nil, &Error{Kind: TooManyLogins, Cause: err}
 	}
-	if err := s.networkOver(client, now()); err != nil {
+	if err := s.checkNetwork(client, now()); err != nil {
 		leave()
 		return nil, err
 	}
@@ -76,11 +76,11 @@ func (s *Shared) awaitTurn(ctx context.Context, client netip.Prefix, now func() 
 }
 
 // networkOver returns an error if a network has used up what it may.
-func (s *Shared) networkOver(client netip.Prefix, now time.Time) error {
-	if over := max(s.refusals.over(client, now), s.uncertain.over(client, now)); over > 0 {
-		return &Error{Kind: TooManyLogins, Cause: errNetworkOver, RetryAfter: min(over, time.Minute)}
+func (s *Shared) checkNetwork(client netip.Prefix, now time.Time) error {
+	if over := max(s.refusals.wait(client, now), s.uncertain.wait(client, now)); over > 0 {
+		return &Error{Kind: TooManyLogins, Cause: errNetworkLimit, RetryAfter: min(over, time.Minute)}
 	}
 	return nil
 }
 
-var errNetworkOver = errors.New("the token endpoint has refused too many codes of this network lately, or left too many without an answer")
+var errNetworkLimit = errors.New("the token endpoint has refused too many codes of this network lately, or left too many without an answer")

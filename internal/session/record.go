@@ -53,7 +53,7 @@ type header struct {
 	connection Digest
 	// invented says that the token named no connection, so that the id is a random one
 	// and no other session has it.
-	invented bool
+	randomConnection bool
 }
 
 // append appends the header behind its length.
@@ -65,7 +65,7 @@ func (h *header) append(b []byte) []byte {
 	}
 	b = append(b, h.site[:]...)
 	b = append(b, h.connection[:]...)
-	b = sealed.AppendFlag(b, h.invented)
+	b = sealed.AppendFlag(b, h.randomConnection)
 	b = sealed.AppendText(b, h.clientID)
 	b = sealed.AppendText(b, h.provider)
 	binary.BigEndian.PutUint16(b[start:], uint16(len(b)-start-2)) //nolint:gosec // client id and provider are bounded where they are read
@@ -78,7 +78,7 @@ func readHeader(b []byte) (header, bool) {
 	h := header{created: r.Time(), lastSeen: r.Time(), expires: r.Time()}
 	copy(h.site[:], r.Bytes(len(h.site)))
 	copy(h.connection[:], r.Bytes(len(h.connection)))
-	h.invented = r.Flag()
+	h.randomConnection = r.Flag()
 	h.clientID, h.provider = r.Text(), r.Text()
 	return h, r.AtEnd()
 }
@@ -114,7 +114,7 @@ func splitRecord(record []byte, kind byte) (header, rest []byte, err error) {
 func (b *body) seal(l *Label, secret *Secret, site Digest, clientID string, expires time.Time) ([]byte, error) {
 	h := header{
 		created: b.created, lastSeen: b.lastSeen, expires: expires, clientID: clientID, provider: b.Provider,
-		site: site, connection: l.connectionDigest(b.Connection), invented: b.invented,
+		site: site, connection: l.connectionDigest(b.Connection), randomConnection: b.randomConnection,
 	}
 	record := h.append([]byte{recordVersion, kindSession})
 	additional := append(slices.Clip(record), l.SessionID(secret)...)
@@ -164,7 +164,7 @@ func (b *body) append(to []byte) []byte {
 	}
 	to = sealed.AppendFlag(to, b.consentOver)
 	to = sealed.AppendFlag(to, b.Told)
-	to = sealed.AppendFlag(to, b.invented)
+	to = sealed.AppendFlag(to, b.randomConnection)
 	for _, text := range []string{b.Connection, b.Provider, b.Scopes, b.bearer.Reveal(), b.refreshToken.Reveal()} {
 		to = sealed.AppendText(to, text)
 	}
@@ -175,19 +175,19 @@ func (b *body) append(to []byte) []byte {
 func readBody(plain []byte) (body, error) {
 	r := sealed.NewReader(string(plain))
 	b := body{
-		created:      r.Time(),
-		lastSeen:     r.Time(),
-		tokenIssued:  r.Time(),
-		TokenExpires: r.Time(),
-		ConsentEnds:  r.Time(),
-		consentOver:  r.Flag(),
-		Told:         r.Flag(),
-		invented:     r.Flag(),
-		Connection:   r.Text(),
-		Provider:     r.Text(),
-		Scopes:       r.Text(),
-		bearer:       r.Secret(),
-		refreshToken: r.Secret(),
+		created:          r.Time(),
+		lastSeen:         r.Time(),
+		tokenIssued:      r.Time(),
+		TokenExpires:     r.Time(),
+		ConsentEnds:      r.Time(),
+		consentOver:      r.Flag(),
+		Told:             r.Flag(),
+		randomConnection: r.Flag(),
+		Connection:       r.Text(),
+		Provider:         r.Text(),
+		Scopes:           r.Text(),
+		bearer:           r.Secret(),
+		refreshToken:     r.Secret(),
 	}
 	if !r.AtEnd() {
 		return body{}, errBadRecord

@@ -21,8 +21,8 @@ const (
 	// maxKeepPause the wait before a write that failed is tried again. The token
 	// that it replaces may be dead already, so a store that is away for a while
 	// is waited for, and another node must not come first when it is back.
-	keepTimeout  = time.Minute
-	maxKeepPause = 100 * time.Millisecond
+	saveTimeout  = time.Minute
+	maxSavePause = 100 * time.Millisecond
 )
 
 // WithUsableToken returns the session with an access token that can be sent, or nil
@@ -37,14 +37,14 @@ func (m *Manager) WithUsableToken(ctx context.Context, s *Session, now time.Time
 	if alive && !refused && now.Before(m.refreshFrom(s)) {
 		return s, nil
 	}
-	wait := m.Shared.heldBack(s.id, m.Client.ID, now)
+	wait := m.Shared.refreshDelay(s.id, m.Client.ID, now)
 	switch {
 	case wait > 0 && alive:
 		return s, nil
 	case wait > 0:
-		return nil, m.unavailable(s, now, errHeldBack, wait)
+		return nil, m.unavailable(s, now, errBackingOff, wait)
 	}
-	underWay := m.Shared.Refreshes.Begin(s.id, m.RefreshTimeout+keepTimeout, func(ctx context.Context) (any, error) {
+	underWay := m.Shared.Refreshes.Begin(s.id, m.RefreshTimeout+saveTimeout, func(ctx context.Context) (any, error) {
 		return m.refresh(ctx, s)
 	})
 	if alive && !refused {
@@ -65,7 +65,7 @@ func (m *Manager) WithUsableToken(ctx context.Context, s *Session, now time.Time
 	return result.(*Session), nil
 }
 
-var errHeldBack = errors.New("an earlier refresh failed; the next one waits for its time")
+var errBackingOff = errors.New("an earlier refresh failed; the next one waits for its time")
 
 // refreshFrom is when the session's token begins to be refreshed: the smaller
 // of five minutes and a tenth of its life before it ends, or RefreshBefore,
@@ -105,9 +105,9 @@ func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
 	if err != nil {
 		return nil, m.refreshFailed(current, err)
 	}
-	m.Shared.setbacks.Delete(current.id)
-	m.noteExpiry(zap.DebugLevel, token)
-	return m.keep(ctx, current, token)
+	m.Shared.backoffs.Delete(current.id)
+	m.logAssumedExpiry(zap.DebugLevel, token)
+	return m.saveToken(ctx, current, token)
 }
 
 // requestRefresh asks the token endpoint, and checks what it gives.
@@ -122,7 +122,7 @@ func (m *Manager) requestRefresh(ctx context.Context, s *Session) (authserver.To
 		// what was not checked is not used, but the refresh token that was
 		// sent may be dead now
 		token.Access, token.Issued, token.Expires = s.accessToken(), s.tokenIssued, s.TokenExpires
-		if _, keepErr := m.keep(ctx, s, token); keepErr != nil {
+		if _, keepErr := m.saveToken(ctx, s, token); keepErr != nil {
 			m.Logger.Error("keeping a refresh token failed", zap.Error(keepErr))
 		}
 	}
@@ -133,11 +133,11 @@ func (m *Manager) requestRefresh(ctx context.Context, s *Session) (authserver.To
 // that lost against an idle touch is made again on top of it. One that lost
 // against another node's refresh is not: this node has stood still meanwhile,
 // or its lock was lost, and the other's token is the newer one.
-func (m *Manager) keep(ctx context.Context, s *Session, token authserver.Token) (*Session, error) {
+func (m *Manager) saveToken(ctx context.Context, s *Session, token authserver.Token) (*Session, error) {
 	usedAccess, usedRefresh := s.Bearer(), s.refreshToken.Reveal()
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, maxKeepPause) {
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, maxSavePause) {
 		changed := s.body
-		changed.take(token)
+		changed.applyToken(token)
 		changed.lastSeen = later(changed.lastSeen, m.Now())
 		kept, err := m.replace(ctx, s, changed)
 		switch {
@@ -197,7 +197,7 @@ func (m *Manager) endConsent(ctx context.Context, s *Session) (*Session, error) 
 
 // noteExpiry writes down what was taken for the life of a token whose answer did
 // not say.
-func (m *Manager) noteExpiry(level zapcore.Level, token authserver.Token) {
+func (m *Manager) logAssumedExpiry(level zapcore.Level, token authserver.Token) {
 	if token.ExpiresBy != "expires_in" {
 		m.Logger.Log(level, "a token answer has no expires_in", zap.String("taken", token.ExpiresBy), zap.Time("expires", token.Expires))
 	}

@@ -32,7 +32,7 @@ type body struct {
 	// Told says that the visitor has been told.
 	Told bool
 	// invented says that Connection is a random id.
-	invented bool
+	randomConnection bool
 
 	// Connection is TrueLayer's id of the connection, or a random one.
 	Connection string
@@ -63,7 +63,7 @@ func (b *body) accessToken() authserver.Secret {
 }
 
 // setToken puts an access token into the session.
-func (b *body) setToken(access authserver.Secret) {
+func (b *body) setAccessToken(access authserver.Secret) {
 	b.bearer = authserver.NewSecret(BearerPrefix + access.Reveal())
 }
 
@@ -81,9 +81,9 @@ func (b *body) IsOver(now time.Time) bool {
 
 // take puts a token that was just issued into the session. An answer without a
 // refresh token leaves the one that was used.
-func (b *body) take(token authserver.Token) {
+func (b *body) applyToken(token authserver.Token) {
 	b.tokenIssued, b.TokenExpires = token.Issued, token.Expires
-	b.setToken(token.Access)
+	b.setAccessToken(token.Access)
 	if token.Refresh.Reveal() != "" {
 		b.refreshToken = token.Refresh
 	}

@@ -18,8 +18,8 @@ const (
 	// maxClientExchanges bounds the exchanges of one network, so that it can neither
 	// take all of them nor use up what the auth server allows the client;
 	// maxClientWaiting those of it that wait for their turn, too.
-	maxClientExchanges = 8
-	maxClientWaiting   = 512
+	maxNetworkExchanges = 8
+	maxNetworkWaiting   = 512
 	// maxTouches bounds the writes that say that a session is in use. More are
 	// dropped; the session's next request tries again.
 	maxTouches = 32
@@ -29,7 +29,7 @@ const (
 	outcomeLifetime = time.Minute
 	maxOutcomes     = 100_000
 	// setbackLifetime is longer than any back-off.
-	setbackLifetime = 10 * time.Minute
+	backoffLifetime = 10 * time.Minute
 	// sweepEvery is how often the memory of what has expired is freed.
 	sweepEvery = 10 * time.Second
 )
@@ -44,29 +44,29 @@ type Shared struct {
 	// writes that say that a session is in use.
 	Exchanges, Refreshes, Touches *flight.Group
 
-	clients   flight.Limiter[netip.Prefix] // of the exchanges
-	refusals  budget
-	uncertain uncertainClaims
-	outcomes  *cache.Cache // of exchanges, by claim id
-	opened    *openedSessions
-	setbacks  *cache.Cache // failed refreshes, by session id, and by client where it was asked to pause
-	rejected  *cache.Cache // sessions whose token an upstream refused
-	stop      chan struct{}
+	exchangeLimiter flight.Limiter[netip.Prefix] // of the exchanges
+	refusals        budget
+	uncertain       uncertainClaims
+	outcomes        *cache.Cache // of exchanges, by claim id
+	opened          *openedSessions
+	backoffs        *cache.Cache // failed refreshes, by session id, and by client where it was asked to pause
+	rejected        *cache.Cache // sessions whose token an upstream refused
+	stop            chan struct{}
 }
 
 // NewShared returns what blocks share that use the auth server at base.
 func NewShared(base string) *Shared {
 	s := &Shared{
-		Server:    authserver.NewServer(base),
-		Exchanges: flight.NewGroup(maxExchanges),
-		Refreshes: flight.NewGroup(maxRefreshes),
-		Touches:   flight.NewGroup(maxTouches),
-		clients:   flight.Limiter[netip.Prefix]{AtOnce: maxClientExchanges, AtMost: maxClientWaiting},
-		opened:    newOpenedSessions(),
-		outcomes:  cache.New(outcomeLifetime, 0),
-		setbacks:  cache.New(setbackLifetime, 0),
-		rejected:  cache.New(rejectedInterval, 0),
-		stop:      make(chan struct{}),
+		Server:          authserver.NewServer(base),
+		Exchanges:       flight.NewGroup(maxExchanges),
+		Refreshes:       flight.NewGroup(maxRefreshes),
+		Touches:         flight.NewGroup(maxTouches),
+		exchangeLimiter: flight.Limiter[netip.Prefix]{MaxRunning: maxNetworkExchanges, MaxTotal: maxNetworkWaiting},
+		opened:          newOpenedSessions(),
+		outcomes:        cache.New(outcomeLifetime, 0),
+		backoffs:        cache.New(backoffLifetime, 0),
+		rejected:        cache.New(rejectedInterval, 0),
+		stop:            make(chan struct{}),
 	}
 	go s.sweep()
 	return s
@@ -79,7 +79,7 @@ func (s *Shared) sweep() {
 	for {
 		select {
 		case <-ticker.C:
-			for _, c := range []*cache.Cache{s.outcomes, s.setbacks, s.rejected} {
+			for _, c := range []*cache.Cache{s.outcomes, s.backoffs, s.rejected} {
 				c.DeleteExpired()
 			}
 			s.opened.sweep()
