@@ -6,15 +6,16 @@ import (
 	"sync"
 )
 
-// ErrTooMany is a Take's answer when as many wait already as may.
-var ErrTooMany = errors.New("too many of its kind wait already")
+// ErrTooMany is the error of Take if too many others of the key are waiting already.
+var ErrTooMany = errors.New("too many others are waiting already")
 
-// Limiter lets so many at once do what concerns a key. A key of which nobody does
-// or waits for anything is not remembered.
+// Limiter limits how many callers do something at once, separately for each key. It
+// uses no memory for keys that nobody uses.
 type Limiter[K comparable] struct {
-	// AtOnce is how many of one key have a place at once.
+	// MaxRunning is how many callers of one key may hold a place at once.
 	MaxRunning int
-	// AtMost is how many of one key have a place or wait for one; 0 is any number.
+	// MaxTotal is how many callers of one key may hold a place or wait for one. Zero
+	// means no limit.
 	MaxTotal int
 
 	mu   sync.Mutex
@@ -22,12 +23,11 @@ type Limiter[K comparable] struct {
 }
 
 type keyState struct {
-	running chan struct{} // filled by those who have a place
-	users   int           // those, and the ones that wait
+	running chan struct{} // one element for each caller that holds a place
+	users   int           // callers that hold a place or wait for one
 }
 
-// Take waits for a place, which leave gives back. The error is ErrTooMany, or that
-// of ctx.
+// Take waits for a place; leave gives it back. The error is ErrTooMany or that of ctx.
 func (l *Limiter[K]) Take(ctx context.Context, key K) (leave func(), err error) {
 	p := l.enter(key)
 	if p == nil {
@@ -71,7 +71,7 @@ func (l *Limiter[K]) exit(key K, p *keyState) {
 	}
 }
 
-// Len is how many keys are remembered.
+// Len returns how many keys are in use.
 func (l *Limiter[K]) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
