@@ -9,24 +9,25 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// accessLogWarning warns, once, that codes are being written into an access log.
-// Whether the filter is on the right log cannot be seen from here, only
-// whether there is one.
+// accessLogWarning warns once if authorization codes are written to an access log.
+// It can see whether the process has a log filter, but not whether the filter is on
+// the right log.
 type accessLogWarning struct {
-	logger *zap.Logger
-	given  atomic.Bool
+	logger  *zap.Logger
+	checked atomic.Bool
 }
 
-// check looks whether the server of a request has access logs. The first request
-// tells: a server's logs are not known yet when its handlers are provisioned.
+// check warns if the server of r has access logs and no log filter is configured. It
+// looks at the first request only, because a server's logs are not known yet when its
+// handlers are provisioned.
 func (a *accessLogWarning) check(r *http.Request) {
-	if a.given.Load() || a.given.Swap(true) {
+	if a.checked.Load() || a.checked.Swap(true) {
 		return
 	}
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server == nil || server.Logs == nil || logFilters.Load() > 0 {
 		return
 	}
-	a.logger.Warn("accesses are logged, and the codes of logins with them: " +
+	a.logger.Warn("the access log contains the codes of logins: " +
 		"add `request>uri truelayer` and `resp_headers>Location truelayer` to the log's `format filter`")
 }

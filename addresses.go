@@ -5,8 +5,7 @@ import (
 	"path"
 )
 
-// addresses are a block's own: its origin, and the paths on it that belong to the
-// module.
+// addresses holds a block's origin and the paths that the module serves there.
 type addresses struct {
 	origin string // of the redirect URI
 	host   string // of the redirect URI, without its port
@@ -25,7 +24,7 @@ func newAddresses(redirect *url.URL) addresses {
 	}
 }
 
-// loginURL is the absolute login URL that comes back to returnTo. It is on the
+// loginURL returns the absolute login URL that leads back to returnTo. It is on the
 // redirect URI's host, where the login's cookie has to be set.
 func (a *addresses) loginURL(returnTo string) string {
 	u := a.origin + a.login
@@ -35,7 +34,6 @@ func (a *addresses) loginURL(returnTo string) string {
 	return u
 }
 
-// isElsewhere reports whether a visitor is on another host than the redirect
-// URI's, www beside the apex for example, where a login's cookie would be set that
-// does not come to the redirect URI.
-func (a *addresses) isElsewhere(host string) bool { return hostname(host) != a.host }
+// isOtherHost reports whether host differs from the redirect URI's, for example www
+// and the apex. A login cookie set there would not be sent to the redirect URI.
+func (a *addresses) isOtherHost(host string) bool { return hostname(host) != a.host }

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// audience is who waits for the answer to a request.
+// audience is the kind of client that waits for a response.
 type audience int
 
 const (
-	unknown    audience = iota // nobody has asked yet
+	unknown    audience = iota // not classified yet
 	machine                    // a script, an image, a program
 	navigation                 // a person who opens a page
-	frame                      // a page inside a page
-	form                       // a person who sent a form
+	frame                      // a page inside another page
+	form                       // a person who submits a form
 )
 
-// classify tells the audience by the Fetch Metadata fields, which scripts cannot
-// forge, and for clients without them by Accept. It decides the form of an answer,
-// never whether a request is let through.
+// classify determines the audience from the Fetch Metadata fields, which scripts
+// cannot forge. For clients that do not send them it uses Accept. The audience decides
+// the form of a response, never whether a request is let through.
 func classify(r *http.Request) audience {
 	mode := r.Header.Get("Sec-Fetch-Mode")
 	person := mode == "navigate"
@@ -39,9 +39,9 @@ func classify(r *http.Request) audience {
 	return navigation
 }
 
-// isFrame tells the destinations of pages inside of pages (Fetch standard, section
-// 2.2.5). A person's own page has "document", or "empty" where the site's service
-// worker asks for it.
+// isFrame reports whether a destination is that of a page inside another page (Fetch
+// standard, section 2.2.5). A top-level page has the destination "document", or
+// "empty" if the site's service worker requests it.
 func isFrame(destination string) bool {
 	switch destination {
 	case "iframe", "frame", "fencedframe", "embed", "object":
@@ -52,7 +52,7 @@ func isFrame(destination string) bool {
 
 // acceptsHTML reports whether the lines of an Accept field ask for a page (RFC 9110
 // section 12.5.1). Browsers name text/html when a person opens a page; some older
-// ones add text/*. That anything will do, as programs say with */*, asks for no page.
+// ones add text/*. Programs send */*, which does not count as asking for a page.
 func acceptsHTML(lines []string) bool {
 	accepts, specific := false, false
 	for _, line := range lines {
@@ -62,7 +62,7 @@ func acceptsHTML(lines []string) bool {
 			case "text/html":
 				accepts, specific = weight(parameters) > 0 || specific && accepts, true
 			case "text/*":
-				if !specific { // the more specific one counts
+				if !specific { // text/html takes precedence
 					accepts = accepts || weight(parameters) > 0
 				}
 			}
@@ -71,8 +71,8 @@ func acceptsHTML(lines []string) bool {
 	return accepts
 }
 
-// weight is the weight among the parameters of a media range (RFC 9110 section
-// 12.4.2), 1 if there is none that can be read.
+// weight returns the weight in the parameters of a media range (RFC 9110 section
+// 12.4.2). It returns 1 if there is none or if it is malformed.
 func weight(parameters string) float64 {
 	for parameter := range strings.SplitSeq(parameters, ";") {
 		name, value, _ := strings.Cut(parameter, "=")

@@ -10,18 +10,19 @@ const (
 	maxCode          = 1 << 10
 )
 
-// authorizationResponse is what the auth server sends back through the
-// browser (RFC 6749 section 4.1.2): a code, or an error. One with neither is not
-// in the standard, but is what visitors bring who gave up on the way, unless the
-// operator has set a cancellation URI with an error in TrueLayer's Console.
+// authorizationResponse is what the auth server sends back through the browser (RFC
+// 6749 section 4.1.2): a code or an error. The standard does not allow a response with
+// neither, but TrueLayer sends one when a visitor gives up, unless the operator has
+// set a cancellation URI with an error in TrueLayer's Console.
 type authorizationResponse struct {
 	code, state, err, description, issuer string
 }
 
-var errNeither = errors.New("the callback has neither a code nor an error, which is how visitors come back who gave up; a cancellation URI that ends in ?error=access_denied, set in TrueLayer's Console, makes that clear")
+var errNoCodeOrError = errors.New("the callback has neither a code nor an error, probably because the visitor gave up; to have TrueLayer say so, set a cancellation URI that ends in ?error=access_denied in its Console")
 
-// readAuthorizationResponse parses a callback's query. A parameter given twice
-// is refused (RFC 6749 section 3.1): two readers would pick different ones.
+// readAuthorizationResponse parses a callback's query. It refuses a repeated parameter
+// (RFC 6749 section 3.1), because two parsers could pick different values. It also
+// reports whether the response is valid.
 func readAuthorizationResponse(query string) (authorizationResponse, bool) {
 	if len(query) > maxCallbackQuery {
 		return authorizationResponse{}, false

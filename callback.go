@@ -10,14 +10,14 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// serveCallback is the redirect URI. All that can be checked here is checked
-// before anything is sent to the auth server.
+// serveCallback serves the redirect URI. It checks everything that needs no network
+// before it sends anything to the auth server.
 func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 	noStore(w)
 	if q.Method != http.MethodGet {
 		return f.notAllowed(w, q, http.MethodGet)
 	}
-	if reason, ok := failedBefore(q); ok && f.asErrors {
+	if reason, ok := failedReason(q); ok && f.disablePages {
 		return f.show(w, q, failure{reason: reason})
 	}
 	response, ok := readAuthorizationResponse(q.query())
@@ -25,8 +25,7 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 		return f.fail(w, q, failure{reason: callbackMalformed})
 	}
 	if response.issuer != "" && response.issuer != f.issuer {
-		// two auth servers, one of which hands a visitor on to the other's
-		// client (RFC 9207 section 2.4); it is checked when it comes
+		// a mix-up of two auth servers (RFC 9207 section 2.4); iss is optional
 		return f.fail(w, q, failure{reason: issuerMismatch})
 	}
 	l := f.logins.find(q.cookies, response.state)
@@ -34,38 +33,38 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 	case response.err != "":
 		return f.declined(w, q, response, l)
 	case response.code == "":
-		return f.givenUp(w, q, response, l)
+		return f.abandoned(w, q, response, l)
 	case l == nil:
-		return f.orphan(w, q, failure{reason: loginLost, returnTo: "/"})
+		return f.failUnlessSignedIn(w, q, failure{reason: loginLost, returnTo: "/"})
 	case l.done:
 		f.seeOther(w, f.addresses.returnTarget(l.returnTo))
 		return nil
 	case l.isOver(q.now):
-		return f.orphan(w, q, failure{reason: loginExpired, returnTo: l.returnTo})
+		return f.failUnlessSignedIn(w, q, failure{reason: loginExpired, returnTo: l.returnTo})
 	}
 	return f.exchange(w, q, response.code, l)
 }
 
-// exchange exchanges the login's code, hands the browser its session and sends it to
-// where it was going, with the code gone from the address.
+// exchange exchanges the login's code for a session, sets the session cookie, and
+// redirects to where the visitor was going, which takes the code out of the address.
 func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *login) error {
 	begun, err := f.sessions.Begin(q.Context(), session.Login{
 		State: l.state, RedirectURI: l.redirectURI, Verifier: l.verifier,
 		Started: l.started, Expires: l.started.Add(loginLifetime),
 	}, code, clientNetwork(q.Request))
 	if q.Context().Err() != nil {
-		return nil // the browser is gone; the exchange goes on without it
+		return nil // the browser has gone; the exchange continues without it
 	}
 	if err != nil {
 		failed := failureOf(err)
 		failed.returnTo = l.returnTo
 		if failed.reason == loginUsed {
-			return f.orphan(w, q, failed)
+			return f.failUnlessSignedIn(w, q, failed)
 		}
 		return f.fail(w, q, failed)
 	}
-	f.sessions.Discard(q.Context(), q.own.sessions(), begun.Secret)
-	sessionExpected := f.now().Add(lostSession)
+	f.sessions.Discard(q.Context(), q.ownCookies.sessionSecrets(), begun.Secret)
+	sessionExpected := f.now().Add(lostSessionWindow)
 	if begun.Ends.Before(sessionExpected) {
 		sessionExpected = begun.Ends
 	}
@@ -76,9 +75,9 @@ func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *
 	return nil
 }
 
-// declined answers a callback that carries an error. The login it belongs to
-// is over. Without one nothing is consumed, and the text is not shown: anybody
-// could have written it.
+// declined answers a callback that carries an error. It ends the login that the
+// callback belongs to. If there is no such login, it does not show the error's text,
+// since anybody could have written it.
 func (f *loginFlow) declined(w http.ResponseWriter, q *request, response authorizationResponse, l *login) error {
 	failed, words := failure{reason: providerError}, response.err+" "+response.description
 	if response.err == "access_denied" {
@@ -92,10 +91,10 @@ func (f *loginFlow) declined(w http.ResponseWriter, q *request, response authori
 	return f.fail(w, q, failed)
 }
 
-// givenUp answers a callback with neither a code nor an error. Anybody can send
-// one, so that it uses up no login: the visitor may still come back from the bank
-// in another tab.
-func (f *loginFlow) givenUp(w http.ResponseWriter, q *request, response authorizationResponse, l *login) error {
+// abandoned answers a callback with neither a code nor an error. Anybody can cause
+// one, so it ends no login: the visitor may still come back from the bank in another
+// tab.
+func (f *loginFlow) abandoned(w http.ResponseWriter, q *request, response authorizationResponse, l *login) error {
 	returnTo, underWay := "/", 0
 	for other := range f.logins.in(q.cookies) {
 		if other.done || response.state != "" && other.state != response.state {
@@ -109,7 +108,7 @@ func (f *loginFlow) givenUp(w http.ResponseWriter, q *request, response authoriz
 	}
 	switch {
 	case underWay > 0:
-		return f.fail(w, q, failure{reason: accessDenied, cause: errNeither, returnTo: returnTo})
+		return f.fail(w, q, failure{reason: accessDenied, cause: errNoCodeOrError, returnTo: returnTo})
 	case l != nil && l.done:
 		f.seeOther(w, f.addresses.returnTarget(l.returnTo))
 		return nil
@@ -117,15 +116,15 @@ func (f *loginFlow) givenUp(w http.ResponseWriter, q *request, response authoriz
 	return f.fail(w, q, failure{reason: callbackMalformed})
 }
 
-// misplaced returns the login that a request for another path than the redirect
-// URI's is the callback of, or nil. An application may have callbacks of its own,
-// so the state has to be that of a login of this browser.
-func (f *loginFlow) misplaced(q *request) *login {
+// findMisplaced returns the login whose callback arrived at a path other than the
+// redirect URI's, or nil if q is no such callback. An application may have callbacks
+// of its own, so the state has to belong to a login of this browser.
+func (f *loginFlow) findMisplaced(q *request) *login {
 	query := q.query()
 	if !strings.Contains(query, "state=") {
 		return nil
 	}
-	// what can be read of the query counts, whatever is broken beside it
+	// use the parameters that can be parsed, even if others are malformed
 	values, _ := url.ParseQuery(strings.ReplaceAll(query, ";", "&"))
 	if !values.Has("code") && !values.Has("error") {
 		return nil
@@ -138,23 +137,23 @@ func (f *loginFlow) misplaced(q *request) *login {
 	return nil
 }
 
-// tellMisplaced answers such a request. Neither the application nor the login that
-// would follow gets the code.
-func (f *loginFlow) tellMisplaced(w http.ResponseWriter, q *request, l *login) error {
-	came := cut(q.path())
+// failMisplaced answers a callback at a wrong path. The code reaches neither the
+// application nor the return target of the next login.
+func (f *loginFlow) failMisplaced(w http.ResponseWriter, q *request, l *login) error {
+	arrived := sanitize(q.path())
 	return f.fail(w, q, failure{
 		reason:   callbackMisplaced,
-		cause:    fmt.Errorf("the callback of a login came to the path %q in place of %q: something in front changes the path, or another host's redirect_uri is registered; let the path through as it is, or change redirect_uri here and in TrueLayer's Console", came, f.addresses.callback),
-		detail:   fmt.Sprintf(pages.TextOf("misplaced_paths").Text, f.addresses.callback, came),
+		cause:    fmt.Errorf("the callback of a login arrived at the path %q instead of %q: something in front changes the path, or another redirect_uri is registered; pass the path through unchanged, or change redirect_uri here and in TrueLayer's Console", arrived, f.addresses.callback),
+		detail:   fmt.Sprintf(pages.TextOf("misplaced_paths").Text, f.addresses.callback, arrived),
 		returnTo: l.returnTo,
 	})
 }
 
-// orphan answers a callback that brings nothing that can be used. Who is
-// signed in just goes on; anybody else is told why and asked.
-func (f *loginFlow) orphan(w http.ResponseWriter, q *request, failed failure) error {
+// failUnlessSignedIn answers a callback that cannot be used. A visitor who is signed
+// in already continues to the return target; anybody else gets the failure.
+func (f *loginFlow) failUnlessSignedIn(w http.ResponseWriter, q *request, failed failure) error {
 	now := f.now()
-	s, err := f.sessions.Find(q.Context(), q.own.sessions(), now)
+	s, err := f.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), now)
 	if err != nil {
 		failed = failure{reason: storeUnavailable, cause: err, returnTo: failed.returnTo}
 	} else if s != nil && !s.IsOver(now) {

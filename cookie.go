@@ -11,17 +11,17 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// hostPrefix makes a browser accept a cookie only from this very host, with
-// Secure and for all paths, so that no sibling subdomain can plant one
-// (RFC 6265bis section 4.1.3.2).
+// hostPrefix makes a browser accept a cookie only if this host sets it, with Secure
+// and for all paths, so that no sibling subdomain can plant one (RFC 6265bis section
+// 4.1.3.2).
 const hostPrefix = "__Host-"
 
-// cookieNames are the names of a handler's cookies.
+// cookieNames holds the names of a block's cookies.
 type cookieNames struct {
 	session string
-	login   string // prefix; one login cookie for each login in flight
+	login   string // prefix of the login cookies' names
 	secure  bool
-	host    *hostCookies // of all blocks of the host, nil until it has joined
+	host    *hostCookies // of all blocks on the host; nil until the block has joined
 }
 
 func newCookieNames(configured string, l session.Label, secure bool) cookieNames {
@@ -40,16 +40,17 @@ const (
 	labelInName = 4 // bytes
 )
 
-// own tells the module's cookies from the application's: this handler's, those that
-// have the default name of any other, and those of the host's other blocks. Browsers send the cookies of all
-// the blocks of a host to each of them, and of what a block was named for before
-// its configuration changed.
-func (c *cookieNames) own(name string) bool {
+// isModuleCookie reports whether a cookie is the module's rather than the
+// application's. Browsers send the cookies of all blocks on a host to each of them,
+// and cookies that a block set before its configuration changed. So the module's
+// cookies are those of this block, those with a block's default name, and those of the
+// other blocks on the host.
+func (c *cookieNames) isModuleCookie(name string) bool {
 	return belongsTo(name, c.session) || hasDefaultName(name) || c.host.has(name)
 }
 
-// hasDefaultName reports whether a cookie is named as a handler without
-// cookie_name names its cookies.
+// hasDefaultName reports whether a cookie has a name that a block without cookie_name
+// gives its cookies.
 func hasDefaultName(name string) bool {
 	rest, ok := strings.CutPrefix(strings.TrimPrefix(name, hostPrefix), defaultName)
 	const digits = 2 * labelInName
@@ -59,8 +60,8 @@ func hasDefaultName(name string) bool {
 	return len(rest) == digits || strings.HasPrefix(rest[digits:], loginInfix)
 }
 
-// set sets one of the handler's cookies. A maxAge of zero leaves it to the
-// browser's session, a negative one deletes it.
+// set sets one of the block's cookies. With a maxAge of zero the cookie lasts until the
+// browser is closed; a negative one deletes it.
 func (c *cookieNames) set(w http.ResponseWriter, name, value string, maxAge time.Duration) {
 	seconds := int(maxAge / time.Second)
 	if maxAge < 0 {
@@ -78,9 +79,9 @@ func (c *cookieNames) set(w http.ResponseWriter, name, value string, maxAge time
 	})
 }
 
-// cookiePairs yields the name and value of every cookie in Cookie header
-// lines, as they stand there. net/http's parser allocates and drops values
-// that it thinks wrong, which are the application's business.
+// cookiePairs yields the name and value of every cookie in the lines of a Cookie field,
+// unchanged. The parser of net/http allocates, and drops values that it considers
+// invalid, which an application may accept.
 func cookiePairs(lines []string) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		for _, line := range lines {
@@ -96,32 +97,32 @@ func cookiePairs(lines []string) iter.Seq2[string, string] {
 	}
 }
 
-// maxSessionCookies bounds how many cookies of the session cookie's name are
-// tried. There is more than one only without the __Host- prefix.
+// maxSessionCookies bounds how many cookies with the session cookie's name are tried.
+// There can be more than one only without the __Host- prefix.
 const maxSessionCookies = 4
 
-// ownCookies is what there is of the module's cookies in a request.
+// ownCookies holds what a request has in the module's cookies.
 type ownCookies struct {
 	any     bool // whether there are any, of this block or another
 	secrets [maxSessionCookies]session.Secret
 	n       int
 }
 
-// sessions returns the contents of this block's session cookies, the last ones
-// first: ours are for the path "/", and browsers send what somebody else has planted
-// for a longer path before them (RFC 6265 section 5.4).
-func (o *ownCookies) sessions() []session.Secret { return o.secrets[:o.n] }
+// sessionSecrets returns the secrets in this block's session cookies, the last cookie
+// first. The module sets its cookies for the path "/", and browsers send a cookie that
+// somebody planted for a longer path before it (RFC 6265 section 5.4).
+func (o *ownCookies) sessionSecrets() []session.Secret { return o.secrets[:o.n] }
 
-// find finds the module's cookies in Cookie lines.
+// find returns what the lines of a Cookie field have in the module's cookies.
 func (c *cookieNames) find(lines []string) (found ownCookies) {
 	for name, value := range cookiePairs(lines) {
 		if name != c.session {
-			found.any = found.any || c.own(name)
+			found.any = found.any || c.isModuleCookie(name)
 			continue
 		}
 		found.any = true
 		if secret, ok := decodeSecret(value); ok {
-			// further ones push out the first
+			// the last come first, and push out the earliest
 			copy(found.secrets[1:], found.secrets[:len(found.secrets)-1])
 			found.secrets[0] = secret
 			found.n = min(found.n+1, len(found.secrets))
@@ -130,10 +131,10 @@ func (c *cookieNames) find(lines []string) (found ownCookies) {
 	return found
 }
 
-// strip takes the module's cookies out of the request's header and leaves every
-// other byte of it.
+// strip removes the module's cookies from a request's header and leaves every other
+// byte of its Cookie lines unchanged.
 func (c *cookieNames) strip(header http.Header) {
-	var kept []string // not in place: see requestState
+	var kept []string // a new slice, since requestState keeps the original lines
 	for _, line := range header["Cookie"] {
 		if line = c.stripLine(line); line != "" {
 			kept = append(kept, line)
@@ -151,7 +152,7 @@ func (c *cookieNames) stripLine(line string) string {
 	stripped := false
 	for pair := range strings.SplitSeq(line, ";") {
 		name, _, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
-		if c.own(name) {
+		if c.isModuleCookie(name) {
 			stripped = true
 			continue
 		}
@@ -163,13 +164,13 @@ func (c *cookieNames) stripLine(line string) string {
 	return strings.TrimLeft(strings.Join(kept, ";"), " \t")
 }
 
-// cookieEncoding is base64url, strict: a value has one spelling.
+// cookieEncoding is strict base64url, so that every value has only one encoding.
 var cookieEncoding = base64.RawURLEncoding.Strict()
 
-// encodeSecret returns a session cookie's value.
+// encodeSecret returns the value of the session cookie for a secret.
 func encodeSecret(secret *session.Secret) string { return cookieEncoding.EncodeToString(secret[:]) }
 
-// decodeSecret reads a session cookie's value.
+// decodeSecret returns the secret in the value of a session cookie.
 func decodeSecret(value string) (secret session.Secret, ok bool) {
 	if len(value) != cookieEncoding.EncodedLen(len(secret)) {
 		return secret, false

@@ -7,23 +7,24 @@ import (
 )
 
 const (
-	// preflightMaxAge is for how many seconds a browser may remember the answer to
-	// a preflight request: until allow_origins that was changed holds.
+	// preflightMaxAge is how many seconds a browser may cache the response to a
+	// preflight request. A change of allow_origins takes effect that much later.
 	preflightMaxAge = "60"
-	// maxPreflightFields bounds the field names that a preflight request asks for.
+	// maxPreflightFields bounds the bytes of field names in a preflight request.
 	maxPreflightFields = 2 << 10
 )
 
-// preflight is what a page of another origin wants to use.
+// preflight is the method and the header fields that a page of another origin asks to
+// use.
 type preflight struct{ method, fields string }
 
-// readPreflight reads a CORS preflight request (Fetch standard, section 3.3) from
-// an origin that the operator has named. It returns nil if the request is none.
+// readPreflight reads a CORS preflight request (Fetch standard, section 3.3) from an
+// origin in allow_origins. It returns nil if r is not one.
 //
-// Preflight requests never carry a session. They are answered by the module, since
-// otherwise one of them would be a request to the application by anybody.
+// Preflight requests never carry a session. The module answers them itself, because
+// otherwise anybody could reach the application with one.
 func (o *origins) readPreflight(r *http.Request) *preflight {
-	if r.Method != http.MethodOptions || !o.isFriend(r) {
+	if r.Method != http.MethodOptions || !o.isAllowed(r) {
 		return nil
 	}
 	methods := r.Header["Access-Control-Request-Method"]
@@ -52,22 +53,22 @@ func isFieldToken(s string) bool {
 	return s != ""
 }
 
-// allow lets the page of an origin that the operator has named read an
-// answer of ours: the login URL in it, for example.
+// allow lets a page from an origin in allow_origins read a response of the module's
+// own, for example to get the login URL from it.
 func (o *origins) allow(header http.Header, r *http.Request) {
-	if len(o.friends) == 0 {
+	if len(o.allowed) == 0 {
 		return
 	}
 	addMissing(header, "Vary", "Origin")
-	if o.isFriend(r) {
+	if o.isAllowed(r) {
 		header.Set("Access-Control-Allow-Origin", originOf(r))
 		header.Set("Access-Control-Allow-Credentials", "true")
 		header.Set("Access-Control-Expose-Headers", "Retry-After")
 	}
 }
 
-// allowPreflight says that the origin's page may send what it asks for, with the
-// visitor's session.
+// allowPreflight lets the origin's page send what it asks for, with the visitor's
+// session.
 func (o *origins) allowPreflight(header http.Header, r *http.Request, p *preflight) {
 	o.allow(header, r)
 	header.Set("Cache-Control", "no-store")
@@ -80,7 +81,7 @@ func (o *origins) allowPreflight(header http.Header, r *http.Request, p *preflig
 	header.Set("Access-Control-Max-Age", preflightMaxAge)
 }
 
-// addMissing adds a value to a field that does not have it yet.
+// addMissing adds a value to a field unless the field has it already.
 func addMissing(header http.Header, field, value string) {
 	if !slices.Contains(header[field], value) {
 		header.Add(field, value)

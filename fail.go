@@ -16,25 +16,25 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
-// failures answers what fails, as a page, as problem details, or as an error for
-// the site's own error routes.
-type failures struct {
+// failureResponder answers requests that fail: with a page, with problem details, or
+// with an error for the site's own error routes.
+type failureResponder struct {
 	*responder
 	addresses *addresses
 	stripper  *stripper
 	cookie    string // the session cookie's name
-	// asErrors says that the site draws its error pages itself.
-	asErrors bool
-	logger   *zap.Logger
+	// disablePages says that the site draws its error pages itself.
+	disablePages bool
+	logger       *zap.Logger
 }
 
-// fail logs a failure and shows it.
-func (a *failures) fail(w http.ResponseWriter, q *request, f failure) error {
+// fail logs a failure and answers the request with it.
+func (a *failureResponder) fail(w http.ResponseWriter, q *request, f failure) error {
 	p := problems[f.reason]
 	if c := a.logger.Check(p.level, f.reason.text().Title); c != nil {
 		fields := []zap.Field{
 			zap.String("reason", string(f.reason)), zap.Int("status", p.status),
-			zap.String("host", cut(q.Host)), zap.String("path", cut(q.path())),
+			zap.String("host", sanitize(q.Host)), zap.String("path", sanitize(q.path())),
 		}
 		if f.cause != nil {
 			fields = append(fields, zap.Error(f.cause))
@@ -48,47 +48,46 @@ func (a *failures) fail(w http.ResponseWriter, q *request, f failure) error {
 	return a.show(w, q, f)
 }
 
-// notAllowed answers a method that is none of those that are allowed.
-func (a *failures) notAllowed(w http.ResponseWriter, q *request, allowed string) error {
+// notAllowed answers a request whose method is not one of the allowed ones.
+func (a *failureResponder) notAllowed(w http.ResponseWriter, q *request, allowed string) error {
 	w.Header().Set("Allow", allowed)
 	return a.fail(w, q, failure{reason: methodNotAllowed})
 }
 
-// failedQuery begins the query of a callback's address that has no code or
-// state in it, but the reason of the failure that they led to. Caddy's error log
-// and a site's error routes get a request with the address that it came with,
-// so the visitor is sent there before an error is returned. Anybody can make such
-// an address, and gets a fixed text for it.
+// failedQuery begins the query of a callback address that has the reason of a failure
+// in place of the code and the state. Caddy's error log and the site's error routes see
+// the address of the request, so the visitor is redirected to this one before an error
+// is returned. Anybody can make up such an address, and gets only a fixed text.
 const failedQuery = "failed="
 
-// failedBefore is the reason in such an address, and whether it is one.
-func failedBefore(q *request) (reason, bool) {
+// failedReason returns the reason in the address that failedQuery describes, and
+// whether q has such an address.
+func failedReason(q *request) (reason, bool) {
 	text, found := strings.CutPrefix(q.query(), failedQuery)
 	_, known := problems[reason(text)]
-	return reason(text), found && known && !comesAgain(reason(text))
+	return reason(text), found && known && !pageRetries(reason(text))
 }
 
-// comesAgain tells the reasons whose page tries again by itself.
-func comesAgain(r reason) bool { return r == tokenUnavailable || r == tooManyLogins }
+// pageRetries reports whether the page for a reason reloads itself.
+func pageRetries(r reason) bool { return r == tokenUnavailable || r == tooManyLogins }
 
-// carriesCode reports whether the request's address may have a code or a state
-// in it.
-func (a *failures) carriesCode(q *request) bool {
-	_, harmless := failedBefore(q)
+// carriesCode reports whether the request's address may contain a code or a state.
+func (a *failureResponder) carriesCode(q *request) bool {
+	_, harmless := failedReason(q)
 	return q.path() == a.addresses.callback && q.query() != "" && !harmless
 }
 
-// returnsErrors reports whether a failure becomes a Caddy error. Those whose
-// address has a code in it that cannot be taken out do not: the page of a login
-// that waits for its turn comes again with it, and the address to which a misplaced
-// callback could be redirected is not ours.
-func (a *failures) returnsErrors(f failure) bool {
-	return a.asErrors && f.reason != tooManyLogins && f.reason != callbackMisplaced
+// returnsErrors reports whether a failure becomes a Caddy error. Two reasons never do,
+// because the code has to stay in the address: the page of a login that waits for its
+// turn reloads with the code, and a callback at a wrong path cannot be redirected,
+// since that path belongs to the application.
+func (a *failureResponder) returnsErrors(f failure) bool {
+	return a.disablePages && f.reason != tooManyLogins && f.reason != callbackMisplaced
 }
 
-// show writes a failure as a page or as problem details, or returns it to Caddy
-// if the site draws its errors itself.
-func (a *failures) show(w http.ResponseWriter, q *request, f failure) error {
+// show writes a failure as a page or as problem details, or returns it to Caddy if the
+// site draws its error pages itself.
+func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) error {
 	p, who := problems[f.reason], q.whoAsks()
 	f.returnTo = cmp.Or(f.returnTo, "/")
 	noStore(w)
@@ -99,8 +98,8 @@ func (a *failures) show(w http.ResponseWriter, q *request, f failure) error {
 	}
 	if retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		if comesAgain(f.reason) && who == navigation {
-			w.Header().Set("Refresh", strconv.Itoa(retryAfter)) // a page that tries again by itself
+		if pageRetries(f.reason) && who == navigation {
+			w.Header().Set("Refresh", strconv.Itoa(retryAfter)) // the page reloads itself
 		}
 	}
 	if p.status == http.StatusUnauthorized {
@@ -108,7 +107,7 @@ func (a *failures) show(w http.ResponseWriter, q *request, f failure) error {
 	}
 	q.setPlaceholder("http.truelayer.error", string(f.reason))
 	if a.returnsErrors(f) && (who != machine || f.reason != loginRequired) {
-		state := a.stripper.strip(q, true) // error routes get the request, and they may proxy it anywhere
+		state := a.stripper.strip(q, true) // error routes may proxy the request anywhere
 		if q.replacer != nil && state.session == nil {
 			state.identify(q.replacer, nil)
 		}
@@ -120,25 +119,24 @@ func (a *failures) show(w http.ResponseWriter, q *request, f failure) error {
 	text := f.reason.text()
 	text.Action = cmp.Or(text.Action, f.action)
 	return a.page(w, p.status, pages.Page{
-		Text: text, Detail: f.detail, Provider: cut(f.provider), Link: a.addresses.loginURL(f.returnTo), Home: a.addresses.origin + "/",
+		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: a.addresses.loginURL(f.returnTo), Home: a.addresses.origin + "/",
 		Reason: string(f.reason), Framed: who == frame,
 	})
 }
 
-// refuse answers a protected request that has no session and is not a
-// navigation.
-func (a *failures) refuse(w http.ResponseWriter, q *request, returnTo string) error {
+// refuse answers a request that has no session and is not a navigation.
+func (a *failureResponder) refuse(w http.ResponseWriter, q *request, returnTo string) error {
 	return a.fail(w, q, failure{reason: loginRequired, returnTo: returnTo})
 }
 
-// challenge is the field that RFC 9110 section 15.5.2 wants of a 401. Browsers
-// ignore a scheme that they do not know, so no dialog comes up.
-func (a *failures) challenge(w http.ResponseWriter) {
+// challenge sets the field that RFC 9110 section 15.5.2 requires of a 401. Browsers
+// ignore an unknown scheme, so they show no login dialog.
+func (a *failureResponder) challenge(w http.ResponseWriter) {
 	w.Header().Set("Www-Authenticate", fmt.Sprintf("Cookie realm=%q, cookie-name=%q", "bank connection", a.cookie))
 }
 
 // writeProblem writes problem details (RFC 9457).
-func (a *failures) writeProblem(w http.ResponseWriter, p problem, f failure) error {
+func (a *failureResponder) writeProblem(w http.ResponseWriter, p problem, f failure) error {
 	return a.json(w, p.status, "application/problem+json", struct {
 		Type     string `json:"type"`
 		Title    string `json:"title"`
@@ -147,5 +145,5 @@ func (a *failures) writeProblem(w http.ResponseWriter, p problem, f failure) err
 		Reason   reason `json:"reason"`
 		Provider string `json:"provider_error,omitempty"`
 		LoginURL string `json:"login_url"`
-	}{"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(f.reason.text().Text + " " + f.detail), f.reason, cut(f.provider), a.addresses.loginURL(f.returnTo)})
+	}{"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(f.reason.text().Text + " " + f.detail), f.reason, sanitize(f.provider), a.addresses.loginURL(f.returnTo)})
 }

@@ -22,7 +22,7 @@ func FuzzProviderText(f *testing.F) {
 		f.Add(seed, "/page?a=b")
 	}
 	f.Add(strings.Repeat("ä", 1000), "/"+strings.Repeat("p", 900))
-	a := &failures{responder: &responder{new(origins), new(replacedFields)}, addresses: testAddresses(), logger: zap.NewNop()}
+	a := &failureResponder{responder: &responder{new(origins), new(headerChecker)}, addresses: testAddresses(), logger: zap.NewNop()}
 	show := func(t *testing.T, fields map[string]string, text, returnTo string) *httptest.ResponseRecorder {
 		t.Helper()
 		w := httptest.NewRecorder()
@@ -36,7 +36,7 @@ func FuzzProviderText(f *testing.F) {
 		returnTo := a.addresses.returnTarget(target)
 		page := show(t, person, text, returnTo).Body.String()
 		plain := show(t, person, "x", "/").Body.String()
-		if cut(text) != "" && strings.Count(page, "<") != strings.Count(plain, "<") || strings.Count(page, `"`) > strings.Count(plain, `"`) {
+		if sanitize(text) != "" && strings.Count(page, "<") != strings.Count(plain, "<") || strings.Count(page, `"`) > strings.Count(plain, `"`) {
 			t.Errorf("%q, %q: another page came out: %s", text, returnTo, page)
 		}
 		if !utf8.ValidString(page) || len(page) > len(plain)+200*len("&#34;")+10*maxReturn {
@@ -47,7 +47,7 @@ func FuzzProviderText(f *testing.F) {
 			LoginURL string `json:"login_url"`
 		}
 		answer := show(t, nil, text, returnTo).Body.Bytes()
-		if err := json.Unmarshal(answer, &problem); err != nil || problem.Provider != cut(text) || utf8.RuneCountInString(problem.Provider) > 201 || !strings.HasPrefix(problem.LoginURL, testOrigin+"/") {
+		if err := json.Unmarshal(answer, &problem); err != nil || problem.Provider != sanitize(text) || utf8.RuneCountInString(problem.Provider) > 201 || !strings.HasPrefix(problem.LoginURL, testOrigin+"/") {
 			t.Errorf("%q, %q: %s: %v", text, returnTo, answer, err)
 		}
 	})
@@ -69,7 +69,7 @@ func TestKindsHaveReasons(t *testing.T) {
 
 // TestTooManyLogins: a login that has to wait comes again by itself.
 func TestTooManyLogins(t *testing.T) {
-	a := &failures{responder: &responder{new(origins), new(replacedFields)}, addresses: testAddresses(), logger: zap.NewNop()}
+	a := &failureResponder{responder: &responder{new(origins), new(headerChecker)}, addresses: testAddresses(), logger: zap.NewNop()}
 	w := httptest.NewRecorder()
 	q := arrived(requestWith("GET", map[string]string{"Sec-Fetch-Mode": "navigate"}))
 	if err := a.fail(w, q, failureOf(&session.Error{Kind: session.TooManyLogins, Cause: errors.New("busy")})); err != nil {

@@ -8,24 +8,24 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// failure is an answer of ours that is an error.
+// failure describes an error response.
 type failure struct {
 	reason reason
-	// cause goes into the log and nowhere else.
+	// cause is logged and never shown.
 	cause error
-	// detail is a further sentence for the visitor; it is only shown escaped.
+	// detail is a further sentence for the visitor. It is always escaped.
 	detail string
-	// action is a button to the login URL where the reason has none.
+	// action is the label of a button to the login URL, for a reason without one.
 	action string
-	// provider is what the provider said of it; it is only shown escaped.
+	// provider is the provider's own description of the error. It is always escaped.
 	provider string
-	// retryAfter is when it may be tried again; 0 is the reason's own time.
+	// retryAfter is when the client may try again; 0 means the reason's default.
 	retryAfter time.Duration
-	// returnTo is where the login URL on the page leads back to; "" is the start.
+	// returnTo is where the login URL leads back to; "" means the start page.
 	returnTo string
 }
 
-// reasonOf has a reason for each kind of error of a session.
+// reasonOf maps each kind of session error to its reason.
 var reasonOf = map[session.Kind]reason{
 	session.StoreFailed:      storeUnavailable,
 	session.StoreFull:        sessionsFull,
@@ -40,7 +40,7 @@ var reasonOf = map[session.Kind]reason{
 	session.TooManyLogins:    tooManyLogins,
 }
 
-// failureOf is the answer to an error of a session.
+// failureOf returns the failure for an error of package session.
 func failureOf(err error) failure {
 	e, ok := errors.AsType[*session.Error](err)
 	if !ok {

@@ -83,7 +83,7 @@ func FuzzConfig(f *testing.F) {
 		if h.IdleTimeout <= 0 || h.MaxLifetime <= 0 || h.RefreshTimeout <= 0 || h.RefreshBefore < 0 || h.store == nil {
 			t.Errorf("accepted %s", config)
 		}
-		if !isFieldName(h.site.guard.header.Field) || slices.Contains(connectionFields, h.site.guard.header.Field) {
+		if !isFieldName(h.site.guard.header.Field) || slices.Contains(reservedFields, h.site.guard.header.Field) {
 			t.Errorf("the token goes into %q", h.site.guard.header.Field)
 		}
 	})

@@ -10,17 +10,17 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// guard lets the requests of visitors with a session through, with the access
-// token on them, and answers the others.
+// guard forwards the requests of visitors who have a session, with the access token
+// attached. It answers all others itself.
 type guard struct {
-	*failures
+	*failureResponder
 	login    *loginFlow
 	sessions *session.Manager
 	header   TokenHeader
 	now      func() time.Time
 }
 
-// serve guards a protected request.
+// serve serves a protected request.
 func (g *guard) serve(w http.ResponseWriter, q *request, next caddyhttp.Handler) error {
 	state := g.stripper.strip(q, true)
 	if p := g.origins.readPreflight(q.Request); p != nil {
@@ -35,20 +35,20 @@ func (g *guard) serve(w http.ResponseWriter, q *request, next caddyhttp.Handler)
 	case err != nil:
 		return g.fail(w, q, failureOf(err))
 	case s == nil:
-		return g.login.admit(w, q)
+		return g.login.requireLogin(w, q)
 	case s.IsOver(now):
-		return g.login.tellOver(w, q, s)
+		return g.login.reconnect(w, q, s)
 	}
-	if err := g.origins.admit(q.Request); err != nil {
+	if err := g.origins.check(q.Request); err != nil {
 		return g.fail(w, q, failure{reason: crossSite, cause: err})
 	}
 	return g.forward(w, q, next, s, state)
 }
 
-// find returns the visitor's session with a token that can be sent, and the time
-// now, since it may have waited for that.
+// find returns the visitor's session with a usable token. It also returns the current
+// time, since it may have waited for a refresh.
 func (g *guard) find(q *request) (*session.Session, time.Time, error) {
-	secrets := q.own.sessions()
+	secrets := q.ownCookies.sessionSecrets()
 	if len(secrets) == 0 {
 		return nil, q.now, nil
 	}
@@ -60,33 +60,33 @@ func (g *guard) find(q *request) (*session.Session, time.Time, error) {
 	return s, g.now(), err
 }
 
-// forward lets a request through with the access token on it.
+// forward attaches the access token to a request and calls the next handler.
 func (g *guard) forward(w http.ResponseWriter, q *request, next caddyhttp.Handler, s *session.Session, state *requestState) error {
 	field := g.header.Field
-	state.attached = append(state.attached, field)
-	// three fields of one value each, without an allocation for each
+	state.tokenFields = append(state.tokenFields, field)
+	// one allocation for the values of three fields
 	values := []string{"Cookie", "private", g.header.value(s.Bearer())}
 
-	// with a cookie in place of the Authorization field no cache would know
-	// that the answer is one person's (RFC 9111 section 3.5)
+	// the request came with a cookie, not with an Authorization field, so a cache
+	// cannot tell that the response is private (RFC 9111 section 3.5)
 	answer := w.Header()
 	addValues(answer, "Vary", values[0:1:1])
 	addValues(answer, "Cache-Control", values[1:2:2])
 
-	// in place: a cloned request would lose what Caddy has bound to this one
+	// change the request itself: a clone would lose what Caddy has bound to it
 	q.Header[field] = values[2:3:3]
 	dropOption(q.Header, field)
 	if q.replacer != nil {
 		state.identify(q.replacer, s)
 	}
 	if err := next.ServeHTTP(w, q.Request); err != nil {
-		// error routes get the same request, and they may proxy it anywhere
+		// error routes may proxy the request anywhere
 		delete(q.Header, field)
 		return err
 	}
-	g.fields.checkForwarded(answer)
+	g.headers.checkForwarded(answer)
 	if q.replacer != nil {
-		// a 401 goes to the client as it is
+		// the client gets the 401 as it is
 		if status, ok := q.replacer.Get("http.reverse_proxy.status_code"); ok && status == http.StatusUnauthorized {
 			g.sessions.NoteRejected(s)
 		}
@@ -94,7 +94,7 @@ func (g *guard) forward(w http.ResponseWriter, q *request, next caddyhttp.Handle
 	return nil
 }
 
-// addValues adds values to a field, without a copy where there are none yet.
+// addValues adds values to a field. It keeps the slice itself if the field is empty.
 func addValues(header http.Header, field string, values []string) {
 	if earlier, ok := header[field]; ok {
 		values = append(slices.Clip(earlier), values...)

@@ -7,34 +7,34 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// site is all that a request may meet in a block.
+// site serves the requests of one block.
 type site struct {
-	*failures
+	*failureResponder
 	protection protection
 	cookies    cookieNames
 	accessLog  accessLogWarning
 	guard      guard
 	login      *loginFlow
-	logout     *logout          // nil if the address is the application's
-	session    *sessionEndpoint // nil if the address is the application's
+	logout     *logout          // nil if the application serves the address
+	session    *sessionEndpoint // nil if the application serves the address
 	now        func() time.Time
 }
 
-// serve serves a request. It is one of: for an address of ours, the callback of a
-// login that came to a wrong address, not protected, protected.
+// serve serves a request. It is one of four kinds: for one of the module's endpoints,
+// the callback of a login at a wrong path, not protected, or protected.
 func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	s.accessLog.check(r)
 	request := newRequest(r, &s.cookies, s.now())
 	q := &request
-	if s.isOwn(q.path()) {
-		return s.serveOwn(w, q)
+	if s.isEndpoint(q.path()) {
+		return s.serveEndpoint(w, q)
 	}
-	if l := s.login.misplaced(q); l != nil {
-		return s.login.tellMisplaced(w, q, l)
+	if l := s.login.findMisplaced(q); l != nil {
+		return s.login.failMisplaced(w, q, l)
 	}
 	protected, err := s.protection.covers(q)
 	if err != nil {
-		s.stripper.strip(q, true) // error routes may proxy it anywhere
+		s.stripper.strip(q, true) // error routes may proxy the request anywhere
 		return err
 	}
 	if !protected {
@@ -44,9 +44,9 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 	return s.guard.serve(w, q, next)
 }
 
-// isOwn reports whether a path is the module's. Addresses are compared with the
-// request as it arrived, so that a rewrite or handle_path before us changes nothing.
-func (s *site) isOwn(path string) bool {
+// isEndpoint reports whether a path is one of the module's endpoints. It takes the
+// path as it arrived, so a rewrite or handle_path in front of the module has no effect.
+func (s *site) isEndpoint(path string) bool {
 	switch path {
 	case s.addresses.callback, s.addresses.login:
 		return true
@@ -58,8 +58,8 @@ func (s *site) isOwn(path string) bool {
 	return false
 }
 
-// serveOwn serves an address of ours.
-func (s *site) serveOwn(w http.ResponseWriter, q *request) error {
+// serveEndpoint serves one of the module's endpoints.
+func (s *site) serveEndpoint(w http.ResponseWriter, q *request) error {
 	if p := s.origins.readPreflight(q.Request); p != nil {
 		s.preflight(w, q.Request, p)
 		return nil

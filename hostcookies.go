@@ -9,44 +9,46 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// loginInfix stands in a login cookie's name behind the session cookie's.
+// loginInfix follows the session cookie's name in the name of a login cookie.
 const loginInfix = "-login-"
 
-// belongsTo tells the cookies of the block whose session cookie has the name.
+// belongsTo reports whether a cookie is one of the block whose session cookie has the
+// name session.
 func belongsTo(cookie, session string) bool {
 	rest, ok := strings.CutPrefix(cookie, session)
 	return ok && (rest == "" || strings.HasPrefix(rest, loginInfix))
 }
 
-// hostCookies are the session cookies of a host's blocks that have a cookie_name.
-// Browsers send them to all of the host, so each block takes those of the others off
-// what it lets through. Default names need no such list, see hasDefaultName.
+// hostCookies holds the names of the session cookies of all blocks on a host that set
+// cookie_name. Browsers send these cookies to every block on the host, so each block
+// strips those of the others from the requests that it lets through. Default names
+// need no such list, see hasDefaultName.
 type hostCookies struct {
 	mu    sync.Mutex
-	all   []string // one for each block
-	names atomic.Pointer[[]string]
+	all   []string                 // one for each block, "" for a default name
+	names atomic.Pointer[[]string] // all, sorted, without repetitions and ""
 }
 
-// hosts has them by host.
+// hosts holds the hostCookies of each host.
 var hosts = caddy.NewUsagePool()
 
 // Destruct implements caddy.Destructor.
 func (*hostCookies) Destruct() error { return nil }
 
-// joinHost adds a block's cookie to those of its host, "" for a default name, and
-// returns them. leaveHost takes it out.
+// joinHost adds the session cookie of a block, "" for a default name, to the cookies of
+// its host and returns them. leaveHost removes it.
 func joinHost(host, cookie string) (*hostCookies, error) {
 	value, _, err := hosts.LoadOrNew(host, func() (caddy.Destructor, error) { return new(hostCookies), nil })
 	if err != nil {
 		return nil, err
 	}
 	cookies := value.(*hostCookies)
-	cookies.change(func(all []string) []string { return append(all, cookie) })
+	cookies.update(func(all []string) []string { return append(all, cookie) })
 	return cookies, nil
 }
 
 func leaveHost(host string, cookies *hostCookies, cookie string) error {
-	cookies.change(func(all []string) []string {
+	cookies.update(func(all []string) []string {
 		if i := slices.Index(all, cookie); i >= 0 {
 			all = slices.Delete(all, i, i+1)
 		}
@@ -56,7 +58,7 @@ func leaveHost(host string, cookies *hostCookies, cookie string) error {
 	return err
 }
 
-func (c *hostCookies) change(change func([]string) []string) {
+func (c *hostCookies) update(change func([]string) []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all = change(c.all)
@@ -65,7 +67,7 @@ func (c *hostCookies) change(change func([]string) []string) {
 	c.names.Store(&names)
 }
 
-// has reports whether a cookie is the session's or a login's of one of the blocks.
+// has reports whether a cookie is a session or login cookie of one of the blocks.
 func (c *hostCookies) has(cookie string) bool {
 	if c == nil {
 		return false

@@ -18,11 +18,10 @@ func init() {
 	caddy.RegisterModule(new(LogFilter))
 }
 
-// LogFilter takes what belongs to a login out of the addresses in a log: the
-// authorization code and the state, in the query of the callback and of the
-// auth link. It is meant for the fields `request>uri` and
-// `resp_headers>Location` of access logs, which Caddy otherwise writes as they
-// are.
+// LogFilter removes the secrets of a login from the addresses in a log: the
+// authorization code and the state in the query of the callback, and the state in the
+// auth link. It is meant for the fields `request>uri` and `resp_headers>Location` of
+// access logs, which Caddy otherwise writes unchanged.
 type LogFilter struct {
 	counted bool
 }
@@ -30,8 +29,8 @@ type LogFilter struct {
 // logFilters is how many filters the process has configured.
 var logFilters atomic.Int64
 
-// secretParams are the parameters that are taken out (RFC 6749 section 4.1,
-// RFC 7636 section 4.3).
+// secretParams are the query parameters whose values are redacted (RFC 6749 section
+// 4.1, RFC 7636 section 4.3).
 var secretParams = []string{"code", "state", "code_challenge"}
 
 const redacted = "REDACTED"
@@ -50,19 +49,19 @@ func (*LogFilter) CaddyModule() caddy.ModuleInfo {
 func (*LogFilter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the filter's name
 	if d.NextArg() || d.NextBlock(0) {
-		return d.Err("the log filter truelayer takes neither an argument nor a block")
+		return d.Err("the log filter truelayer takes no argument and no block")
 	}
 	return nil
 }
 
-// Provision counts the filter, for those who ask whether there is one.
+// Provision counts the filter, so that accessLogWarning knows that there is one.
 func (f *LogFilter) Provision(caddy.Context) error {
 	f.counted = true
 	logFilters.Add(1)
 	return nil
 }
 
-// Cleanup ends that.
+// Cleanup stops counting the filter.
 func (f *LogFilter) Cleanup() error {
 	if f.counted {
 		f.counted = false
@@ -86,13 +85,13 @@ func (*LogFilter) Filter(field zapcore.Field) zapcore.Field {
 	return field
 }
 
-// redactURL replaces the secret parameters of a URL's query, however their
-// names are written, and leaves everything else as it stands. The parameter "return"
-// of the login URL is a URL, whose parameters count as well.
+// redactURL redacts the secret parameters in a URL's query, however their names are
+// escaped, and leaves everything else unchanged. The login URL's parameter "return" is
+// itself a URL, in which it redacts the same parameters.
 func redactURL(s string) string { return redactNested(s, maxNested) }
 
-// maxNested is how deep return targets in return targets are read. Further ones are
-// taken out whole.
+// maxNested is how many levels of return targets inside return targets are parsed.
+// Deeper ones are redacted as a whole.
 const maxNested = 3
 
 func redactNested(s string, depth int) string {
@@ -120,7 +119,7 @@ func redactNested(s string, depth int) string {
 	return s
 }
 
-// redactTarget does the same for a URL that is escaped as a value.
+// redactTarget is redactNested for a URL that is escaped as a query parameter's value.
 func redactTarget(value string, depth int) string {
 	target, err := url.QueryUnescape(value)
 	if err != nil || depth == 0 && strings.Contains(target, "?") {

@@ -17,11 +17,11 @@ import (
 
 // loginFlow takes visitors to their bank and back.
 type loginFlow struct {
-	*failures
+	*failureResponder
 	sessions *session.Manager
 	cookies  *cookieNames
 	logins   *loginCookies
-	link     authserver.AuthorizationRequest // without what differs with each login
+	link     authserver.AuthorizationRequest // the part that all logins share
 	pkce     bool
 	issuer   string
 	logger   *zap.Logger
@@ -36,31 +36,31 @@ func randomText() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// admit answers a protected request without a session. Only a person who opens
+// requireLogin answers a protected request without a session. Only a person who opens
 // a page is sent to the bank.
-func (f *loginFlow) admit(w http.ResponseWriter, q *request) error {
+func (f *loginFlow) requireLogin(w http.ResponseWriter, q *request) error {
 	returnTo := f.addresses.returnTarget(q.target())
 	if q.whoAsks() != navigation {
 		return f.refuse(w, q, returnTo)
 	}
-	if f.logins.expectSession(q.cookies) {
+	if f.logins.expectsSession(q.cookies) {
 		lost := failure{reason: sessionLost, returnTo: returnTo}
-		if len(q.own.sessions()) > 0 {
+		if len(q.ownCookies.sessionSecrets()) > 0 {
 			lost.reason, lost.cause = sessionUnknown, errSessionUnknown
 		}
 		return f.fail(w, q, lost)
 	}
-	if f.addresses.isElsewhere(q.Host) {
-		return f.move(w, q, returnTo)
+	if f.addresses.isOtherHost(q.Host) {
+		return f.moveToLoginHost(w, q, returnTo)
 	}
 	f.prepare(w, q.Request)
 	return f.start(w, q, returnTo, "")
 }
 
-var errSessionUnknown = errors.New("the browser brought a session that the store does not have: do all instances of this site share a store, and does it keep what it is given?")
+var errSessionUnknown = errors.New("the browser sent the cookie of a session that the store does not have: check that all instances of this site share one store, and that the store does not drop records")
 
-// start sends the visitor to a newly made auth link, if provider is not ""
-// straight to that bank.
+// start begins a login: it sets the login's cookie and redirects the visitor to an auth
+// link. If provider is not "", the link leads straight to that bank.
 func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider string) error {
 	l := &login{
 		started:     q.now,
@@ -72,7 +72,7 @@ func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider 
 		l.verifier = authserver.NewSecret(randomText())
 	}
 	f.logins.prune(w, q.cookies)
-	f.logins.keep(w, q.cookies, l)
+	f.logins.add(w, q.cookies, l)
 
 	link := f.link
 	link.State = l.state
@@ -84,7 +84,7 @@ func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider 
 	return nil
 }
 
-// serveLogin is the login URL: <redirect path>/login?return=<path>.
+// serveLogin serves the login URL, <redirect path>/login?return=<path>.
 func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 	if q.Method != http.MethodGet {
 		return f.notAllowed(w, q, http.MethodGet)
@@ -95,10 +95,10 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 		returnTo = f.addresses.returnTarget(query.Get("return"))
 	}
 	if fetch := q.Header.Get("Sec-Fetch-Mode"); fetch != "" && q.whoAsks() != navigation {
-		// an image tag or a frame must not start logins
+		// an image tag or a frame must not start a login
 		return f.refuse(w, q, returnTo)
 	}
-	s, err := f.sessions.Find(q.Context(), q.own.sessions(), q.now)
+	s, err := f.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
 	if err != nil {
 		return f.fail(w, q, failureOf(err))
 	}
@@ -106,23 +106,23 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 	case s != nil && !s.IsOver(q.now) && !f.sessions.HasNoToken(s, q.now):
 		f.seeOther(w, returnTo)
 		return nil
-	case f.addresses.isElsewhere(q.Host) && !query.Has(movedParam):
-		return f.move(w, q, returnTo)
+	case f.addresses.isOtherHost(q.Host) && !query.Has(movedParam):
+		return f.moveToLoginHost(w, q, returnTo)
 	case s != nil:
-		return f.start(w, q, returnTo, s.Provider) // the bank that was connected before
+		return f.start(w, q, returnTo, s.Provider) // the same bank as before
 	}
 	return f.start(w, q, returnTo, "")
 }
 
-// movedParam marks a login URL to which a visitor of another host was sent.
+// movedParam is the parameter of a login URL that moveToLoginHost has redirected to.
 const movedParam = "moved"
 
-// move sends a visitor to the login URL on the redirect URI's host. The mark in
-// it begins the login there whatever host it is asked for with, so that a proxy in
-// front which changes the host costs one more redirect and no loop.
-func (f *loginFlow) move(w http.ResponseWriter, q *request, returnTo string) error {
-	f.logger.Info("a visitor of another host was sent to the redirect URI's to log in",
-		zap.String("host", cut(hostname(q.Host))), zap.String("redirect_host", f.addresses.host))
+// moveToLoginHost redirects a visitor to the login URL on the redirect URI's host. With
+// movedParam, that URL starts a login whatever the request's host is. A proxy that
+// changes the host thus costs one extra redirect instead of causing a loop.
+func (f *loginFlow) moveToLoginHost(w http.ResponseWriter, q *request, returnTo string) error {
+	f.logger.Info("a visitor on another host was redirected to the redirect URI's host to log in",
+		zap.String("host", sanitize(hostname(q.Host))), zap.String("redirect_host", f.addresses.host))
 	f.prepare(w, q.Request)
 	query := url.Values{movedParam: {"1"}}
 	if returnTo != "/" {
@@ -132,9 +132,9 @@ func (f *loginFlow) move(w http.ResponseWriter, q *request, returnTo string) err
 	return nil
 }
 
-// tellOver answers a request whose connection is over: a visitor is told
-// once, and then sent to the same bank again.
-func (f *loginFlow) tellOver(w http.ResponseWriter, q *request, s *session.Session) error {
+// reconnect answers a request whose bank connection has ended. A visitor sees a page
+// that says so once, and after that is sent to the same bank again.
+func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Session) error {
 	returnTo := f.addresses.returnTarget(q.target())
 	person := q.whoAsks() == navigation
 	if person && s.Told {

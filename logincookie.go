@@ -9,29 +9,28 @@ import (
 	"time"
 )
 
-// loginSlots are the cookies that logins are kept in, each with the length of the
-// longest return target that it takes. There are no more of them, however many
-// tabs a browser opens at once: their requests do not see each other's cookies, and
-// a Cookie line of more than 8 KB is refused by many servers in front.
+// loginSlots are the cookies that can hold a login, each with the length of the longest
+// return target that it takes. Their number is fixed, because many servers refuse a
+// Cookie line of more than 8 KB, and a browser may start a login in many tabs at once.
 var loginSlots = [...]int{maxReturn, 500, 200, 200, 200}
 
-// maxLoginsTried bounds how many cookies with a login cookie's name are opened.
-// There are more than slots only without the __Host- prefix.
+// maxLoginsTried bounds how many cookies with a login cookie's name are opened. There
+// can be more of them than slots only without the __Host- prefix.
 const maxLoginsTried = 4 * len(loginSlots)
 
-// loginCookie is the name of a slot's cookie.
+// loginCookie returns the name of a slot's cookie.
 func (c *cookieNames) loginCookie(slot int) string { return c.login + strconv.Itoa(slot) }
 
-// loginCookies are the cookies in which a block keeps logins.
+// loginCookies keeps the logins of a block in cookies.
 type loginCookies struct {
 	names  *cookieNames
 	sealer loginSealer
 	now    func() time.Time
 }
 
-// in yields the logins that Cookie lines have, those of the last cookies
-// first: ours are for the path "/", and browsers send what somebody else has
-// planted for a longer path before them (RFC 6265 section 5.4).
+// in yields the logins in the lines of a Cookie field, the last cookie first. The module
+// sets its cookies for the path "/", and browsers send a cookie that somebody planted
+// for a longer path before it (RFC 6265 section 5.4).
 func (c *loginCookies) in(lines []string) iter.Seq[*login] {
 	return func(yield func(*login) bool) {
 		var last [maxLoginsTried][2]string
@@ -51,7 +50,7 @@ func (c *loginCookies) in(lines []string) iter.Seq[*login] {
 	}
 }
 
-// find returns the login with the state, or nil.
+// find returns the login with the given state, or nil.
 func (c *loginCookies) find(lines []string, state string) *login {
 	for l := range c.in(lines) {
 		if l.state == state {
@@ -61,9 +60,9 @@ func (c *loginCookies) find(lines []string, state string) *login {
 	return nil
 }
 
-// expectSession reports whether a login of this browser was done so recently
-// that its session should be here.
-func (c *loginCookies) expectSession(lines []string) bool {
+// expectsSession reports whether this browser completed a login so recently that it
+// should have a session.
+func (c *loginCookies) expectsSession(lines []string) bool {
 	for l := range c.in(lines) {
 		if l.expectsSession(c.now()) {
 			return true
@@ -72,11 +71,11 @@ func (c *loginCookies) expectSession(lines []string) bool {
 	return false
 }
 
-// keep sets the cookie of a login that begins. A slot that is free is drawn
-// by lot, so that tabs which begin at once do not all take the same one. If none
-// is free for the return target that one is shortened, and if none is free at all
-// the oldest login goes.
-func (c *loginCookies) keep(w http.ResponseWriter, lines []string, l *login) {
+// add sets the cookie of a new login. It picks a free slot at random, so that tabs that
+// start a login at the same time do not all take the same one. If no free slot takes
+// the return target, it shortens the target. If no slot is free at all, it replaces the
+// oldest login.
+func (c *loginCookies) add(w http.ResponseWriter, lines []string, l *login) {
 	var used [len(loginSlots)]*login
 	for other := range c.in(lines) {
 		for slot := range used {
@@ -94,28 +93,28 @@ func (c *loginCookies) keep(w http.ResponseWriter, lines []string, l *login) {
 	if !found {
 		slot = oldest(used)
 	}
-	c.put(w, c.names.loginCookie(slot), loginSlots[slot], l)
+	c.set(w, c.names.loginCookie(slot), loginSlots[slot], l)
 }
 
-// markDone takes a login that is done out of its cookie and leaves a mark there
-// that it was.
+// markDone replaces a login in its cookie with a mark that it was completed.
 func (c *loginCookies) markDone(w http.ResponseWriter, l *login, sessionExpected time.Time) {
 	done := &login{done: true, started: l.started, sessionExpected: sessionExpected, state: l.state, returnTo: l.returnTo}
-	c.put(w, l.cookie, loginSlots[len(loginSlots)-1], done)
+	c.set(w, l.cookie, loginSlots[len(loginSlots)-1], done)
 }
 
-// put sets a login's cookie, with a return target that is not longer than most.
-func (c *loginCookies) put(w http.ResponseWriter, name string, most int, l *login) {
-	for len(l.returnTo) > most {
+// set sets a login's cookie. It shortens the return target to at most maxTarget bytes.
+func (c *loginCookies) set(w http.ResponseWriter, name string, maxTarget int, l *login) {
+	for len(l.returnTo) > maxTarget {
 		l.returnTo = shorten(l.returnTo)
 	}
 	c.names.set(w, name, c.sealer.seal(name, l), loginLifetime)
 }
 
-// remove takes a login's cookie from the browser.
+// remove deletes a login's cookie from the browser.
 func (c *loginCookies) remove(w http.ResponseWriter, l *login) { c.names.set(w, l.cookie, "", -1) }
 
-// freeSlot draws one of the free slots that take a return target of a length.
+// freeSlot picks at random one of the free slots that take a return target of the given
+// length.
 func freeSlot(used [len(loginSlots)]*login, length int) (slot int, found bool) {
 	for n, i := 0, 0; i < len(used); i++ {
 		if used[i] != nil || length > loginSlots[i] {
@@ -128,8 +127,8 @@ func freeSlot(used [len(loginSlots)]*login, length int) (slot int, found bool) {
 	return slot, found
 }
 
-// oldest is the slot of the login that began first, if it can be of one that is
-// not done: the mark of a login that is done keeps its visitor from a loop.
+// oldest returns the slot of the oldest login. It prefers logins that are not done,
+// because the mark of a completed login keeps its visitor out of a redirect loop.
 func oldest(used [len(loginSlots)]*login) (slot int) {
 	for i, l := range used {
 		if o := used[slot]; o.done && !l.done || o.done == l.done && l.started.Before(o.started) {
@@ -139,7 +138,7 @@ func oldest(used [len(loginSlots)]*login) (slot int) {
 	return slot
 }
 
-// prune takes login cookies from the browser that are good for nothing any more.
+// prune deletes the login cookies that are no longer of use from the browser.
 func (c *loginCookies) prune(w http.ResponseWriter, lines []string) {
 	live := make(map[string]bool)
 	for l := range c.in(lines) {
@@ -150,7 +149,7 @@ func (c *loginCookies) prune(w http.ResponseWriter, lines []string) {
 	pruned := 0
 	for name := range cookiePairs(lines) {
 		if strings.HasPrefix(name, c.names.login) && !live[name] && pruned < maxLoginsTried {
-			live[name] = true // once
+			live[name] = true // delete each name only once
 			pruned++
 			c.names.set(w, name, "", -1)
 		}

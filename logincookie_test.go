@@ -91,14 +91,14 @@ func TestLoginCookieBits(t *testing.T) {
 		"provider":      provisioned(func(h *Handler) { h.CookieName, h.ProviderID = "bank", "ob-monzo" }),
 	}
 	underWay, done := testLogin(), testLogin()
-	done.done, done.verifier, done.sessionExpected = true, authserver.Secret{}, h.now().Add(lostSession)
+	done.done, done.verifier, done.sessionExpected = true, authserver.Secret{}, h.now().Add(lostSessionWindow)
 	name := h.site.cookies.loginCookie(0)
 	doneName := h.site.cookies.loginCookie(1)
 	value, doneValue := h.site.login.logins.sealer.seal(name, underWay), h.site.login.logins.sealer.seal(doneName, done)
 
 	counts := func(h *Handler, cookie string) (underWayCounts, doneCounts bool) {
 		logins, lines := h.site.login.logins, []string{cookie}
-		return logins.find(lines, underWay.state) != nil, logins.find(lines, done.state) != nil || logins.expectSession(lines)
+		return logins.find(lines, underWay.state) != nil, logins.find(lines, done.state) != nil || logins.expectsSession(lines)
 	}
 	if one, two := counts(h, name+"="+value+"; "+doneName+"="+doneValue); !one || !two {
 		t.Fatalf("as they are: %v, %v", one, two)
@@ -144,9 +144,9 @@ func TestLoginCookieBits(t *testing.T) {
 // that its session is expected, on every clock.
 func TestMarkAfterTheClockWasSetBack(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	l := &login{done: true, sessionExpected: now.Add(lostSession)}
+	l := &login{done: true, sessionExpected: now.Add(lostSessionWindow)}
 	for after, want := range map[time.Duration]bool{
-		0: true, lostSession - 1: true, lostSession: false, time.Hour: false, -10 * time.Second: true, -time.Hour: false,
+		0: true, lostSessionWindow - 1: true, lostSessionWindow: false, time.Hour: false, -10 * time.Second: true, -time.Hour: false,
 	} {
 		if got := l.expectsSession(now.Add(after)); got != want || l.isOver(now.Add(after)) == want {
 			t.Errorf("after %v: %v", after, got)

@@ -13,38 +13,37 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// loginLifetime is how long a visitor may take at the bank.
+// loginLifetime is how long a visitor may spend at the bank.
 const loginLifetime = 30 * time.Minute
 
-// lostSession is for how long after a login a navigation without its
-// session is answered with a page instead of another trip to the bank.
-const lostSession = time.Minute
+// lostSessionWindow is how long after a login a navigation without a session gets an
+// error page instead of another redirect to the bank, which would be a loop.
+const lostSessionWindow = time.Minute
 
-// login is a login in flight, or one that is done. It lives in a cookie of the
-// visitor's browser, sealed, and nowhere else, so that it costs the server
-// nothing and ends on any node, after any restart.
+// login is a login that is in progress, or one that is done. It is kept only in a sealed
+// cookie in the visitor's browser, so that it costs the server nothing and can be
+// completed on any node, even after a restart.
 type login struct {
 	done bool
 	// started is when the visitor was sent to the bank.
 	started time.Time
-	// sessionExpected, of a login that is done, is the time until which a visitor who
-	// arrives without its session has lost it in a way that another visit to
-	// the bank would not mend.
+	// sessionExpected is set when the login is done. A visitor who has no session
+	// before this time has lost it, and another login would not help.
 	sessionExpected time.Time
 	// state is the OAuth 2.0 state parameter, base64url.
 	state string
-	// verifier is the PKCE code verifier; zero if PKCE is off, or done.
+	// verifier is the PKCE code verifier; zero if PKCE is off or the login is done.
 	verifier authserver.Secret
-	// redirectURI is the one in the auth link; the exchange must repeat it.
+	// redirectURI is the one in the auth link. The exchange has to repeat it.
 	redirectURI string
 	// returnTo is where the visitor was going.
 	returnTo string
 
-	// cookie is the name of the cookie that it was found in; not sealed.
+	// cookie is the name of the cookie that held the login. It is not sealed.
 	cookie string
 }
 
-// isOver reports whether a login is good for nothing any more.
+// isOver reports whether a login is no longer of use.
 func (l *login) isOver(now time.Time) bool {
 	if l.done {
 		return !l.expectsSession(now)
@@ -52,15 +51,16 @@ func (l *login) isOver(now time.Time) bool {
 	return now.Sub(l.started) > loginLifetime
 }
 
-// expectsSession reports whether the session of a login that is done should be
-// here. A time that is too far ahead was noted before the clock was set back.
+// expectsSession reports whether the login was done so recently that its visitor should
+// have a session. A time too far ahead was written before the clock was set back, and
+// does not count.
 func (l *login) expectsSession(now time.Time) bool {
 	left := l.sessionExpected.Sub(now)
-	return l.done && left > 0 && left <= 2*lostSession
+	return l.done && left > 0 && left <= 2*lostSessionWindow
 }
 
-// loginSealer seals logins into cookies. Its key depends on the client secret
-// only, so that every node has it and there is nothing to store or rotate.
+// loginSealer seals logins into cookies. It derives its keys from the client secret, so
+// every node has them and there is nothing to store or rotate.
 type loginSealer struct {
 	secret authserver.Secret
 	info   string
@@ -72,21 +72,22 @@ func newLoginSealer(secret authserver.Secret, l session.Label) loginSealer {
 
 const (
 	loginSaltSize = 16
-	// maxLoginCookie is longer than any login cookie's value.
+	// maxLoginCookie is more bytes than the value of any login cookie has.
 	maxLoginCookie = 5 << 10
 )
 
-// aead derives the key for one cookie. A key for each cookie, by a random salt
-// in it, lets a random nonce be safe however many logins are begun.
+// aead returns the cipher for one cookie. Each cookie has its own key, derived with a
+// random salt, so that random nonces stay safe however many logins are started.
 func (k loginSealer) aead(salt []byte) cipher.AEAD {
 	key, err := hkdf.Key(sha256.New, []byte(k.secret.Reveal()), salt, k.info, 32)
 	if err != nil {
-		panic(err) // 32 bytes can be derived
+		panic(err) // cannot happen for 32 bytes
 	}
 	return sealed.NewAEAD(key)
 }
 
-// seal returns the cookie's value; it opens under that name only.
+// seal returns the value of the cookie with the given name. It can be opened only under
+// that name.
 func (k loginSealer) seal(name string, l *login) string {
 	var b [loginSaltSize + sealed.NonceSize]byte
 	_, _ = rand.Read(b[:])

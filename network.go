@@ -8,9 +8,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// clientNetwork is where the client is: its address as Caddy knows it, which
-// takes a proxy's word for it only from trusted_proxies. Of IPv6 the first 64
-// bits count, as one customer has all of the rest.
+// clientNetwork returns the network of the client's address. The address is the one that
+// Caddy determines, which believes a proxy only if trusted_proxies names it. For IPv6
+// the network is the first 64 bits, because one customer usually has all of the rest.
 func clientNetwork(r *http.Request) netip.Prefix {
 	text, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	if !ok {
@@ -18,7 +18,7 @@ func clientNetwork(r *http.Request) netip.Prefix {
 	}
 	address, err := netip.ParseAddr(text)
 	if err != nil {
-		return netip.Prefix{} // all of those share one share
+		return netip.Prefix{} // clients with an unknown address count as one network
 	}
 	address = address.Unmap().WithZone("")
 	bits := 64

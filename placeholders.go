@@ -8,14 +8,14 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// userID is the placeholder that Caddy's own authentication handlers set, and
-// that its access log reads.
+// userID is the placeholder that Caddy's own authentication handlers set and that its
+// access log reads.
 const userID = "http.auth.user.id"
 
-// setPlaceholders sets what the application may know of the connection, once for
-// all blocks that the request goes through: the values are made when they are
-// used, and are those of the last block that has found a session. Without one they
-// are empty, since a placeholder that nobody knows would be sent as its own name.
+// setPlaceholders provides the placeholders that describe the connection, once for all
+// blocks that the request goes through. Their values are computed when they are used,
+// from the session that the last block found. Without a session they are empty, since
+// an unknown placeholder would be sent as its own name.
 func setPlaceholders(replacer *caddy.Replacer, state *requestState, now func() time.Time) {
 	if replacer == nil {
 		return
@@ -35,7 +35,7 @@ func setPlaceholders(replacer *caddy.Replacer, state *requestState, now func() t
 var placeholders = map[string]func(s *session.Session, now time.Time) any{
 	userID:                      func(s *session.Session, _ time.Time) any { return s.Connection },
 	"http.truelayer.connection": func(s *session.Session, _ time.Time) any { return s.Connection },
-	// set where an answer of ours is an error, empty everywhere else
+	// replaced in an error response, empty everywhere else
 	"http.truelayer.error":              func(*session.Session, time.Time) any { return "" },
 	"http.truelayer.provider":           func(s *session.Session, _ time.Time) any { return s.Provider },
 	"http.truelayer.scopes":             func(s *session.Session, _ time.Time) any { return s.Scopes },
@@ -44,15 +44,16 @@ var placeholders = map[string]func(s *session.Session, now time.Time) any{
 	"http.truelayer.consent_expires_in": func(s *session.Session, now time.Time) any { return secondsUntil(s.ConsentEnds, now) },
 }
 
-// identify says whose the request is: the session's, or nobody's if s is nil.
+// identify records the session that the request belongs to; nil means none. It sets
+// the user id accordingly.
 func (state *requestState) identify(replacer *caddy.Replacer, s *session.Session) {
 	state.session = s
 	id := ""
 	if s != nil {
 		id = s.Connection
 	}
-	// what an earlier handler has set, basic_auth for example, wins over what is
-	// only made when it is used
+	// a value that an earlier handler such as basic_auth has set takes precedence over
+	// one that is computed when it is used, so it has to be replaced
 	if now, _ := replacer.GetString(userID); now != id {
 		replacer.Set(userID, id)
 	}

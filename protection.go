@@ -8,55 +8,56 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/readings"
 )
 
-// protection is what a matcher protects.
+// protection decides which requests are protected.
 type protection struct{ match caddyhttp.MatcherSets }
 
-// covers reports whether a request is protected. It asks the matcher about the
-// request as it is, as it arrived if an earlier handler rewrote it, and as
-// applications may read either: any match protects.
+// covers reports whether a request is protected. It asks the matcher about the request
+// as it is, as it arrived if an earlier handler rewrote it, and in every way in which an
+// application may read either. One match is enough.
 func (p protection) covers(q *request) (bool, error) {
 	r, original := q.Request, &q.original
 	match, err := p.match.AnyMatchWithError(r)
 	if err != nil || match {
 		return match, err
 	}
-	ways, clear := appendReadings(nil, originalRequest{r.Method, r.URL, r.RequestURI})
-	if rewritten := r.Method != original.method || *r.URL != *original.url; rewritten && clear {
-		ways = append(ways, reading{original.method, *original.url, original.target})
-		ways, clear = appendReadings(ways, *original)
+	others, known := appendReadings(nil, originalRequest{r.Method, r.URL, r.RequestURI})
+	if rewritten := r.Method != original.method || *r.URL != *original.url; rewritten && known {
+		others = append(others, reading{original.method, *original.url, original.target})
+		others, known = appendReadings(others, *original)
 	}
-	if !clear || len(ways) == 0 {
-		return !clear, nil
+	if !known || len(others) == 0 {
+		return !known, nil
 	}
-	// in place: placeholders in a matcher read the request that Caddy began
-	// with, which shares its URL with the one that tracing hands on
-	as := func(f reading) { r.Method, *r.URL, r.RequestURI = f.method, f.url, f.target }
-	asItIs := reading{r.Method, *r.URL, r.RequestURI}
-	defer as(asItIs)
-	for _, f := range ways {
-		as(f)
+	// change the request itself: placeholders in a matcher refer to the request that
+	// Caddy started with, which shares its URL with the copy that tracing passes on
+	set := func(f reading) { r.Method, *r.URL, r.RequestURI = f.method, f.url, f.target }
+	current := reading{r.Method, *r.URL, r.RequestURI}
+	defer set(current)
+	for _, f := range others {
+		set(f)
 		if match, err = p.match.AnyMatchWithError(r); err != nil || match {
 			return match, err
 		}
 	}
-	// once more, for what matchers leave in placeholders
-	as(asItIs)
+	// match the request itself again, so that the placeholders that matchers set are
+	// those of the request
+	set(current)
 	return p.match.AnyMatchWithError(r)
 }
 
-// reading is one way to see a request, for a matcher.
+// reading is a request as an application may read it, for a matcher.
 type reading struct {
 	method string
 	url    url.URL
 	target string
 }
 
-// appendReadings appends the other ways to read a request. It returns false if the
-// request must not be public.
-func appendReadings(ways []reading, r originalRequest) ([]reading, bool) {
-	others, clear := readings.Of(r.url)
-	for _, other := range others {
-		ways = append(ways, reading{r.method, other, r.target})
+// appendReadings appends the other ways in which an application may read a request. It
+// returns false if they are not all known, so that the request must be protected.
+func appendReadings(others []reading, r originalRequest) ([]reading, bool) {
+	urls, known := readings.Of(r.url)
+	for _, u := range urls {
+		others = append(others, reading{r.method, u, r.target})
 	}
-	return ways, clear
+	return others, known
 }

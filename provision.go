@@ -33,7 +33,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if !warnOfCallback(ctx, redirect, h.logger) {
-		warnOfScope(ctx, h.RedirectURI, h.logger)
+		warnOfBypass(ctx, h.RedirectURI, h.logger)
 	}
 	if err := h.loadModules(ctx); err != nil {
 		return err
@@ -114,33 +114,33 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager) (*site, 
 		now:        h.now,
 	}
 	s.accessLog.logger = h.logger
-	s.failures = &failures{
-		responder: &responder{origins, &replacedFields{logger: h.logger}},
-		addresses: &addresses,
-		stripper:  &stripper{&s.cookies, header.Field, h.now},
-		cookie:    s.cookies.session,
-		asErrors:  h.DisableErrorPages,
-		logger:    h.logger,
+	s.failureResponder = &failureResponder{
+		responder:    &responder{origins, &headerChecker{logger: h.logger}},
+		addresses:    &addresses,
+		stripper:     &stripper{&s.cookies, header.Field, h.now},
+		cookie:       s.cookies.session,
+		disablePages: h.DisableErrorPages,
+		logger:       h.logger,
 	}
 	logins := &loginCookies{&s.cookies, newLoginSealer(sessions.Client.Secret, sessions.Label), h.now}
 	s.login = &loginFlow{
-		failures: s.failures, sessions: sessions, cookies: &s.cookies, logins: logins,
+		failureResponder: s.failureResponder, sessions: sessions, cookies: &s.cookies, logins: logins,
 		link: authserver.AuthorizationRequest{
 			RedirectURI: h.RedirectURI, Scopes: h.Scopes, Providers: h.Providers, ProviderID: h.ProviderID, Params: h.AuthParam,
 		},
 		pkce: !h.DisablePKCE, issuer: h.Issuer, logger: h.logger, now: h.now,
 	}
-	s.guard = guard{failures: s.failures, login: s.login, sessions: sessions, header: header, now: h.now}
+	s.guard = guard{failureResponder: s.failureResponder, login: s.login, sessions: sessions, header: header, now: h.now}
 	logoutURL := ""
 	if !slices.Contains(h.Disable, disableLogout) {
 		s.logout = &logout{
-			failures: s.failures, sessions: sessions, cookies: &s.cookies, logins: logins,
+			failureResponder: s.failureResponder, sessions: sessions, cookies: &s.cookies, logins: logins,
 			next: h.LogoutRedirect, disconnect: slices.Contains(h.DisconnectOn, disconnectOnLogout),
 		}
 		logoutURL = addresses.origin + addresses.logout
 	}
 	if !slices.Contains(h.Disable, disableSession) {
-		s.session = &sessionEndpoint{s.failures, sessions, logoutURL}
+		s.session = &sessionEndpoint{s.failureResponder, sessions, logoutURL}
 	}
 	return s, nil
 }

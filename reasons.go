@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
-// reason is the code of a failure: in logs, in problem+json, on the page, and
+// reason is the code of a failure. It appears in logs, in problem+json, on the page, and
 // in {http.truelayer.error}.
 type reason string
 
@@ -41,7 +41,8 @@ const (
 	tooManyLogins         reason = "too_many_logins"
 )
 
-// problem is how a reason is answered. Its words are in internal/pages.
+// problem says how a failure with a reason is answered and logged. Its text is in
+// internal/pages.
 type problem struct {
 	status     int
 	level      zapcore.Level
@@ -67,7 +68,7 @@ var problems = map[reason]problem{
 	tokenRefused:          {http.StatusBadGateway, zap.ErrorLevel, 0},
 	tokenUnverified:       {http.StatusServiceUnavailable, zap.ErrorLevel, 60},
 	authServerUnavailable: {http.StatusBadGateway, zap.ErrorLevel, 0},
-	// refresh.go logs each attempt; this is each request that had to wait for it
+	// package session logs each failed refresh; this line is for each waiting request
 	tokenUnavailable: {http.StatusServiceUnavailable, zap.DebugLevel, 1},
 	consentExpired:   {http.StatusUnauthorized, zap.InfoLevel, 0},
 	logoutIncomplete: {http.StatusServiceUnavailable, zap.ErrorLevel, 0},
@@ -77,5 +78,5 @@ var problems = map[reason]problem{
 	methodNotAllowed: {http.StatusMethodNotAllowed, zap.DebugLevel, 0},
 }
 
-// text is what people and machines are told of a reason.
+// text returns the text that people and programs get for a reason.
 func (r reason) text() pages.Text { return pages.TextOf(string(r)) }

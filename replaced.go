@@ -9,58 +9,58 @@ import (
 	"go.uber.org/zap"
 )
 
-// replacedFields are the fields of answers that other handlers have replaced,
-// each told of once. A `header` directive that is deferred, as every one with a
-// deletion in its block is, changes an answer after this module has written it.
-type replacedFields struct {
+// headerChecker warns if other handlers replace header fields that protect a response,
+// once for each field. A deferred `header` directive, such as every one with a deletion
+// in its block, changes a response after this module has written it.
+type headerChecker struct {
 	logger *zap.Logger
 	mu     sync.Mutex
-	told   map[string]bool
+	warned map[string]bool
 }
 
-// keptFields are the fields of an answer of ours that protect it.
-var keptFields = []string{
+// protectiveFields are the header fields that protect the module's own responses.
+var protectiveFields = []string{
 	"Cache-Control", "Content-Security-Policy", "Location", "Referrer-Policy", "Set-Cookie", "Vary", "X-Content-Type-Options",
 }
 
-// writeHeader writes the header of an answer of ours and looks whether what was
-// set is still there.
-func (f *replacedFields) writeHeader(w http.ResponseWriter, status int) {
+// writeHeader writes the header of one of the module's own responses and checks that
+// its protective fields are unchanged.
+func (f *headerChecker) writeHeader(w http.ResponseWriter, status int) {
 	header := w.Header()
-	set := make([][]string, len(keptFields))
-	for i, field := range keptFields {
+	set := make([][]string, len(protectiveFields))
+	for i, field := range protectiveFields {
 		set[i] = slices.Clone(header[field])
 	}
 	w.WriteHeader(status)
-	for i, field := range keptFields {
+	for i, field := range protectiveFields {
 		if slices.ContainsFunc(set[i], func(value string) bool { return !slices.Contains(header[field], value) }) {
-			f.tell(field)
+			f.warn(field)
 		}
 	}
 }
 
-// checkForwarded looks whether an answer that was forwarded is still marked as
-// one person's.
-func (f *replacedFields) checkForwarded(header http.Header) {
-	// of an answer with 416 Go's file server takes it off, which harms nobody: the
-	// answer has nothing in it but the size (RFC 9110 section 14.4)
-	if refused := strings.HasPrefix(header.Get("Content-Range"), "bytes */"); !refused && !slices.Contains(header["Cache-Control"], "private") {
-		f.tell("Cache-Control")
+// checkForwarded checks that the response to a forwarded request is still marked as
+// private.
+func (f *headerChecker) checkForwarded(header http.Header) {
+	// Go's file server removes Cache-Control from a 416. That is harmless, since the
+	// response tells nothing but the size of the file (RFC 9110 section 14.4)
+	if unsatisfied := strings.HasPrefix(header.Get("Content-Range"), "bytes */"); !unsatisfied && !slices.Contains(header["Cache-Control"], "private") {
+		f.warn("Cache-Control")
 	}
 }
 
-func (f *replacedFields) tell(field string) {
+func (f *headerChecker) warn(field string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.told[field] {
+	if f.warned[field] {
 		return
 	}
-	if f.told == nil {
-		f.told = make(map[string]bool)
+	if f.warned == nil {
+		f.warned = make(map[string]bool)
 	}
-	f.told[field] = true
-	f.logger.Warn("another handler has replaced a field that protects answers; "+
-		"in a header directive write ?"+field+" in the place of "+field+", which sets the field only where it is missing, "+
-		"or +"+field+", which adds to it, and do not delete it",
+	f.warned[field] = true
+	f.logger.Warn("another handler has replaced a header field that protects responses; "+
+		"in a header directive, write ?"+field+" instead of "+field+" to set the field only if it is missing, "+
+		"or +"+field+" to add to it, and do not delete it",
 		zap.String("field", field))
 }

@@ -11,20 +11,22 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// request is a request with what is asked of it again and again on its way. All of
-// it is found when the request comes, the audience when it is first asked for.
+// request is an HTTP request together with the facts that many handlers need. They are
+// determined when the request arrives, except the audience, which is determined when
+// it is first needed.
 type request struct {
 	*http.Request
 
 	original originalRequest
 	// replacer is nil outside of Caddy.
 	replacer *caddy.Replacer
-	// state is what earlier blocks have done to the request, nil if it has met none.
+	// state is what earlier blocks have done to the request, nil if there were none.
 	state *requestState
-	// cookies are its Cookie lines, as they arrived, and what there is of ours in them.
+	// cookies are the request's Cookie lines as they arrived.
 	cookies []string
-	own     ownCookies
-	// now is when it came to this block.
+	// ownCookies is what cookies has in the module's cookies.
+	ownCookies ownCookies
+	// now is when the request arrived at this block.
 	now time.Time
 
 	audience audience // unknown until whoAsks is called
@@ -37,23 +39,24 @@ type originalRequest struct {
 	target string
 }
 
-// requestState is what the blocks of this directive have done to a request, for the
-// blocks that come after them in the same site.
+// requestState is what the blocks of this directive have done to a request. It is for
+// the later blocks of the same site.
 type requestState struct {
 	// cookies are the Cookie lines as they arrived, nil if no block has changed them.
 	cookies []string
-	// attached are the fields in which blocks have put their tokens.
-	attached []string
-	// session is the one that the last block has found, nil if none has.
+	// tokenFields are the header fields in which blocks have put their tokens.
+	tokenFields []string
+	// session is the session that the last block found, nil if there is none.
 	session *session.Session
 }
 
-// String keeps cookies out of whatever prints the request's variables.
+// String keeps the cookies out of logs, since it may be printed with the request's
+// variables.
 func (*requestState) String() string { return "[redacted]" }
 
 const requestStateVar = "truelayer"
 
-// newRequest finds out what a request is.
+// newRequest returns r with the facts about it.
 func newRequest(r *http.Request, names *cookieNames, now time.Time) request {
 	ctx := r.Context()
 	q := request{Request: r, cookies: r.Header["Cookie"], now: now}
@@ -66,13 +69,13 @@ func newRequest(r *http.Request, names *cookieNames, now time.Time) request {
 	if q.state, _ = caddyhttp.GetVar(ctx, requestStateVar).(*requestState); q.state != nil && q.state.cookies != nil {
 		q.cookies = q.state.cookies
 	}
-	q.own = names.find(q.cookies)
+	q.ownCookies = names.find(q.cookies)
 	return q
 }
 
-// remember returns the state of a request, which this block is about to change.
-// It reports whether no block has done so before.
-func (q *request) remember() (state *requestState, first bool) {
+// ensureState returns the state of a request and creates it if there is none. It
+// reports whether it was created.
+func (q *request) ensureState() (state *requestState, first bool) {
 	if q.state == nil {
 		q.state, first = new(requestState), true
 		caddyhttp.SetVar(q.Context(), requestStateVar, q.state)
@@ -80,7 +83,7 @@ func (q *request) remember() (state *requestState, first bool) {
 	return q.state, first
 }
 
-// whoAsks returns who waits for the answer.
+// whoAsks returns the audience of the response.
 func (q *request) whoAsks() audience {
 	if q.audience == unknown {
 		q.audience = classify(q.Request)
@@ -88,13 +91,13 @@ func (q *request) whoAsks() audience {
 	return q.audience
 }
 
-// path is the path of the request as it arrived, decoded.
+// path returns the decoded path of the request as it arrived.
 func (q *request) path() string { return q.original.url.Path }
 
-// query is the query of the request as it arrived.
+// query returns the query of the request as it arrived.
 func (q *request) query() string { return q.original.url.RawQuery }
 
-// target is path and query of the request as it arrived.
+// target returns the path and the query of the request as it arrived.
 func (q *request) target() string {
 	target := q.original.url.EscapedPath()
 	if query := q.query(); query != "" {

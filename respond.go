@@ -9,23 +9,24 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
-// responder writes the answers that are the module's own.
+// responder writes the module's own responses.
 type responder struct {
 	origins *origins
-	fields  *replacedFields
+	headers *headerChecker
 }
 
-// seeOther redirects with 303, which makes any method a GET and is not cached.
-// It writes no body: a link that carries a state has no place in one.
+// seeOther redirects with 303, which turns any method into a GET and is not cached. It
+// writes no body, since the location may contain a state.
 func (a *responder) seeOther(w http.ResponseWriter, location string) {
 	noStore(w)
 	w.Header().Set("Location", location)
-	a.fields.writeHeader(w, http.StatusSeeOther)
+	a.headers.writeHeader(w, http.StatusSeeOther)
 }
 
-// prepare readies an answer of ours for who asks: for a page of an origin that may
-// read it, and for a client that waits to be told whether to send its body. Nobody
-// will read that, but net/http waits for it unless the connection is to be closed.
+// prepare sets the header fields of a response that depend on the client. A page of an
+// allowed origin may read the response. A client that sent Expect waits to learn
+// whether to send its body; the module does not read it, but net/http would wait for
+// it unless the connection is to be closed.
 func (a *responder) prepare(w http.ResponseWriter, r *http.Request) {
 	a.origins.allow(w.Header(), r)
 	if len(r.Header["Expect"]) > 0 && r.ProtoMajor == 1 {
@@ -33,21 +34,21 @@ func (a *responder) prepare(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// noStore marks an answer of ours: no cache keeps it, and no page that it
-// leads to learns its address, which on the callback holds the code.
+// noStore keeps a response out of caches. It also hides the response's address, which on
+// the callback contains the code, from the pages that the response leads to.
 func noStore(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	addMissing(w.Header(), "Vary", "Cookie") // for caches that are told to keep it all the same
+	addMissing(w.Header(), "Vary", "Cookie") // for caches configured to ignore no-store
 }
 
 // preflight answers a CORS preflight request.
 func (a *responder) preflight(w http.ResponseWriter, r *http.Request, p *preflight) {
 	a.origins.allowPreflight(w.Header(), r, p)
-	a.fields.writeHeader(w, http.StatusNoContent)
+	a.headers.writeHeader(w, http.StatusNoContent)
 }
 
-// json writes a value as JSON.
+// json writes a value in JSON.
 func (a *responder) json(w http.ResponseWriter, status int, contentType string, value any) error {
 	body, err := json.Marshal(value)
 	if err != nil {
@@ -55,7 +56,7 @@ func (a *responder) json(w http.ResponseWriter, status int, contentType string, 
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	a.fields.writeHeader(w, status)
+	a.headers.writeHeader(w, status)
 	_, _ = w.Write(body)
 	return nil
 }
@@ -69,23 +70,23 @@ func (a *responder) page(w http.ResponseWriter, status int, p pages.Page) error 
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	a.fields.writeHeader(w, status)
+	a.headers.writeHeader(w, status)
 	_, _ = w.Write(body)
 	return nil
 }
 
-// cut bounds a text that came from outside, and takes out what would change how
-// the text around it is shown.
-func cut(s string) string {
-	const most = 200
+// sanitize shortens a text from outside and removes the characters that would change
+// how the text around it is displayed.
+func sanitize(s string) string {
+	const maxRunes = 200
 	s = strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Cc, unicode.Cf) {
 			return -1
 		}
 		return r
 	}, strings.ToValidUTF8(s, ""))
-	if runes := []rune(s); len(runes) > most {
-		return string(runes[:most]) + "…"
+	if runes := []rune(s); len(runes) > maxRunes {
+		return string(runes[:maxRunes]) + "…"
 	}
 	return s
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/readings"
 )
 
-// maxReturn is the longest return target that is kept. A longer one loses its
-// query, or is the start of the site.
+// maxReturn is the maximum length of a return target. A longer one loses its query. If
+// it is still too long, it becomes "/".
 const maxReturn = 2000
 
-// returnTarget returns target if a redirect to it stays on our own origin
-// whatever a browser makes of it, and "/" otherwise: it has to be a path in visible
-// ASCII that cannot be read as "//host", and none of our own endpoints, which would
-// loop. What a query must not have in it is escaped.
+// returnTarget returns target if a redirect to it stays on the block's origin however a
+// browser reads it, and "/" otherwise. The target has to be a path in visible ASCII
+// that cannot be read as "//host". It must not be one of the module's endpoints, which
+// would cause a loop. Characters that are not allowed in a query are escaped.
 func (a *addresses) returnTarget(target string) string {
 	if path, query, found := strings.Cut(target, "?"); found {
 		target = path + "?" + escapeQuery(query)
@@ -28,14 +28,14 @@ func (a *addresses) returnTarget(target string) string {
 		return "/"
 	}
 	for i := range len(target) {
-		// browsers take a backslash for a slash and drop tabs and line breaks
+		// browsers read a backslash as a slash and drop tabs and line breaks
 		if c := target[i]; c <= 0x20 || c > 0x7e || c == '\\' || c == '#' {
 			return "/"
 		}
 	}
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || readings.HasDots(u.Path) {
-		return "/" // browsers would resolve dots, to "//host" for example
+		return "/" // browsers would resolve the dots, for example to "//host"
 	}
 	if u.Path == a.callback || strings.HasPrefix(u.Path, path.Dir(a.login)+"/") {
 		return "/"
@@ -43,8 +43,9 @@ func (a *addresses) returnTarget(target string) string {
 	return target
 }
 
-// escapeQuery escapes what cannot stand in a query (RFC 3986 section 3.4), which
-// browsers send all the same, backslashes among it. Escapes that are there stay.
+// escapeQuery escapes the characters that are not allowed in a query (RFC 3986 section
+// 3.4), such as backslashes. Browsers send some of them unescaped. Existing escapes are
+// unchanged.
 func escapeQuery(query string) string {
 	var b strings.Builder
 	for i := range len(query) {
@@ -57,8 +58,7 @@ func escapeQuery(query string) string {
 	return b.String()
 }
 
-// shorten makes a return target that is too long shorter: without its query,
-// and then the start of the site.
+// shorten removes the query of a return target. If there is no query it returns "/".
 func shorten(target string) string {
 	if short, _, found := strings.Cut(target, "?"); found {
 		return short

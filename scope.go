@@ -7,30 +7,30 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// warnOfScope says that requests of the site go past the handler, because it is
-// inside of something with a matcher. Browsers send the session cookie to all of
-// the host, so whatever serves those requests gets it.
-func warnOfScope(ctx caddy.Context, redirectURI string, logger *zap.Logger) {
-	narrow := false
+// warnOfBypass warns if some requests to the site bypass the handler because it is
+// inside a route with a matcher. Browsers send the session cookie to the whole host, so
+// whatever serves those requests gets it.
+func warnOfBypass(ctx caddy.Context, redirectURI string, logger *zap.Logger) {
+	bypassed := false
 	for _, module := range ctx.Modules() {
 		if subroute, ok := module.(*caddyhttp.Subroute); ok {
-			narrow = narrow || isNarrow(subroute.Routes, false)
+			bypassed = bypassed || canBypass(subroute.Routes, false)
 		}
 	}
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server != nil {
-		narrow = narrow || isNarrow(server.Routes, true)
+		bypassed = bypassed || canBypass(server.Routes, true)
 	}
-	if narrow {
-		logger.Warn("some requests of this site never meet its truelayer block, so the session cookie reaches what serves them: "+
-			"move truelayer out of handle, handle_path or route, and say with its matcher what is protected",
+	if bypassed {
+		logger.Warn("some requests to this site bypass its truelayer block, so the session cookie reaches whatever serves them: "+
+			"move truelayer out of handle, handle_path or route, and use its matcher to choose what is protected",
 			zap.String("redirect_uri", redirectURI))
 	}
 }
 
-// isNarrow reports whether the route that is being provisioned, which is the one
-// that this handler is in, leaves requests to others. Of a server's own routes
-// those that match a host are whole sites.
-func isNarrow(routes caddyhttp.RouteList, sites bool) bool {
+// canBypass reports whether requests can bypass the route that is being provisioned,
+// which is the one that contains this handler. If the routes are a server's own, a
+// route that matches only a host is a whole site, which nothing bypasses.
+func canBypass(routes caddyhttp.RouteList, sites bool) bool {
 	for _, route := range routes {
 		if len(route.HandlersRaw) == 0 {
 			continue // provisioned already

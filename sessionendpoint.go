@@ -9,12 +9,12 @@ import (
 
 // sessionEndpoint tells a front end whether there is a session.
 type sessionEndpoint struct {
-	*failures
+	*failureResponder
 	sessions  *session.Manager
-	logoutURL string // "" if the logout address is the application's
+	logoutURL string // "" if the application serves the logout address
 }
 
-// sessionInfo is what it tells.
+// sessionInfo is the endpoint's response.
 type sessionInfo struct {
 	Connected        bool     `json:"connected"`
 	Reason           reason   `json:"reason,omitempty"`
@@ -27,15 +27,15 @@ type sessionInfo struct {
 	LogoutURL        string   `json:"logout_url,omitempty"`
 }
 
-// serve is <redirect path>/session. It never holds a token, and asking
-// does not count as using the session.
+// serve serves <redirect path>/session. The response never contains a token, and the
+// request does not count as use of the session.
 func (e *sessionEndpoint) serve(w http.ResponseWriter, q *request) error {
 	noStore(w)
 	if q.Method != http.MethodGet && q.Method != http.MethodHead {
 		return e.notAllowed(w, q, "GET, HEAD")
 	}
 	info := sessionInfo{LoginURL: e.addresses.loginURL("/"), LogoutURL: e.logoutURL}
-	s, err := e.sessions.Look(q.Context(), q.own.sessions(), q.now)
+	s, err := e.sessions.Look(q.Context(), q.ownCookies.sessionSecrets(), q.now)
 	if err != nil {
 		return e.fail(w, q, failureOf(err))
 	}
@@ -52,8 +52,8 @@ func (e *sessionEndpoint) describe(info *sessionInfo, q *request, s *session.Ses
 	}
 	info.Connected = true
 	if e.sessions.HasNoToken(s, q.now) {
-		// the session lasts, but nothing can be done with it; the login URL begins
-		// a login in its place
+		// the session has not ended but has no usable token; the login URL starts a
+		// new login
 		info.Connected, info.Reason = false, tokenUnavailable
 	}
 	info.Provider = s.Provider

@@ -20,7 +20,7 @@ type storageProcess struct {
 }
 
 func newStorageProcess(cacheTTL time.Duration) *storageProcess {
-	return &storageProcess{cache: newReadCache(cacheTTL), writers: flight.Limiter[string]{AtOnce: 1}}
+	return &storageProcess{cache: newReadCache(cacheTTL), writers: flight.Limiter[string]{MaxRunning: 1}}
 }
 
 // Destruct stops what runs by itself. Requests that outlive it are served.

@@ -6,37 +6,37 @@ import (
 	"time"
 )
 
-// stripper takes off a request what belongs to the module alone.
+// stripper removes from requests what must not reach the application.
 type stripper struct {
 	cookies *cookieNames
-	field   string // the one that carries the access token
+	field   string // the header field that carries the access token
 	now     func() time.Time
 }
 
-// strip takes the module's cookies off the request, and the client's token
-// header where it must not reach the application: everywhere if it is a field
-// of the operator's choice, on protected requests if it is Authorization.
+// strip removes the module's cookies from the request. It also removes the client's own
+// token header where that must not reach the application: from every request if the
+// operator chose the field, from protected requests if it is Authorization.
 func (s *stripper) strip(q *request, protected bool) *requestState {
-	state, first := q.remember()
+	state, first := q.ensureState()
 	if first {
 		setPlaceholders(q.replacer, state, s.now)
 	}
-	if q.own.any && state.cookies == nil {
+	if q.ownCookies.any && state.cookies == nil {
 		state.cookies = q.cookies
 	}
-	if q.own.any {
+	if q.ownCookies.any {
 		s.cookies.strip(q.Header)
 	}
-	// what a template includes (httpInclude) is asked for with the page's own
-	// fields, our token among them
+	// a template's httpInclude makes a request with the header fields of the page's
+	// request, which include the access token
 	included := len(q.Header["Caddy-Templates-Include"]) > 0
-	if protected || included || (s.field != "Authorization" && !slices.Contains(state.attached, s.field)) {
+	if protected || included || (s.field != "Authorization" && !slices.Contains(state.tokenFields, s.field)) {
 		delete(q.Header, s.field)
 		dropTrailer(q.Request, s.field)
 	}
 	if strings.Contains(strings.ToLower(strings.Join(q.Header["Upgrade"], ",")), "h2c") {
-		// what follows a change to HTTP/2 would go past us; RFC 9113 section
-		// 3.1 has made it obsolete, and any upgrade may be ignored
+		// requests after an upgrade to HTTP/2 would bypass the module; RFC 9113
+		// section 3.1 makes this upgrade obsolete, and a server may ignore any
 		delete(q.Header, "Upgrade")
 		delete(q.Header, "Http2-Settings")
 	}

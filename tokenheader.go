@@ -12,26 +12,26 @@ import (
 
 // TokenHeader says how the access token is written into a request.
 type TokenHeader struct {
-	// The header field's name, letters, digits and hyphens.
+	// The header field's name, made of letters, digits and hyphens.
 	Field string `json:"field,omitempty"`
 
-	// The authentication scheme before the token. Default: none, the field is
+	// The authentication scheme before the token. Default: none, so that the field is
 	// the bare token.
 	Scheme string `json:"scheme,omitempty"`
 }
 
-// connectionFields are what a proxy, not an application, reads; and Cookie,
-// which carries the session.
-var connectionFields = []string{
+// reservedFields cannot carry a token. Proxies read them, not applications, except
+// Cookie, which carries the session.
+var reservedFields = []string{
 	"Connection", "Content-Length", "Cookie", "Expect", "Host", "Keep-Alive", "Proxy-Authorization",
 	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
 func (t *TokenHeader) check() error {
 	if !isFieldName(t.Field) {
-		return fmt.Errorf("token_header %q is not a header field of letters, digits and hyphens", t.Field)
+		return fmt.Errorf("token_header %q is not a header field made of letters, digits and hyphens", t.Field)
 	}
-	for _, field := range connectionFields {
+	for _, field := range reservedFields {
 		if strings.EqualFold(t.Field, field) {
 			return fmt.Errorf("token_header %s cannot carry a token: choose Authorization or a field of the application's own", t.Field)
 		}
@@ -42,8 +42,9 @@ func (t *TokenHeader) check() error {
 	return nil
 }
 
-// isFieldName is stricter than RFC 9110 section 5.1: names with an underscore
-// or a dot are folded together with others by some applications.
+// isFieldName reports whether s is a field name made of letters, digits and hyphens. It
+// is stricter than RFC 9110 section 5.1, because some applications do not distinguish
+// underscores and dots from hyphens.
 func isFieldName(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
@@ -53,7 +54,7 @@ func isFieldName(s string) bool {
 	return s != ""
 }
 
-// value is the field's value for a token that stands behind "Bearer ".
+// value returns the field's value for bearer, which is "Bearer " and the token.
 func (t *TokenHeader) value(bearer string) string {
 	switch t.Scheme {
 	case "Bearer":
@@ -64,8 +65,8 @@ func (t *TokenHeader) value(bearer string) string {
 	return t.Scheme + bearer[len(session.BearerPrefix)-1:]
 }
 
-// dropOption takes a field's name out of Connection, where a client can put it
-// for the proxy behind us to take the field off (RFC 9110 section 7.6.1).
+// dropOption removes a field's name from Connection. With that name a client could make
+// the next proxy remove the field itself (RFC 9110 section 7.6.1).
 func dropOption(header http.Header, field string) {
 	var kept []string
 	found := false
@@ -87,11 +88,11 @@ func dropOption(header http.Header, field string) {
 	}
 }
 
-// dropTrailer takes a field out of the request's trailers, where net/http puts
-// what stands behind the body when it has been read.
+// dropTrailer removes a field from the request's trailers, both now and at the end of
+// the body, when net/http adds the trailers that follow it.
 func dropTrailer(r *http.Request, field string) {
 	if r.Trailer == nil {
-		return // those that were not announced go nowhere
+		return // net/http drops trailers that were not announced
 	}
 	fold := func(name string) string {
 		return strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name))
@@ -100,19 +101,19 @@ func dropTrailer(r *http.Request, field string) {
 		maps.DeleteFunc(r.Trailer, func(name string, _ []string) bool { return fold(name) == fold(field) })
 	}
 	drop()
-	r.Body = &bodyEnd{r.Body, drop}
+	r.Body = &eofBody{r.Body, drop}
 }
 
-// bodyEnd does something at the end of a body.
-type bodyEnd struct {
+// eofBody is a request body that calls onEOF when it has been read to its end.
+type eofBody struct {
 	io.ReadCloser
-	do func()
+	onEOF func()
 }
 
-func (b *bodyEnd) Read(p []byte) (int, error) {
+func (b *eofBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
-		b.do()
+		b.onEOF()
 	}
 	return n, err
 }

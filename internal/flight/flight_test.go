@@ -101,7 +101,7 @@ func TestWaitForThoseThatWait(t *testing.T) {
 // TestLimiter: each key has its own places, and none is remembered for nothing.
 func TestLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := Limiter[string]{AtOnce: 1, AtMost: 2}
+		l := Limiter[string]{MaxRunning: 1, MaxTotal: 2}
 		leave, err := l.Take(t.Context(), "a")
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,6 @@
-// Package flight runs work that must not be done twice at once, and that goes on
-// when the caller who asked for it is gone: bounded in time and in number, with a
-// share for each key.
+// Package flight runs work that must not run twice at the same time and that continues
+// when its callers have gone. It bounds the time that the work takes and how much of it
+// runs at once, in all and for each key.
 package flight
 
 import (
@@ -14,27 +14,27 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// ErrBusy is the result of work that has got no slot in its time.
-var ErrBusy = errors.New("too many others are under way")
+// ErrBusy is the error of work that did not get a slot before its timeout.
+var ErrBusy = errors.New("too many others are in progress")
 
-// Group is pieces of work, of which so many run at once. Each has a key, under
-// which it runs once, however many callers begin it meanwhile.
+// Group runs pieces of work, a limited number of them at once. Each has a key. Work that
+// is begun while work with its key is running shares the result.
 type Group struct {
 	calls singleflight.Group
 	slots *semaphore.Weighted
 
 	mu       sync.Mutex
 	underWay int
-	idle     chan struct{}       // closed when nothing is under way any more, nil if nothing is
-	optional map[string]struct{} // the keys of what BeginIfFree has begun
+	idle     chan struct{}       // closed when underWay drops to 0, nil while it is 0
+	optional map[string]struct{} // the keys of work that BeginIfFree has begun
 }
 
-// NewGroup returns a Group of which most pieces of work run at once.
-func NewGroup(most int64) *Group {
-	return &Group{slots: semaphore.NewWeighted(most), optional: make(map[string]struct{})}
+// NewGroup returns a Group that runs at most limit pieces of work at once.
+func NewGroup(limit int64) *Group {
+	return &Group{slots: semaphore.NewWeighted(limit), optional: make(map[string]struct{})}
 }
 
-// Flight is a piece of work that is under way.
+// Flight is a piece of work that has begun.
 type Flight <-chan result
 
 type result struct {
@@ -42,13 +42,14 @@ type result struct {
 	err   error
 }
 
-// Begin runs work under a key, unless it runs already. It is detached from its
-// callers, and bounded by timeout with the wait for a slot.
+// Begin runs work in the background, unless work with the same key is running already.
+// The timeout includes the wait for a slot.
 func (g *Group) Begin(key string, timeout time.Duration, work func(context.Context) (any, error)) Flight {
 	return g.BeginInTurn(key, timeout, func(context.Context) (func(), error) { return func() {}, nil }, work)
 }
 
-// BeginInTurn is Begin for work that waits for its turn before it waits for a slot.
+// BeginInTurn is like Begin, but calls turn before it waits for a slot. When turn
+// returns, it is the work's turn, and leave ends that turn.
 func (g *Group) BeginInTurn(key string, timeout time.Duration, turn func(context.Context) (leave func(), err error), work func(context.Context) (any, error)) Flight {
 	done := make(chan result, 1)
 	g.enter()
@@ -73,14 +74,14 @@ func (g *Group) BeginInTurn(key string, timeout time.Duration, turn func(context
 	return done
 }
 
-// BeginIfFree runs work that nobody waits for and that may be left undone: it is, if
-// it runs already under the key, or if there is no slot for it now.
+// BeginIfFree runs work in the background that nobody waits for. It drops the work if
+// BeginIfFree is already running work with the same key, or if no slot is free.
 func (g *Group) BeginIfFree(key string, timeout time.Duration, work func(context.Context)) {
 	if !g.takeSlot(key) {
 		return
 	}
 	go func() {
-		defer g.giveSlot(key)
+		defer g.releaseSlot(key)
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		_, _ = safely(ctx, func(ctx context.Context) (any, error) { work(ctx); return nil, nil })
@@ -94,31 +95,31 @@ func (g *Group) takeSlot(key string) bool {
 		return false
 	}
 	g.optional[key] = struct{}{}
-	g.count(1)
+	g.add(1)
 	return true
 }
 
-func (g *Group) giveSlot(key string) {
+func (g *Group) releaseSlot(key string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.optional, key)
 	g.slots.Release(1)
-	g.count(-1)
+	g.add(-1)
 }
 
 func (g *Group) enter() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.count(1)
+	g.add(1)
 }
 
 func (g *Group) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.count(-1)
+	g.add(-1)
 }
 
-func (g *Group) count(n int) {
+func (g *Group) add(n int) {
 	if g.underWay == 0 {
 		g.idle = make(chan struct{})
 	}
@@ -128,7 +129,8 @@ func (g *Group) count(n int) {
 	}
 }
 
-// safely turns a panic into an error: singleflight would let it end the process.
+// safely runs work and turns a panic into an error, because with singleflight a panic
+// would end the process.
 func safely(ctx context.Context, work func(context.Context) (any, error)) (result any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -138,8 +140,8 @@ func safely(ctx context.Context, work func(context.Context) (any, error)) (resul
 	return work(ctx)
 }
 
-// Wait returns when nothing is under way, nor waits for its turn or a slot, or when
-// ctx ends.
+// Wait waits until no work is running or waiting for its turn or a slot, or until ctx
+// ends.
 func (g *Group) Wait(ctx context.Context) {
 	g.mu.Lock()
 	idle := g.idle
@@ -153,8 +155,8 @@ func (g *Group) Wait(ctx context.Context) {
 	}
 }
 
-// Await returns the work's result, or the error of ctx if that ends first; the work
-// goes on.
+// Await returns the work's result. If ctx ends first it returns the error of ctx, and
+// the work continues.
 func (f Flight) Await(ctx context.Context) (any, error) {
 	select {
 	case result := <-f:

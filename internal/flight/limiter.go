@@ -6,37 +6,37 @@ import (
 	"sync"
 )
 
-// ErrTooMany is a Take's answer when as many wait already as may.
-var ErrTooMany = errors.New("too many of its kind wait already")
+// ErrTooMany is the error of Take if too many others of the key are waiting already.
+var ErrTooMany = errors.New("too many others are waiting already")
 
-// Limiter lets so many at once do what concerns a key. A key of which nobody does
-// or waits for anything is not remembered.
+// Limiter limits how many callers do something at once, separately for each key. It
+// uses no memory for keys that nobody uses.
 type Limiter[K comparable] struct {
-	// AtOnce is how many of one key have a place at once.
-	AtOnce int
-	// AtMost is how many of one key have a place or wait for one; 0 is any number.
-	AtMost int
+	// MaxRunning is how many callers of one key may hold a place at once.
+	MaxRunning int
+	// MaxTotal is how many callers of one key may hold a place or wait for one. Zero
+	// means no limit.
+	MaxTotal int
 
 	mu   sync.Mutex
-	keys map[K]*place
+	keys map[K]*keyState
 }
 
-type place struct {
-	free    chan struct{} // filled by those who have a place
-	wanting int           // those, and the ones that wait
+type keyState struct {
+	running chan struct{} // one element for each caller that holds a place
+	users   int           // callers that hold a place or wait for one
 }
 
-// Take waits for a place, which leave gives back. The error is ErrTooMany, or that
-// of ctx.
+// Take waits for a place; leave gives it back. The error is ErrTooMany or that of ctx.
 func (l *Limiter[K]) Take(ctx context.Context, key K) (leave func(), err error) {
 	p := l.enter(key)
 	if p == nil {
 		return nil, ErrTooMany
 	}
 	select {
-	case p.free <- struct{}{}:
+	case p.running <- struct{}{}:
 		return func() {
-			<-p.free
+			<-p.running
 			l.exit(key, p)
 		}, nil
 	case <-ctx.Done():
@@ -45,33 +45,33 @@ func (l *Limiter[K]) Take(ctx context.Context, key K) (leave func(), err error) 
 	}
 }
 
-func (l *Limiter[K]) enter(key K) *place {
+func (l *Limiter[K]) enter(key K) *keyState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p, ok := l.keys[key]
 	if !ok {
-		p = &place{free: make(chan struct{}, l.AtOnce)}
+		p = &keyState{running: make(chan struct{}, l.MaxRunning)}
 		if l.keys == nil {
-			l.keys = make(map[K]*place)
+			l.keys = make(map[K]*keyState)
 		}
 		l.keys[key] = p
 	}
-	if l.AtMost > 0 && p.wanting >= l.AtMost {
+	if l.MaxTotal > 0 && p.users >= l.MaxTotal {
 		return nil
 	}
-	p.wanting++
+	p.users++
 	return p
 }
 
-func (l *Limiter[K]) exit(key K, p *place) {
+func (l *Limiter[K]) exit(key K, p *keyState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p.wanting--; p.wanting == 0 {
+	if p.users--; p.users == 0 {
 		delete(l.keys, key)
 	}
 }
 
-// Len is how many keys are remembered.
+// Len returns how many keys are in use.
 func (l *Limiter[K]) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

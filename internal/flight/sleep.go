@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Sleep sleeps for d, and reports whether ctx lasted.
+// Sleep sleeps for d or until ctx ends. It reports whether it slept for all of d.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

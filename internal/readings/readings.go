@@ -1,9 +1,9 @@
 // Package readings finds the ways in which applications may read an address.
 //
 // A matcher reads a path in one way: decoded once, in lower case, with slashes
-// merged and dot segments resolved. Applications have others. One takes what
-// follows "//" for a host, one cuts the path at ";" or at an escaped "?", one
-// decodes it again. What the matcher takes for a public path would then be a
+// merged and dot segments resolved. Applications may read it differently. One takes
+// what follows "//" for a host, another cuts the path at ";" or at an escaped "?", a
+// third decodes it again. A path that is public to the matcher could then be a
 // protected one to the application, so the matcher is asked about every reading.
 package readings
 
@@ -16,20 +16,20 @@ import (
 
 const (
 	// maxReadings bounds how many readings of one path the matcher is asked about,
-	// and maxBytes how long they are together.
+	// and maxBytes their total length.
 	maxReadings = 32
 	maxBytes    = 16 << 10
-	// maxUnescapes is how often a path, decoded already, is unescaped again.
+	// maxUnescapes bounds how often an already decoded path is decoded again.
 	maxUnescapes = 2
 )
 
-// Of returns the other URLs that an application may take u for. It returns false
-// if nobody can tell, so that u must not be public.
-func Of(u *url.URL) (others []url.URL, clear bool) {
-	others, clear = appendPaths(nil, u)
+// Of returns the URLs, other than u itself, that an application may read u as. If they
+// cannot all be known, it returns false, and u must be protected.
+func Of(u *url.URL) (others []url.URL, known bool) {
+	others, known = appendPaths(nil, u)
 	route := queryRoute(u.RawQuery)
-	if !clear || route == "" {
-		return others, clear
+	if !known || route == "" {
+		return others, known
 	}
 	read := withPath(u, route)
 	return appendPaths(append(others, read), &read)
@@ -42,21 +42,21 @@ func withPath(u *url.URL, path string) url.URL {
 }
 
 func appendPaths(others []url.URL, u *url.URL) ([]url.URL, bool) {
-	paths, clear := otherPaths(u)
+	paths, known := otherPaths(u)
 	for _, path := range paths {
 		others = append(others, withPath(u, path))
 	}
-	return others, clear
+	return others, known
 }
 
-// queryRoute returns the path that applications with query routes take from a
-// query that begins with a slash, "/?/account" for example. It returns "" for other
-// queries. Routes in a parameter, "/?page=account", look like any parameter.
+// queryRoute returns the path that some applications route by if a query begins with a
+// slash, as in "/?/account". It returns "" for other queries. A route in a parameter,
+// as in "/?page=account", cannot be told from any other parameter.
 func queryRoute(query string) string {
 	if !strings.HasPrefix(query, "/") && !strings.HasPrefix(query, "%2") {
 		return ""
 	}
-	query = before(before(query, "&"), "?")
+	query = cutAt(cutAt(query, "&"), "?")
 	if route, err := url.PathUnescape(query); err == nil {
 		query = route
 	}
@@ -66,12 +66,11 @@ func queryRoute(query string) string {
 	return query
 }
 
-// otherPaths returns the paths, other than its own, that an application may take
-// the path of u for. It returns false if nobody can tell, and u must not be
-// public whatever the matcher says.
-func otherPaths(u *url.URL) (paths []string, clear bool) {
+// otherPaths returns the paths, other than u.Path itself, that an application may read
+// it as. If they cannot all be known, it returns false, and u must be protected.
+func otherPaths(u *url.URL) (paths []string, known bool) {
 	if !strings.HasPrefix(u.Path, "/") {
-		return nil, false // of "x:http://host/path" reverse_proxy sends on "http://host/path"
+		return nil, false // reverse_proxy sends "x:http://host/path" on as "http://host/path"
 	}
 	if hasOneReading(u) {
 		return nil, true
@@ -86,7 +85,7 @@ func otherPaths(u *url.URL) (paths []string, clear bool) {
 			return nil, false
 		}
 		for _, spelling := range spelled {
-			if namesHost(spelling) || HasDots(spelling) {
+			if startsWithHost(spelling) || HasDots(spelling) {
 				return nil, false
 			}
 			if spelling != u.Path && !slices.Contains(paths, spelling) {
@@ -104,8 +103,8 @@ func size(paths []string) (n int) {
 	return n
 }
 
-// hasOneReading reports whether a path that begins with a slash has nothing in
-// it that parsers disagree about. Nearly every path is one of these.
+// hasOneReading reports whether the path of u, which begins with a slash, contains
+// nothing that parsers disagree about. Nearly every path is like this.
 func hasOneReading(u *url.URL) bool {
 	path := u.Path
 	if u.RawPath != "" || strings.HasPrefix(path, "//") {
@@ -122,9 +121,9 @@ func hasOneReading(u *url.URL) bool {
 	return true
 }
 
-// decodings returns the path of u decoded once, once without its escaped
-// slashes, and again. It returns false if an escape in one of them is broken, or if
-// there is one after the last time.
+// decodings returns the path of u decoded once, decoded once except for its escaped
+// slashes, and decoded up to maxUnescapes times more. It returns false if an escape in
+// one of them is malformed, or if an escape remains at the end.
 func decodings(u *url.URL) (paths []string, ok bool) {
 	if len(u.Path) > maxBytes {
 		return nil, false
@@ -157,9 +156,10 @@ func decodings(u *url.URL) (paths []string, ok bool) {
 	return paths, true
 }
 
-// decodeOverlong decodes characters that are longer than UTF-8 allows (RFC 3629
-// section 10), such as a slash in the bytes C0 AF. Bytes that only look so, in
-// another encoding of the path, become others, which harms no reading but this one.
+// decodeOverlong decodes characters that have more bytes than UTF-8 allows (RFC 3629
+// section 10), such as a slash in the bytes C0 AF. If the path has another encoding, it
+// may change bytes that only look like such a character. That affects only this
+// reading.
 func decodeOverlong(path string) string {
 	if utf8.ValidString(path) {
 		return path
@@ -178,8 +178,8 @@ func decodeOverlong(path string) string {
 	return b.String()
 }
 
-// overlong returns the character that s begins with, if it is longer than it has to
-// be, and its length. The first byte says how many follow, of six bits each.
+// overlong returns the character that s begins with and its length, if it has more bytes
+// than it needs. The first byte says how many bytes follow, with six bits each.
 func overlong(s string) (c rune, length int) {
 	for n := 2; n <= 6; n++ {
 		lead := byte(0xff) << (8 - n)
@@ -210,13 +210,13 @@ var (
 		"\u2100", "a/c", "\u2101", "a/s", "\u2105", "c/o", "\u2106", "c/u",
 	)
 	foldedPercents = strings.NewReplacer("\uff05", "%", "\ufe6a", "%")
-	// urlParsersDrop is what the URL parsers of browsers, and of many
-	// applications, take out of an address (WHATWG URL standard, basic URL parser).
-	urlParsersDrop = strings.NewReplacer("\t", "", "\n", "", "\r", "")
+	// droppedCharacters are those that the URL parsers of browsers, and of many
+	// applications, remove from an address (WHATWG URL standard, basic URL parser).
+	droppedCharacters = strings.NewReplacer("\t", "", "\n", "", "\r", "")
 )
 
-// spellings returns a decoded path as it is and as other parsers see it. It returns
-// false if there are too many ways.
+// spellings returns a decoded path as it is and as other parsers read it. It returns
+// false if the readings are too long together.
 func spellings(path string) (paths []string, ok bool) {
 	paths, left := []string{path}, maxBytes-len(path)
 	add := func(change func(string) string) {
@@ -228,19 +228,19 @@ func spellings(path string) (paths []string, ok bool) {
 	}
 	add(decodeOverlong)
 	add(foldedCharacters.Replace)
-	add(urlParsersDrop.Replace)
+	add(droppedCharacters.Replace)
 	add(func(path string) string { return strings.ReplaceAll(path, `\`, "/") })
 	for _, end := range []string{"?", "#", "\x00"} {
-		add(func(path string) string { return before(path, end) })
+		add(func(path string) string { return cutAt(path, end) })
 	}
-	add(func(path string) string { return before(path, ";") })
-	// path parameters (RFC 3986 section 3.3), which servlet containers take off
+	add(func(path string) string { return cutAt(path, ";") })
+	// servlet containers remove path parameters (RFC 3986 section 3.3)
 	add(func(path string) string {
-		return eachSegment(path, func(segment string) string { return before(segment, ";") })
+		return mapSegments(path, func(segment string) string { return cutAt(segment, ";") })
 	})
-	// Windows takes dots and spaces off the ends of names
+	// Windows removes dots and spaces at the ends of names
 	add(func(path string) string {
-		return eachSegment(path, func(segment string) string {
+		return mapSegments(path, func(segment string) string {
 			if strings.Trim(segment, ".") == "" {
 				return segment
 			}
@@ -250,12 +250,12 @@ func spellings(path string) (paths []string, ok bool) {
 	return paths, left >= 0
 }
 
-func before(s, end string) string {
+func cutAt(s, end string) string {
 	s, _, _ = strings.Cut(s, end)
 	return s
 }
 
-func eachSegment(path string, change func(string) string) string {
+func mapSegments(path string, change func(string) string) string {
 	segments := strings.Split(path, "/")
 	for i, segment := range segments {
 		segments[i] = change(segment)
@@ -263,27 +263,28 @@ func eachSegment(path string, change func(string) string) string {
 	return strings.Join(segments, "/")
 }
 
-// namesHost reports whether URL parsers take the beginning of a path for a host
+// startsWithHost reports whether URL parsers read the beginning of a path as a host
 // (RFC 3986 section 4.2, network-path reference).
-func namesHost(path string) bool {
+func startsWithHost(path string) bool {
 	return strings.HasPrefix(path, "//") || strings.HasPrefix(path, `/\`)
 }
 
-// HasDots reports whether a path has a segment "." or "..", with or without
-// parameters, or with characters that some applications drop. Matchers resolve
-// them and not every application does. Browsers resolve them before they ask.
+// HasDots reports whether a path has a segment that an application may read as "." or
+// "..": one with parameters or with characters that some applications drop counts, too.
+// Matchers resolve such segments, but not every application does. Browsers resolve
+// them before they send a request.
 func HasDots(path string) bool {
 	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
-		if segment = strings.Map(printable, before(segment, ";")); segment == "." || segment == ".." {
+		if segment = strings.Map(dropUnprintable, cutAt(segment, ";")); segment == "." || segment == ".." {
 			return true
 		}
 	}
 	return false
 }
 
-// printable drops the characters that an address cannot have unescaped (RFC 3986
-// section 2). Some applications drop them too, at the ends or everywhere.
-func printable(c rune) rune {
+// dropUnprintable drops, for strings.Map, the characters that must be escaped in an
+// address (RFC 3986 section 2). Some applications drop them, at the ends or everywhere.
+func dropUnprintable(c rune) rune {
 	if c <= 0x20 || c >= 0x7f {
 		return -1
 	}

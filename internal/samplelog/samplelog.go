@@ -1,4 +1,4 @@
-// Package samplelog leaves out log lines that say the same again and again.
+// Package samplelog drops log lines that repeat too often.
 package samplelog
 
 import (
@@ -11,27 +11,27 @@ import (
 )
 
 const (
-	// sampleInterval is how long lines that say the same are counted together, and
-	// sampleLines how many of them are written in that time.
-	sampleInterval = 10 * time.Second
-	sampleLines    = 10
+	// sampleInterval is the time in which equal lines are counted, and linesPerInterval
+	// how many of them are written in that time.
+	sampleInterval   = 10 * time.Second
+	linesPerInterval = 10
 )
 
-// sampledCore writes the first lines of an interval that say the same and leaves
-// out the others: anybody can make the handler say something, as often as they
-// like. The first line of a later interval says how many were left out. Lines say
-// the same if their messages and their reasons are equal, of which there are a
-// few dozen. Debug lines are all written: whoever turns them on wants them. Where
-// a line goes each of Caddy's logs decides for itself, by its level and its filter.
+// sampledCore writes only the first few of equal lines in an interval, because anybody
+// can make the handler log a line as often as they like. The first line of a later
+// interval says how many were left out. Lines are equal if they have the same message
+// and the same reason, of which there are a few dozen. Debug lines are never left out,
+// because whoever turns them on wants them all. Each of Caddy's logs still applies its
+// own level and filter to the lines that are written.
 type sampledCore struct {
 	zapcore.Core
 	samples *samples
 }
 
 type samples struct {
-	now func() time.Time
-	mu  sync.Mutex
-	of  map[string]*sample
+	now   func() time.Time
+	mu    sync.Mutex
+	byKey map[string]*sample
 }
 
 type sample struct {
@@ -40,11 +40,11 @@ type sample struct {
 	leftOut int
 }
 
-// New returns a logger that writes the first lines of an interval that say the same,
-// and says in the next interval how many it left out.
+// New returns a logger that writes only the first few of equal lines in an interval. In
+// the next interval it says how many it left out.
 func New(logger *zap.Logger, now func() time.Time) *zap.Logger {
 	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return &sampledCore{core, &samples{now: now, of: make(map[string]*sample)}}
+		return &sampledCore{core, &samples{now: now, byKey: make(map[string]*sample)}}
 	}))
 }
 
@@ -64,7 +64,7 @@ func (c *sampledCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) 
 // Write implements zapcore.Core.
 func (c *sampledCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	if entry.Level > zapcore.DebugLevel {
-		write, leftOut := c.samples.take(says(entry, fields))
+		write, leftOut := c.samples.allow(sampleKey(entry, fields))
 		if !write {
 			return nil
 		}
@@ -78,8 +78,8 @@ func (c *sampledCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	return nil
 }
 
-// says is what a line says.
-func says(entry zapcore.Entry, fields []zapcore.Field) string {
+// sampleKey returns the key by which equal lines are counted.
+func sampleKey(entry zapcore.Entry, fields []zapcore.Field) string {
 	for _, field := range fields {
 		if field.Key == "reason" {
 			return entry.Message + " " + field.String
@@ -88,20 +88,20 @@ func says(entry zapcore.Entry, fields []zapcore.Field) string {
 	return entry.Message
 }
 
-// take reports whether a line is to be written, and how many that say the same
-// were left out since the last one.
-func (s *samples) take(key string) (write bool, leftOut int) {
+// allow reports whether a line is to be written, and how many equal lines were left out
+// since the last one that was.
+func (s *samples) allow(key string) (write bool, leftOut int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, this := s.now(), s.of[key]
+	now, this := s.now(), s.byKey[key]
 	if this == nil {
 		this = &sample{began: now}
-		s.of[key] = this
+		s.byKey[key] = this
 	}
 	if age := now.Sub(this.began); age < 0 || age >= sampleInterval {
 		this.began, this.written = now, 0
 	}
-	if this.written == sampleLines {
+	if this.written == linesPerInterval {
 		this.leftOut++
 		return false, 0
 	}

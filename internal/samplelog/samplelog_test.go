@@ -34,14 +34,14 @@ func TestSampledLines(t *testing.T) {
 	for range 1000 {
 		logger.Warn("a", zap.String("reason", "x"), zap.Int("status", 400))
 	}
-	check("many", sampleLines, nil)
+	check("many", linesPerInterval, nil)
 	logger.Warn("a", zap.String("reason", "y"))
 	check("for another reason", 1, nil)
 	logger.Warn("b", zap.String("reason", "x"))
 	check("another message", 1, nil)
 	now = now.Add(sampleInterval)
 	logger.Warn("a", zap.String("reason", "x"))
-	check("later", 1, 1000-sampleLines)
+	check("later", 1, 1000-linesPerInterval)
 	logger.Warn("a", zap.String("reason", "x"))
 	check("and then", 1, nil)
 	now = now.Add(-time.Hour)

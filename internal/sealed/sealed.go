@@ -1,5 +1,5 @@
-// Package sealed has what records and login cookies are made of: the cipher that
-// they are sealed with, and the layout of times, flags and texts inside.
+// Package sealed has the cipher that seals session records and login cookies, and the
+// binary encoding of the times, flags and texts in them.
 package sealed
 
 import (
@@ -11,10 +11,10 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
-// NonceSize is the length of a nonce of AES-GCM.
+// NonceSize is the length of an AES-GCM nonce in bytes.
 const NonceSize = 12
 
-// NewAEAD returns AES-256-GCM with a key of 32 bytes.
+// NewAEAD returns AES-256-GCM with a key, which must have 32 bytes.
 func NewAEAD(key []byte) cipher.AEAD {
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -27,7 +27,7 @@ func NewAEAD(key []byte) cipher.AEAD {
 	return aead
 }
 
-// AppendTime appends a time as Unix milliseconds in eight bytes.
+// AppendTime appends a time in Unix milliseconds, as eight bytes.
 func AppendTime(b []byte, t time.Time) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
 }
@@ -40,25 +40,25 @@ func AppendFlag(b []byte, set bool) []byte {
 	return append(b, 0)
 }
 
-// AppendText appends a text of at most 65535 bytes behind its length in two
-// bytes. A longer one is cut.
+// AppendText appends the length of a text in two bytes, and then the text. It truncates
+// the text to 65535 bytes.
 func AppendText(b []byte, s string) []byte {
 	s = s[:min(len(s), 1<<16-1)]
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s))) //nolint:gosec // cut the line before
+	b = binary.BigEndian.AppendUint16(b, uint16(len(s))) //nolint:gosec // bounded in the line before
 	return append(b, s...)
 }
 
-// Reader reads what the functions above have appended. Once something is missing it
-// has failed, and every further value is the zero value.
+// Reader reads what the functions above have appended. It fails when something is
+// missing or malformed; after that every value that it returns is the zero value.
 type Reader struct {
 	rest   string
 	failed bool
 }
 
-// NewReader returns a Reader of s. The texts that it reads are parts of s.
+// NewReader returns a Reader of s. The texts that it returns are substrings of s.
 func NewReader(s string) Reader { return Reader{rest: s} }
 
-// AtEnd reports whether all of the text was read, and nothing was missing.
+// AtEnd reports whether everything was read and nothing failed.
 func (r *Reader) AtEnd() bool { return !r.failed && r.rest == "" }
 
 // Bytes reads n bytes.
@@ -81,8 +81,8 @@ func (r *Reader) Time() time.Time {
 	return time.UnixMilli(int64(v))
 }
 
-// Flag reads a flag. Any other byte than 1 and 0 is a failure, so that what was read
-// can be written in one way only.
+// Flag reads a flag. It fails for any byte other than 1 and 0, so that every value has
+// only one encoding.
 func (r *Reader) Flag() bool {
 	b := r.Bytes(1)
 	r.failed = r.failed || b > "\x01"
@@ -98,7 +98,8 @@ func (r *Reader) Text() string {
 	return r.Bytes(n)
 }
 
-// Secret reads a text that nothing prints. An empty one is the zero Secret.
+// Secret reads a text as a Secret, so that nothing prints it. An empty text is the zero
+// Secret.
 func (r *Reader) Secret() authserver.Secret {
 	if text := r.Text(); text != "" {
 		return authserver.NewSecret(text)

@@ -9,28 +9,28 @@ import (
 
 const (
 	// maxRefusals is how many codes of one network the token endpoint may refuse in
-	// a minute before no more of its codes are sent there until the next minute. An
-	// office whose people log in at the same time has hardly any; anybody can make
-	// codes up, and each of them is a request with the client's secret.
+	// a minute before no more of that network's codes are sent until the next minute.
+	// An office where many people log in at the same time has hardly any refusals. But
+	// anybody can make up codes, and each one costs a request with the client's secret.
 	maxRefusals = 10
-	// maxClientUncertain bounds the claims of one network of which nobody knows
-	// whether their codes were used, and maxUncertain those of all networks.
-	maxClientUncertain = 256
-	maxUncertain       = 8192
-	// maxSpenders bounds how many networks are remembered in a minute. What comes
-	// from more of them than that no budget for each would hold.
-	maxSpenders = 1 << 16
+	// maxNetworkUncertain bounds the uncertain claims of one network, and maxUncertain
+	// those of all networks.
+	maxNetworkUncertain = 256
+	maxUncertain        = 8192
+	// maxBudgetNetworks bounds how many networks a budget counts in a minute. Further
+	// networks are not limited: a flood from so many cannot be stopped one by one.
+	maxBudgetNetworks = 1 << 16
 )
 
-// budget counts, for each network, what it has used up in the minute under way.
+// budget counts how much each network has spent in the current minute.
 type budget struct {
 	mu    sync.Mutex
 	began time.Time
 	spent map[netip.Prefix]int
 }
 
-// over returns how long a network has to wait, 0 if it has something left.
-func (b *budget) over(network netip.Prefix, now time.Time) time.Duration {
+// wait returns how long a network has to wait, 0 if it has not spent its budget.
+func (b *budget) wait(network netip.Prefix, now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	age := now.Sub(b.began)
@@ -46,13 +46,13 @@ func (b *budget) spend(network netip.Prefix, now time.Time) {
 	if age := now.Sub(b.began); age < 0 || age >= time.Minute {
 		b.began, b.spent = now, make(map[netip.Prefix]int)
 	}
-	if _, known := b.spent[network]; known || len(b.spent) < maxSpenders {
+	if _, known := b.spent[network]; known || len(b.spent) < maxBudgetNetworks {
 		b.spent[network]++
 	}
 }
 
-// uncertainClaims are the claims in the store of which nobody knows whether their
-// codes were used, oldest first.
+// uncertainClaims lists the uncertain claims in the store, oldest first. A claim is
+// uncertain if the auth server may or may not have used its code.
 type uncertainClaims struct {
 	mu     sync.Mutex
 	claims []uncertainClaim
@@ -62,16 +62,16 @@ type uncertainClaims struct {
 type uncertainClaim struct {
 	network netip.Prefix
 	since   time.Time
-	forget  func(context.Context)
+	release func(context.Context)
 }
 
-// over returns how long a network has to wait until it may leave another one, 0
-// if it may now.
-func (u *uncertainClaims) over(network netip.Prefix, now time.Time) time.Duration {
+// wait returns how long a network has to wait until it may have another uncertain claim,
+// 0 if it may have one now.
+func (u *uncertainClaims) wait(network netip.Prefix, now time.Time) time.Duration {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.drop(now)
-	if u.of[network] < maxClientUncertain {
+	u.dropExpired(now)
+	if u.of[network] < maxNetworkUncertain {
 		return 0
 	}
 	for _, c := range u.claims {
@@ -82,38 +82,39 @@ func (u *uncertainClaims) over(network netip.Prefix, now time.Time) time.Duratio
 	return 0
 }
 
-// add notes one, and returns what forgets those that are too many now. Refusing
-// further logins in their place would let many networks close them for all.
-func (u *uncertainClaims) add(network netip.Prefix, now time.Time, forget func(context.Context)) (tooMany []func(context.Context)) {
+// add adds a claim. If there are too many now, it removes the oldest and returns the
+// functions that release them in the store. Refusing further logins instead would let
+// an attacker with many networks block the logins of everybody.
+func (u *uncertainClaims) add(network netip.Prefix, now time.Time, release func(context.Context)) (releases []func(context.Context)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.drop(now)
+	u.dropExpired(now)
 	if u.of == nil {
 		u.of = make(map[netip.Prefix]int)
 	}
-	u.claims = append(u.claims, uncertainClaim{network, now, forget})
+	u.claims = append(u.claims, uncertainClaim{network, now, release})
 	u.of[network]++
 	for len(u.claims) > maxUncertain {
-		tooMany = append(tooMany, u.claims[0].forget)
-		u.shift()
+		releases = append(releases, u.claims[0].release)
+		u.dropOldest()
 	}
-	return tooMany
+	return releases
 }
 
-// drop drops those that have expired in the store. One that was noted in the
-// future was noted before the clock was set back.
-func (u *uncertainClaims) drop(now time.Time) {
+// dropExpired drops the claims that have expired in the store. A claim from the future
+// was added before the clock was set back, and is dropped as well.
+func (u *uncertainClaims) dropExpired(now time.Time) {
 	for len(u.claims) > 0 {
 		if age := now.Sub(u.claims[0].since); age >= 0 && age < uncertainClaimLifetime {
 			return
 		}
-		u.shift()
+		u.dropOldest()
 	}
 }
 
-func (u *uncertainClaims) shift() {
+func (u *uncertainClaims) dropOldest() {
 	network := u.claims[0].network
-	u.claims[0] = uncertainClaim{} // what it holds can be freed
+	u.claims[0] = uncertainClaim{} // let the claim be freed
 	u.claims = u.claims[1:]
 	if u.of[network]--; u.of[network] == 0 {
 		delete(u.of, network)

@@ -16,7 +16,7 @@ func TestBudget(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	var b budget
 	for range maxRefusals {
-		if wait := b.over(a, now); wait != 0 {
+		if wait := b.wait(a, now); wait != 0 {
 			t.Fatalf("over too early: %v", wait)
 		}
 		b.spend(a, now)
@@ -32,7 +32,7 @@ func TestBudget(t *testing.T) {
 		{a, time.Minute, 0},
 		{a, -time.Hour, 0}, // the clock was set back
 	} {
-		if got := b.over(test.network, now.Add(test.after)); got != test.want {
+		if got := b.wait(test.network, now.Add(test.after)); got != test.want {
 			t.Errorf("%s after %v waits for %v, want %v", test.network, test.after, got, test.want)
 		}
 	}
@@ -54,16 +54,16 @@ func network(i int) netip.Prefix {
 func TestBudgetIsBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	var b budget
-	for i := range 2 * maxSpenders {
+	for i := range 2 * maxBudgetNetworks {
 		b.spend(network(i), now)
 	}
-	if len(b.spent) != maxSpenders {
+	if len(b.spent) != maxBudgetNetworks {
 		t.Errorf("%d networks are remembered", len(b.spent))
 	}
 	for range maxRefusals {
 		b.spend(network(0), now)
 	}
-	if b.over(network(0), now) == 0 {
+	if b.wait(network(0), now) == 0 {
 		t.Error("one that is remembered has no budget any more")
 	}
 }
@@ -80,30 +80,30 @@ func TestUncertainClaims(t *testing.T) {
 			forget(t.Context())
 		}
 	}
-	for i := range maxClientUncertain {
-		if wait := u.over(network(0), now); wait != 0 {
+	for i := range maxNetworkUncertain {
+		if wait := u.wait(network(0), now); wait != 0 {
 			t.Fatalf("over after %d: %v", i, wait)
 		}
 		add(network(0), now)
 	}
-	if wait := u.over(network(0), now.Add(time.Minute)); wait != uncertainClaimLifetime-time.Minute {
+	if wait := u.wait(network(0), now.Add(time.Minute)); wait != uncertainClaimLifetime-time.Minute {
 		t.Errorf("its share used up it waits for %v", wait)
 	}
-	if wait := u.over(network(1), now); wait != 0 {
+	if wait := u.wait(network(1), now); wait != 0 {
 		t.Errorf("another network waits for %v", wait)
 	}
 	later := now.Add(time.Minute)
 	for i := range maxUncertain {
 		add(network(1+i), later)
 	}
-	if forgotten != maxClientUncertain || len(u.claims) != maxUncertain || u.over(network(0), later) != 0 {
+	if forgotten != maxNetworkUncertain || len(u.claims) != maxUncertain || u.wait(network(0), later) != 0 {
 		t.Errorf("%d are forgotten, %d are left", forgotten, len(u.claims))
 	}
-	if u.over(network(1), later.Add(uncertainClaimLifetime)); len(u.claims) != 0 || len(u.of) != 0 {
+	if u.wait(network(1), later.Add(uncertainClaimLifetime)); len(u.claims) != 0 || len(u.of) != 0 {
 		t.Errorf("%d of %d networks are left after their time", len(u.claims), len(u.of))
 	}
 	add(network(1), later)
-	if u.over(network(1), now.Add(-time.Hour)); len(u.claims) != 0 {
+	if u.wait(network(1), now.Add(-time.Hour)); len(u.claims) != 0 {
 		t.Error("a clock that was set back keeps them")
 	}
 }
@@ -115,11 +115,11 @@ func TestBudgetAndTheSameCallback(t *testing.T) {
 		a := NewShared("http://127.0.0.1:1")
 		defer func() { _ = a.Destruct() }()
 		network, release := netip.MustParsePrefix("192.0.2.1/32"), make(chan struct{})
-		answers := make(chan *begun, 2)
+		answers := make(chan *exchangeResult, 2)
 		ask := func() {
-			got, err := a.exchangeOnce(t.Context(), "a claim", network, time.Now, func(context.Context) (*begun, error) {
+			got, err := a.exchangeOnce(t.Context(), "a claim", network, time.Now, func(context.Context) (*exchangeResult, error) {
 				<-release
-				return new(begun), nil
+				return new(exchangeResult), nil
 			})
 			if err != nil {
 				t.Error(err)

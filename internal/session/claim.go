@@ -11,40 +11,41 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
-// A claim is the record that says that a login's code has been taken to the token
-// endpoint. It is there for as long as sending the code again could do harm:
+// A claim is a record in the store which says that a node is sending or has sent a
+// login's code to the token endpoint. It stays for as long as sending the code again
+// could do harm, which depends on how the exchange ended:
 //
-//   - The exchange brought a session: until the login could not be ended anyway. A
-//     code that comes again may make the auth server revoke what it gave for it
-//     (RFC 6749 section 4.1.2).
-//   - Nobody knows, since the answer was lost or was an error of the server: for as
-//     long as a code may be good.
-//   - The code was refused, or cannot have got there: no longer. What was refused
-//     this process remembers for a minute, see outcome.
+//   - With a session: the claim stays until the login expires, because the auth server
+//     may revoke the tokens if the code is sent again (RFC 6749 section 4.1.2).
+//   - With a lost response or a server error, so that the code may or may not have been
+//     used: the claim stays for as long as the code may be valid.
+//   - With a refusal, or without the code being sent: the claim is released at once.
+//     This process remembers a refusal for a minute, see outcome.
 //
-// Beside it, while the exchange runs, is a reservation: a record under the id that
-// the session will have. A store that is full says so before the code is spent.
+// While the exchange runs there is also a reservation: a record under the id that the
+// session will have. With it, a full store says so before the code is spent.
 const (
-	// claimAllowance is what a claim outlives its login by: clocks differ.
+	// claimAllowance is how long a claim outlives its login, since the clocks of nodes
+	// differ.
 	claimAllowance = time.Minute
-	// uncertainClaimLifetime is how long a code may be good: RFC 6749 section 4.1.2
-	// recommends ten minutes at most, TrueLayer's last five.
+	// uncertainClaimLifetime is how long a code may be valid. RFC 6749 section 4.1.2
+	// recommends ten minutes at most; TrueLayer's codes are valid for five.
 	uncertainClaimLifetime = 10 * time.Minute
 	// reservationLifetime is longer than an exchange takes.
 	reservationLifetime = 2 * time.Minute
-	// tidyTimeout bounds what is done to the store behind an exchange.
-	tidyTimeout = 10 * time.Second
+	// cleanUpTimeout bounds a clean-up in the store after an exchange.
+	cleanUpTimeout = 10 * time.Second
 )
 
 // claim is a login's claim with the reservation of its session.
 type claim struct {
 	id      string
 	record  []byte
-	started time.Time // when the login was
+	started time.Time // when the login started
 	expires time.Time
 
 	secret      Secret
-	session     string // the id under which the session will be
+	session     string // the id that the session will have
 	reservation []byte
 }
 
@@ -58,64 +59,66 @@ func (m *Manager) claim(ctx context.Context, l Login) (*claim, error) {
 	case errors.Is(err, fs.ErrExist):
 		return nil, errLoginUsed
 	case err != nil:
-		// it may have been written all the same; a claim that is there may as well be
-		// another node's, which is sending the code
-		m.takeBack(ctx, c)
+		// the claim may have been written all the same, but a claim that is in the
+		// store may also be that of another node, which is sending the code
+		m.expireClaim(ctx, c)
 		return nil, storeError(err)
 	}
 	c.session = m.Label.SessionID(&c.secret)
 	c.reservation = headerRecord(kindReservation, m.Client.ID, now, now.Add(reservationLifetime))
 	if err := m.Store.Create(ctx, c.session, c.reservation, reservationLifetime); err != nil {
-		m.forget(ctx, c.session)
-		m.giveBack(ctx, c)
+		m.deleteRecord(ctx, c.session)
+		m.releaseClaim(ctx, c)
 		return nil, storeError(err)
 	}
 	return c, nil
 }
 
-// settle decides what stays of a claim whose exchange brought no token.
+// settle releases or keeps a claim whose exchange brought no token.
 func (m *Manager) settle(ctx context.Context, c *claim, err error, network netip.Prefix) {
-	m.forget(ctx, c.session)
+	m.deleteRecord(ctx, c.session)
 	answer, answered := errors.AsType[*authserver.Error](err)
 	switch {
 	case !answered || answer.Unsent || answer.Status == http.StatusTooManyRequests:
-		m.giveBack(ctx, c)
+		m.releaseClaim(ctx, c)
 	case answer.Status/100 == 4:
-		m.giveBack(ctx, c)
-		m.Shared.remember(c.id, outcome{err: exchangeError(err)})
+		m.releaseClaim(ctx, c)
+		m.Shared.rememberOutcome(c.id, outcome{err: exchangeError(err)})
 		m.Shared.refusals.spend(network, m.Now())
 	default:
 		m.keepUncertain(ctx, c, network)
 	}
 }
 
-// keepUncertain lets a claim of which nobody knows whether its code was used last
-// for as long as the code may be good. Of too many of them the oldest is forgotten.
+// keepUncertain keeps an uncertain claim for as long as its code may be valid. If there
+// are too many such claims, it releases the oldest.
 func (m *Manager) keepUncertain(ctx context.Context, c *claim, network netip.Prefix) {
 	now := m.Now()
 	if c.expires.Sub(now) > uncertainClaimLifetime {
-		// with the same bytes, so that takeBack knows them
-		m.tidy(ctx, "shorten "+c.id, func(ctx context.Context) error {
+		// the same bytes again, since expireClaim compares them
+		m.cleanUp(ctx, "shorten "+c.id, func(ctx context.Context) error {
 			return m.Store.Replace(ctx, c.id, c.record, c.record, uncertainClaimLifetime)
 		})
 	}
-	for _, forget := range m.Shared.uncertain.add(network, now, func(ctx context.Context) { m.takeBack(ctx, c) }) {
-		forget(ctx)
+	for _, release := range m.Shared.uncertain.add(network, now, func(ctx context.Context) { m.expireClaim(ctx, c) }) {
+		release(ctx)
 	}
 }
 
-// giveBack ends a claim that is there, so that its code can be sent.
-func (m *Manager) giveBack(ctx context.Context, c *claim) {
+// releaseClaim deletes a claim that this process has made, so that the code may be sent
+// again.
+func (m *Manager) releaseClaim(ctx context.Context, c *claim) {
 	if ctx.Err() != nil || m.Store.Delete(ctx, c.id) != nil {
-		m.takeBack(ctx, c)
+		m.expireClaim(ctx, c)
 	}
 }
 
-// takeBack ends a claim if it is still the one that this process has made. It is a
-// compare-and-swap with a record that expires at once: what is done late, or again
-// since an answer was lost, must not end a claim that another node has made since.
-func (m *Manager) takeBack(ctx context.Context, c *claim) {
-	m.tidy(ctx, "take back "+c.id, func(ctx context.Context) error {
+// expireClaim ends a claim if the record in the store is still this process's own. It
+// compares and swaps the record for one that expires at once. A deletion that is late,
+// or repeated after a lost response, could delete a claim that another node has made
+// since.
+func (m *Manager) expireClaim(ctx context.Context, c *claim) {
+	m.cleanUp(ctx, "expire "+c.id, func(ctx context.Context) error {
 		if err := m.Store.Replace(ctx, c.id, c.record, c.record, time.Millisecond); !isLost(err) {
 			return err
 		}
@@ -123,17 +126,18 @@ func (m *Manager) takeBack(ctx context.Context, c *claim) {
 	})
 }
 
-// forget deletes a record that nobody else can have written.
-func (m *Manager) forget(ctx context.Context, id string) {
-	m.tidy(ctx, "forget "+id, func(ctx context.Context) error { return m.Store.Delete(ctx, id) })
+// deleteRecord deletes a record that nobody else can have written.
+func (m *Manager) deleteRecord(ctx context.Context, id string) {
+	m.cleanUp(ctx, "delete "+id, func(ctx context.Context) error { return m.Store.Delete(ctx, id) })
 }
 
-// tidy does something to the store that can be left undone, since every record
-// expires by itself: in the exchange's time, or behind it if that is over.
-func (m *Manager) tidy(ctx context.Context, key string, do func(context.Context) error) {
+// cleanUp calls do, which changes something in the store. If the exchange's time is over
+// or do fails, it calls do once more in the background. A failure does no lasting harm,
+// since every record expires by itself.
+func (m *Manager) cleanUp(ctx context.Context, key string, do func(context.Context) error) {
 	if ctx.Err() == nil && do(ctx) == nil {
 		return
 	}
-	// all exchanges may end at once, so that each waits for its slot
-	m.Shared.Touches.Begin(key, tidyTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
+	// not BeginIfFree, which would drop clean-ups if many exchanges end at once
+	m.Shared.Touches.Begin(key, cleanUpTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
 }

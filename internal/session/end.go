@@ -14,9 +14,9 @@ import (
 // disconnectTimeout bounds the call that ends a connection at TrueLayer.
 const disconnectTimeout = 10 * time.Second
 
-// Logout deletes the sessions that the secrets open, and ends their connections at
-// TrueLayer behind the visitor if disconnect is set. A refresh that is under way
-// does not bring them back: it can only replace a record that is there.
+// Logout deletes the sessions with the given secrets. If disconnect is set, it also ends
+// their connections at TrueLayer, in the background. A refresh in progress does not bring
+// the sessions back, since it can only replace a record that exists.
 func (m *Manager) Logout(ctx context.Context, secrets []Secret, disconnect bool) error {
 	var failed error
 	for i := range secrets {
@@ -29,13 +29,13 @@ func (m *Manager) logout(ctx context.Context, secret *Secret, disconnect bool) e
 	id := m.Label.SessionID(secret)
 	record, err := m.Store.Get(ctx, id)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // anybody can invent ids, and a delete costs the store more than a look
+		return nil // anybody can make up ids, and a Delete costs the store more than a Get
 	}
 	if deleteErr := m.Store.Delete(context.WithoutCancel(ctx), id); deleteErr != nil {
 		return errors.Join(err, deleteErr)
 	}
 	if err != nil {
-		return nil // it could not be read, and is gone
+		return nil // the record could not be read, but it is deleted
 	}
 	s := m.openRecord(id, secret, record, m.Now())
 	m.Shared.opened.forget(id)
@@ -45,8 +45,8 @@ func (m *Manager) logout(ctx context.Context, secret *Secret, disconnect bool) e
 	return nil
 }
 
-// disconnect ends the connection at TrueLayer behind the visitor, who is signed
-// out already. It is tried once, with the access token that is there.
+// disconnect ends a connection at TrueLayer in the background, since the visitor is
+// signed out already. It tries once, with the current access token.
 func (m *Manager) disconnect(s *Session) {
 	if !m.Now().Before(s.tokenEnds()) {
 		m.Logger.Warn("a connection was left at TrueLayer: its access token has expired", zap.String("provider", s.Provider))
@@ -62,9 +62,9 @@ func (m *Manager) disconnect(s *Session) {
 	})
 }
 
-// Discard deletes the sessions that the secrets open, except the one that has just
-// begun. It is housekeeping: a failure costs a record that nobody has the cookie
-// for any more, until it expires.
+// Discard deletes the sessions with the given secrets, except the current one. A session
+// whose deletion fails stays in the store until it expires, but no browser has its
+// cookie any more.
 func (m *Manager) Discard(ctx context.Context, secrets []Secret, current Secret) {
 	for i := range secrets {
 		if secrets[i] == current {
@@ -81,17 +81,17 @@ func (m *Manager) Discard(ctx context.Context, secrets []Secret, current Secret)
 	}
 }
 
-// MarkOver takes the tokens out of a session whose connection is over, and notes
-// whether its visitor is told now.
+// MarkOver removes the tokens from a session whose connection has ended, and notes
+// whether its visitor is being told so.
 func (m *Manager) MarkOver(ctx context.Context, s *Session, told bool) {
 	changed := s.body
 	changed.consentOver, changed.Told = true, s.Told || told
-	changed.TokenExpires = m.Now() // it is remembered from now on, see forgotten
+	changed.TokenExpires = m.Now() // endedLifetime counts from here, see expiry
 	changed.bearer, changed.refreshToken = authserver.Secret{}, authserver.Secret{}
 	if changed.Told == s.Told && s.Bearer() == "" {
 		return
 	}
 	if _, err := m.replace(ctx, s, changed); err != nil && !isLost(err) {
-		m.Logger.Warn("taking the tokens out of an ended session failed", zap.Error(err))
+		m.Logger.Warn("removing the tokens from an ended session failed", zap.Error(err))
 	}
 }

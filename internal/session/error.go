@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Kind is what went wrong.
+// Kind is the kind of an Error.
 type Kind int
 
 // The kinds of an Error.
 const (
-	// StoreFailed: the store did not answer. It says nothing about the session.
+	// StoreFailed: the store failed. Whether there is a session is not known.
 	StoreFailed Kind = iota
 	// StoreFull: the store is at its configured limit.
 	StoreFull
-	// TokenUnavailable: the session lasts, but its access token has expired and
-	// could not be refreshed.
+	// TokenUnavailable: the session has not ended, but its access token has expired
+	// and could not be refreshed.
 	TokenUnavailable
-	// LoginUsed: the login's code was sent before.
+	// LoginUsed: the login's code has been sent before.
 	LoginUsed
 	// CodeRefused: the auth server refused the code.
 	CodeRefused
@@ -25,24 +25,24 @@ const (
 	ClientRefused
 	// ScopeRefused: none of the scopes asked for was granted.
 	ScopeRefused
-	// TokenRefused: the access token did not pass its check.
+	// TokenRefused: the access token did not pass verification.
 	TokenRefused
-	// TokenUnverified: the keys for that check could not be had.
+	// TokenUnverified: the keys to verify the access token could not be fetched.
 	TokenUnverified
-	// AuthServerFailed: the auth server did not answer, or with nothing of use.
+	// AuthServerFailed: the auth server did not answer, or its answer was unusable.
 	AuthServerFailed
-	// TooManyLogins: the login has to wait, with its code unsent.
+	// TooManyLogins: the login has to wait. Its code has not been sent.
 	TooManyLogins
 )
 
-// Error says why there is no session, or none that can be used.
+// Error says why there is no usable session.
 type Error struct {
 	Kind Kind
-	// Cause is for the operator. It holds no secret.
+	// Cause is for the operator. It contains no secret.
 	Cause error
-	// RetryAfter is when it may be tried again; 0 if that is not known.
+	// RetryAfter is how long to wait before trying again; 0 if that is not known.
 	RetryAfter time.Duration
-	// Stuck says of TokenUnavailable that it has lasted for a while.
+	// Stuck says that a TokenUnavailable has lasted for a while.
 	Stuck bool
 }
 
@@ -52,7 +52,7 @@ func (e *Error) Error() string { return e.Cause.Error() }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// storeError is a failure of the store.
+// storeError returns the Error for an error of the store.
 func storeError(err error) error {
 	if errors.Is(err, ErrFull) {
 		return &Error{Kind: StoreFull, Cause: err}

@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	// exchangeTimeout bounds an exchange, the wait for its turn included.
+	// exchangeTimeout bounds an exchange, including the wait for its turn.
 	exchangeTimeout = 20 * time.Second
-	// firstPause is how long an exchange waits after a 429 without a Retry-After
-	// before it is tried again. It doubles with each further one.
+	// firstPause is how long an exchange waits after a first 429 without Retry-After.
+	// The pause doubles with each further one.
 	firstPause = time.Second
 )
 
@@ -35,25 +35,25 @@ type Login struct {
 	Expires     time.Time
 }
 
-// Begun is a session that has begun.
+// Begun describes a session that has just begun.
 type Begun struct {
 	Secret Secret    // for the cookie
-	Ends   time.Time // at the latest, if it is not used again
+	Ends   time.Time // when the session ends if it is not used again
 }
 
-var errLoginUsed = &Error{Kind: LoginUsed, Cause: errors.New("the login's code was sent before")}
+var errLoginUsed = &Error{Kind: LoginUsed, Cause: errors.New("the login's code has been sent before")}
 
-// Begin begins a session with the code that a login has brought. It sends the code
-// once, whoever calls it how often and on which node. A call that is repeated within
-// a minute is given the same session, unless its visitor has signed out.
+// Begin begins a session with a login's code. It sends the code only once, however often
+// and on however many nodes it is called. A call that is repeated within a minute
+// returns the same session, unless its visitor has signed out.
 func (m *Manager) Begin(ctx context.Context, l Login, code string, network netip.Prefix) (Begun, error) {
-	o, err := m.Shared.exchangeOnce(ctx, m.Label.claimID(l.State), network, m.Now, func(ctx context.Context) (*begun, error) {
+	o, err := m.Shared.exchangeOnce(ctx, m.Label.claimID(l.State), network, m.Now, func(ctx context.Context) (*exchangeResult, error) {
 		return m.exchange(ctx, l, code, network)
 	})
 	if err != nil {
 		return Begun{}, exchangeError(err)
 	}
-	if o.given.Swap(true) {
+	if o.delivered.Swap(true) {
 		s, err := m.load(ctx, &o.Secret, m.Now())
 		if err != nil {
 			return Begun{}, err
@@ -65,10 +65,10 @@ func (m *Manager) Begin(ctx context.Context, l Login, code string, network netip
 	return o.Begun, nil
 }
 
-// exchange takes the login's code to the token endpoint and begins a session.
-// Claiming the login first makes sure that no other node or process sends the
-// code as well, and that there is room for a session before the code is spent.
-func (m *Manager) exchange(ctx context.Context, l Login, code string, network netip.Prefix) (*begun, error) {
+// exchange sends the login's code to the token endpoint and begins a session. It claims
+// the login first, so that no other process or node sends the code as well, and so that
+// the store has room for the session before the code is spent.
+func (m *Manager) exchange(ctx context.Context, l Login, code string, network netip.Prefix) (*exchangeResult, error) {
 	if err := m.awaitPause(ctx, network); err != nil {
 		return nil, err
 	}
@@ -83,15 +83,15 @@ func (m *Manager) exchange(ctx context.Context, l Login, code string, network ne
 	}
 	result, err := m.accept(ctx, c, token)
 	if err != nil {
-		m.forget(ctx, c.session)
+		m.deleteRecord(ctx, c.session)
 		return nil, err
 	}
 	return result, nil
 }
 
-// sendCode sends the code to the token endpoint, again only after an answer that
-// asks for fewer requests: nothing was done about the one that it answers (RFC
-// 6585 section 4).
+// sendCode sends the code to the token endpoint. It sends the code again only after a
+// 429, which means that the endpoint has not processed the request (RFC 6585 section
+// 4).
 func (m *Manager) sendCode(ctx context.Context, l Login, code string, network netip.Prefix) (authserver.Token, error) {
 	for pause := firstPause; ; pause *= 2 {
 		token, err := m.Client.Exchange(ctx, code, l.RedirectURI, l.Verifier)
@@ -107,13 +107,11 @@ func (m *Manager) sendCode(ctx context.Context, l Login, code string, network ne
 	}
 }
 
-// awaitPause waits while the auth server wants this client to send no codes of the
-// network. If
-// that is longer than ctx lasts it fails at once, so that the visitor can come again
-// with the code.
+// awaitPause waits until the pause that the auth server asked for is over. If ctx ends
+// before that, it fails at once, so that the visitor can try again with the same code.
 func (m *Manager) awaitPause(ctx context.Context, network netip.Prefix) error {
 	for {
-		left := m.Shared.loginsPaused(m.Client.ID, network, m.Now())
+		left := m.Shared.loginPauseLeft(m.Client.ID, network, m.Now())
 		if left <= 0 {
 			return nil
 		}
@@ -123,10 +121,10 @@ func (m *Manager) awaitPause(ctx context.Context, network netip.Prefix) error {
 	}
 }
 
-var errPaused = errors.New("the auth server wants fewer requests of this client")
+var errPaused = errors.New("the auth server asked this client to send fewer requests")
 
-// accept checks a token and puts its session in the place that was reserved.
-func (m *Manager) accept(ctx context.Context, c *claim, token authserver.Token) (*begun, error) {
+// accept checks a token and writes its session in the place of the reservation.
+func (m *Manager) accept(ctx context.Context, c *claim, token authserver.Token) (*exchangeResult, error) {
 	if err := m.checkScopes(token.Scopes); err != nil {
 		return nil, &Error{Kind: ScopeRefused, Cause: err}
 	}
@@ -142,10 +140,9 @@ func (m *Manager) accept(ctx context.Context, c *claim, token authserver.Token) 
 	return m.create(ctx, c, token)
 }
 
-// checkScopes compares the granted scopes with the ones asked for. Banks
-// differ in what they can grant, so a part is accepted and shown to the
-// application in a placeholder; none at all is no connection. offline_access
-// is not data.
+// checkScopes compares the granted scopes with the ones asked for. Banks differ in what
+// they can grant, so some of the scopes are enough; the application sees them in a
+// placeholder. offline_access alone is not enough, since it gives access to no data.
 func (m *Manager) checkScopes(granted []string) error {
 	if granted == nil || slices.Equal(granted, m.Scopes) {
 		return nil
@@ -160,9 +157,9 @@ func (m *Manager) checkScopes(granted []string) error {
 	return errors.New("none of the scopes asked for was granted; check which scopes TrueLayer has enabled for the client id")
 }
 
-// create writes the session for the token, in the place of the claim's reservation.
-// The cookie's secret is a new one: an id that a client brought is never adopted.
-func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) (*begun, error) {
+// create writes the session for a token in the place of the claim's reservation. The
+// cookie's secret is always a new one, never one that a client sent.
+func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) (*exchangeResult, error) {
 	now := m.Now()
 	b := body{
 		created:     now,
@@ -172,15 +169,15 @@ func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) 
 		Provider:    token.Claims.Provider,
 		Scopes:      strings.Join(m.Scopes, " "),
 	}
-	b.take(token)
-	m.noteExpiry(zap.InfoLevel, token)
+	b.applyToken(token)
+	m.logAssumedExpiry(zap.InfoLevel, token)
 	if b.Connection == "" {
-		b.Connection, b.invented = rand.Text(), true
+		b.Connection, b.randomConnection = rand.Text(), true
 	}
 	if b.Provider == "" {
 		b.Provider = m.ProviderID
 	}
-	end := m.forgotten(&b, now)
+	end := m.expiry(&b, now)
 	record, err := b.seal(&m.Label, &c.secret, siteDigest(m.Site), m.Client.ID, end)
 	if err != nil {
 		return nil, storeError(err)
@@ -192,12 +189,12 @@ func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) 
 	if err != nil {
 		return nil, storeError(err)
 	}
-	return &begun{Begun: Begun{Secret: c.secret, Ends: earlier(end, b.ConsentEnds)}}, nil
+	return &exchangeResult{Begun: Begun{Secret: c.secret, Ends: earlier(end, b.ConsentEnds)}}, nil
 }
 
-// exchangeError tells what the visitor can mend from what the operator has
-// to, by the parsed error code (RFC 6749 section 5.2 and TrueLayer's own), and
-// both from an endpoint that gave no answer to the request.
+// exchangeError returns the Error for an exchange that failed. By the error code (RFC
+// 6749 section 5.2 and TrueLayer's own) it distinguishes errors that a new login can
+// fix, errors that only the operator can fix, and an endpoint that gave no valid answer.
 func exchangeError(err error) error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		return known
@@ -213,7 +210,7 @@ func exchangeError(err error) error {
 	case "invalid_client", "unauthorized_client":
 		return &Error{Kind: ClientRefused, Cause: fmt.Errorf("%w; check client_id, client_secret and environment", err)}
 	case "unauthorized":
-		return &Error{Kind: ClientRefused, Cause: fmt.Errorf("%w; check client_id, client_secret and environment; TrueLayer also answers so to too many requests", err)}
+		return &Error{Kind: ClientRefused, Cause: fmt.Errorf("%w; check client_id, client_secret and environment; TrueLayer also answers this way to too many requests", err)}
 	case "invalid_scope":
 		return &Error{Kind: ScopeRefused, Cause: fmt.Errorf("%w; check which scopes TrueLayer has enabled for the client id", err)}
 	}

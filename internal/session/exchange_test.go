@@ -43,8 +43,8 @@ func TestExchangeEnds(t *testing.T) {
 	}{
 		"the store": {func(_ *testing.T, b *bench) { b.Store = stuckStore{b.Store} }, StoreFailed},
 		"the network's turn": {func(t *testing.T, b *bench) {
-			for range maxClientExchanges {
-				if _, err := b.Shared.clients.Take(t.Context(), netip.Prefix{}); err != nil {
+			for range maxNetworkExchanges {
+				if _, err := b.Shared.exchangeLimiter.Take(t.Context(), netip.Prefix{}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -89,11 +89,11 @@ func TestOneNetworkCannotQueueForEver(t *testing.T) {
 	b := newBench(t)
 	l, code := b.depart(t)
 	network := netip.MustParsePrefix("2001:db8::/64")
-	if b.Shared.clients.AtMost != maxClientWaiting {
-		t.Errorf("so many may wait: %d", b.Shared.clients.AtMost)
+	if b.Shared.exchangeLimiter.MaxTotal != maxNetworkWaiting {
+		t.Errorf("so many may wait: %d", b.Shared.exchangeLimiter.MaxTotal)
 	}
-	b.Shared.clients.AtMost = 1
-	leave, err := b.Shared.clients.Take(t.Context(), network)
+	b.Shared.exchangeLimiter.MaxTotal = 1
+	leave, err := b.Shared.exchangeLimiter.Take(t.Context(), network)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestOneNetworkCannotQueueForEver(t *testing.T) {
 	if _, err := b.Begin(t.Context(), l, code, network); err != nil {
 		t.Errorf("again: %v", err)
 	}
-	if n := b.Shared.clients.Len(); n != 0 {
+	if n := b.Shared.exchangeLimiter.Len(); n != 0 {
 		t.Errorf("%d networks are remembered for nothing", n)
 	}
 }
@@ -192,7 +192,7 @@ func TestLateRepetition(t *testing.T) {
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	b.giveBack(over, first)
+	b.releaseClaim(over, first)
 	second, err := b.anotherNode(t).claim(t.Context(), l)
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +259,7 @@ func TestInventedCodesAreFew(t *testing.T) {
 		wg.Go(func() { _, _ = b.Begin(t.Context(), l, "invented", network) })
 	}
 	wg.Wait()
-	if n := b.sim.CallsGrant("authorization_code"); n >= maxRefusals+maxClientExchanges {
+	if n := b.sim.CallsGrant("authorization_code"); n >= maxRefusals+maxNetworkExchanges {
 		t.Errorf("%d codes were sent", n)
 	}
 }

@@ -8,13 +8,14 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/sealed"
 )
 
-// Label ties ids and keys to a block's auth server, client, scopes and provider, so
-// that blocks with other ones cannot open each other's records.
+// Label ties ids and keys to a block's auth server, client, scopes and provider, so that
+// blocks that differ in one of them cannot open each other's records.
 //
-// Half a digest tells them apart and lets derive hash a single block.
+// Half a digest is enough to distinguish blocks, and short enough for derive to hash only
+// a single block of SHA-256.
 type Label [sha256.Size / 2]byte
 
-// NewLabel returns the label of what a block's sessions are tied to.
+// NewLabel returns the label for the texts that a block's sessions are tied to.
 func NewLabel(parts ...string) Label {
 	var b []byte
 	for _, part := range parts {
@@ -33,8 +34,8 @@ func NewSecret() (secret Secret) {
 	return secret
 }
 
-// derive hashes label, purpose and secret. Label and secret have fixed
-// lengths, so no two purposes can meet.
+// derive hashes label, purpose and secret. Label and secret have fixed lengths, so two
+// purposes never have the same input.
 func (l *Label) derive(purpose string, secret []byte) [sha256.Size]byte {
 	var b [96]byte
 	n := copy(b[:], l[:])
@@ -61,18 +62,18 @@ func (l *Label) aead(secret *Secret) cipher.AEAD {
 	return sealed.NewAEAD(key[:])
 }
 
-// Digest stands for a text in a record's header.
+// Digest represents a text in a record's header.
 type Digest [16]byte
 
-// connectionDigest stands for a connection's id. Whoever knows the id, and what the
-// block's sessions are tied to, can compute it: it is pseudonymous personal data.
+// connectionDigest returns the digest of a connection's id. It is pseudonymous personal
+// data, because whoever knows the id and the parts of the label can compute it.
 func (l *Label) connectionDigest(id string) Digest {
 	b := append(l[:len(l):len(l)], "connection"...)
 	digest := sha256.Sum256(append(b, id...))
 	return Digest(digest[:len(Digest{})])
 }
 
-// siteDigest stands for a block's site.
+// siteDigest returns the digest of a block's site.
 func siteDigest(site string) Digest {
 	digest := sha256.Sum256([]byte("site" + site))
 	return Digest(digest[:len(Digest{})])

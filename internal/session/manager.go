@@ -1,7 +1,7 @@
-// Package session is what a session is, in a store and in time: its record, how it
-// begins with a code from the bank, how its access token stays fresh, and how it
-// ends. It knows a store, the auth server and a clock, and nothing of Caddy or of
-// the requests that sessions are for.
+// Package session implements the sessions of visitors: their records in a store, how
+// they begin with a code from the bank, how their access tokens are refreshed, and how
+// they end. It uses a store, the auth server and a clock, and does not depend on Caddy
+// or on the requests that sessions are for.
 package session
 
 import (
@@ -16,22 +16,22 @@ import (
 )
 
 const (
-	// touchShare is the part of the idle timeout in which a session's use is written
-	// down once at most: a write for each minute would be most of what a store has to
-	// do. A session that is not used lasts longer by as much, so that none ends early.
-	touchShare = 32
-	// touchTimeout bounds that write.
+	// touchDivisor limits how often a session's use is written to the store: once in a
+	// thirty-second part of the idle timeout, since more writes would be most of a
+	// store's work. An idle session lasts longer by as much, so that none ends early.
+	touchDivisor = 32
+	// touchTimeout bounds such a write.
 	touchTimeout = 10 * time.Second
-	// endedLifetime is how long a connection that is over is remembered, for
-	// the visitor to be told.
+	// endedLifetime is how long the session of a connection that has ended is kept, so
+	// that the visitor can be told.
 	endedLifetime = 24 * time.Hour
 	// consentLifetime is how long a consent lasts if the token does not say
 	// (TrueLayer: 90 days).
 	consentLifetime = 90 * 24 * time.Hour
 )
 
-// Manager finds, begins, refreshes and ends the sessions of one block. Its errors
-// are *Error. Its fields are not changed once it is used.
+// Manager finds, begins, refreshes and ends the sessions of one block. Its errors are of
+// type *Error. Its fields must not be changed once it is used.
 type Manager struct {
 	Store    Store
 	Client   *authserver.Client
@@ -40,11 +40,12 @@ type Manager struct {
 	Logger   *zap.Logger
 	Now      func() time.Time
 
-	// Label is what ids and keys are tied to.
+	// Label ties the block's ids and keys to its configuration.
 	Label Label
 	// Site is the host and path of the block's redirect URI.
 	Site string
-	// Scopes are the ones asked for, and ProviderID the only bank, if there is one.
+	// Scopes are the scopes asked for. ProviderID is the only bank, "" if visitors
+	// choose one.
 	Scopes     []string
 	ProviderID string
 
@@ -54,9 +55,9 @@ type Manager struct {
 	RefreshTimeout time.Duration
 }
 
-// Find returns the session of the first of the secrets that has one, and notes that
-// it is in use. It returns nil if there is none that lasts, and an error if the
-// store failed, which never means that there is none.
+// Find returns the session of the first secret that has one, and notes that it is in
+// use. It returns nil if no secret has a session. An error means that the store failed,
+// not that there is no session.
 func (m *Manager) Find(ctx context.Context, secrets []Secret, now time.Time) (*Session, error) {
 	s, err := m.Look(ctx, secrets, now)
 	if s != nil && !s.IsOver(now) {
@@ -65,7 +66,7 @@ func (m *Manager) Find(ctx context.Context, secrets []Secret, now time.Time) (*S
 	return s, err
 }
 
-// Look is Find without the note.
+// Look is like Find but does not note that the session is in use.
 func (m *Manager) Look(ctx context.Context, secrets []Secret, now time.Time) (*Session, error) {
 	for i := range secrets {
 		if s, err := m.load(ctx, &secrets[i], now); s != nil || err != nil {
@@ -75,7 +76,7 @@ func (m *Manager) Look(ctx context.Context, secrets []Secret, now time.Time) (*S
 	return nil, nil
 }
 
-// load returns the session whose cookie has the secret, or nil.
+// load returns the session with a secret, or nil.
 func (m *Manager) load(ctx context.Context, secret *Secret, now time.Time) (*Session, error) {
 	id := m.Label.SessionID(secret)
 	record, err := m.Store.Get(ctx, id)
@@ -88,8 +89,8 @@ func (m *Manager) load(ctx context.Context, secret *Secret, now time.Time) (*Ses
 	return m.openRecord(id, secret, record, now), nil
 }
 
-// openRecord returns the session in a record, or nil if that is no session of the
-// secret's, or one that has ended.
+// openRecord returns the session in a record. It returns nil if the record cannot be
+// opened with the secret, or if the session has ended.
 func (m *Manager) openRecord(id string, secret *Secret, record []byte, now time.Time) *Session {
 	s := m.Shared.opened.get(id, record)
 	if s == nil {
@@ -98,45 +99,44 @@ func (m *Manager) openRecord(id string, secret *Secret, record []byte, now time.
 		}
 		opened, err := open(record, &m.Label, secret, id)
 		if err != nil {
-			// an id cannot be hit by chance: somebody wrote into the store
-			m.Logger.Error("a session was refused", zap.Error(err))
+			// the id was right, so somebody else wrote into the store
+			m.Logger.Error("opening a session's record failed", zap.Error(err))
 			return nil
 		}
 		s = &Session{body: opened, id: id, secret: *secret, record: record}
-		m.Shared.opened.keep(s)
+		m.Shared.opened.put(s)
 	}
-	if !now.Before(m.forgotten(&s.body, now)) {
+	if !now.Before(m.expiry(&s.body, now)) {
 		return nil
 	}
 	return s
 }
 
-// Ends returns when the session or its consent ends, if it is not used again.
+// Ends returns when the session or its consent ends if it is not used again.
 func (m *Manager) Ends(s *Session, now time.Time) time.Time {
-	return earlier(m.forgotten(&s.body, now), s.ConsentEnds)
+	return earlier(m.expiry(&s.body, now), s.ConsentEnds)
 }
 
-// forgotten is the moment at which a session is forgotten. It is decided by the
-// times in the sealed body and by today's configuration, so that a shorter
-// lifetime also holds for sessions that began under a longer one.
-func (m *Manager) forgotten(b *body, now time.Time) time.Time {
+// expiry returns when a session's record expires. That depends on the times in the
+// sealed body and on the current configuration, so a shorter lifetime also applies to
+// sessions that began under a longer one.
+func (m *Manager) expiry(b *body, now time.Time) time.Time {
 	absolute := b.created.Add(m.MaxLifetime)
 	if b.consentOver {
 		return earlier(absolute, b.TokenExpires.Add(endedLifetime))
 	}
-	// a last use in the future counts as now: the clock was set back
-	end := earlier(absolute, earlier(b.lastSeen, now).Add(m.IdleTimeout+m.IdleTimeout/touchShare))
+	// a last use in the future was noted before the clock was set back, and counts as now
+	end := earlier(absolute, earlier(b.lastSeen, now).Add(m.IdleTimeout+m.IdleTimeout/touchDivisor))
 	if b.refreshToken.Reveal() == "" {
 		end = earlier(end, b.tokenEnds())
 	}
 	return end
 }
 
-// replace writes a changed body in the place of a session's. Its errors are the
-// store's.
+// replace writes a session's changed body to the store. Its errors are the store's.
 func (m *Manager) replace(ctx context.Context, s *Session, changed body) (*Session, error) {
 	now := m.Now()
-	end := m.forgotten(&changed, now)
+	end := m.expiry(&changed, now)
 	if !now.Before(end) {
 		return nil, fs.ErrNotExist // it has ended meanwhile
 	}
@@ -150,16 +150,16 @@ func (m *Manager) replace(ctx context.Context, s *Session, changed body) (*Sessi
 	return &Session{body: changed, id: s.id, secret: s.secret, record: record}, nil
 }
 
-// isLost reports whether a Replace lost against another write, so that there is
-// nothing to mend: the other one was newer, or the session is gone.
+// isLost reports whether a Replace lost against another write. That is no failure: the
+// other write was newer, or the session is gone.
 func isLost(err error) bool { return errors.Is(err, ErrConflict) || errors.Is(err, fs.ErrNotExist) }
 
-// touch writes down that the session is in use, now and then, behind the request:
-// a store may be far away. When it is due is spread by up to a quarter, so that
-// sessions which began together are not written together.
+// touch notes in the store that the session is in use, unless that was done recently. It
+// writes in the background, since a store may be slow. The interval is shortened by up
+// to a quarter, so that sessions that began together are not all written together.
 func (m *Manager) touch(s *Session, now time.Time) {
-	interval := m.IdleTimeout / touchShare
-	// a last use far in the future was written before the clock was set back
+	interval := m.IdleTimeout / touchDivisor
+	// a last use far in the future was noted before the clock was set back
 	if age := now.Sub(s.lastSeen); age > -interval && age < interval-interval/4*time.Duration(s.id[0])/256 {
 		return
 	}
@@ -170,6 +170,6 @@ func (m *Manager) writeTouch(ctx context.Context, s *Session, now time.Time) {
 	changed := s.body
 	changed.lastSeen = now
 	if _, err := m.replace(ctx, s, changed); err != nil && !isLost(err) {
-		m.Logger.Warn("writing down that a session is in use failed", zap.Error(err))
+		m.Logger.Warn("noting that a session is in use failed", zap.Error(err))
 	}
 }

@@ -8,20 +8,20 @@ import (
 )
 
 const (
-	// openedLifetime is how long a session that was opened is kept so. The next
-	// sweep then forgets it.
+	// openedLifetime is how long an opened session is kept. The next sweep then removes
+	// it.
 	openedLifetime = time.Minute
-	// openedShards divides the sessions, so that requests do not wait for each
-	// other, and openedInShard bounds each part of them.
+	// openedShards is the number of shards, so that requests do not wait for each
+	// other's locks, and openedInShard bounds the sessions in each.
 	openedShards  = 64
 	openedInShard = 64
 )
 
-// openedSessions are sessions that this process opened a moment ago, so that the
-// next request of the same visitor need not open them again. One is found only under
-// the id that is derived from the request's own cookie, and only while the whole
-// record in the store is the one that it was opened from: a record that was changed,
-// moved, or deleted is never served from here.
+// openedSessions caches sessions that this process has opened recently, so that the next
+// request of the same visitor need not decrypt the record again. A session is found only
+// under the id that is derived from the request's cookie, and only while the store has
+// the very record that it was opened from. So the cache never returns a session whose
+// record was changed, moved or deleted.
 type openedSessions [openedShards]*cache.Cache
 
 func newOpenedSessions() *openedSessions {
@@ -34,7 +34,7 @@ func newOpenedSessions() *openedSessions {
 
 func (o *openedSessions) shard(id string) *cache.Cache { return o[id[0]%openedShards] }
 
-// get returns the session that was opened from the record under the id, or nil.
+// get returns the session that was opened from a record with an id, or nil.
 func (o *openedSessions) get(id string, record []byte) *Session {
 	found, ok := o.shard(id).Get(id)
 	if !ok {
@@ -46,16 +46,15 @@ func (o *openedSessions) get(id string, record []byte) *Session {
 	return nil
 }
 
-// isSame compares two records. Stores that keep them in the process return the same
-// bytes again, which needs no second look.
+// isSame reports whether two records are equal. Stores that keep records in memory
+// return the same slice again, which is checked first because it is fast.
 func isSame(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
 }
 
-// keep keeps a session, in place of what was kept under its id. Of more sessions
-// than there is room for some are opened for each request: to make room for each of
-// them would cost more than it saves.
-func (o *openedSessions) keep(s *Session) {
+// put adds a session, and replaces an earlier one with its id. It does not add a session
+// to a full shard: replacing another one for each request would cost more than it saves.
+func (o *openedSessions) put(s *Session) {
 	shard := o.shard(s.id)
 	if shard.ItemCount() >= openedInShard {
 		if _, kept := shard.Get(s.id); !kept {
@@ -67,7 +66,7 @@ func (o *openedSessions) keep(s *Session) {
 
 func (o *openedSessions) forget(id string) { o.shard(id).Delete(id) }
 
-// sweep forgets those whose time is over.
+// sweep removes the sessions whose time is over.
 func (o *openedSessions) sweep() {
 	for _, shard := range o {
 		shard.DeleteExpired()

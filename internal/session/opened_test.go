@@ -111,7 +111,7 @@ func TestOpenedSessionsEnd(t *testing.T) {
 func TestOpenedSessionsAreBounded(t *testing.T) {
 	o := newOpenedSessions()
 	for i := range 3 * openedShards * openedInShard {
-		o.keep(&Session{id: fmt.Sprintf("%c%d", rune(i%openedShards), i), record: []byte("record")})
+		o.put(&Session{id: fmt.Sprintf("%c%d", rune(i%openedShards), i), record: []byte("record")})
 	}
 	total := 0
 	for _, shard := range o {

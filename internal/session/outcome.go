@@ -8,20 +8,21 @@ import (
 	"time"
 )
 
-// begun is a session that has begun, and whether a browser was given it, which may
-// have signed out since.
-type begun struct {
+// exchangeResult is the session that an exchange has begun.
+type exchangeResult struct {
 	Begun
-	given atomic.Bool
+	// delivered says that a caller of Begin has got the session. Its visitor may have
+	// signed out since.
+	delivered atomic.Bool
 }
 
-// outcome is how an exchange ended: with a session, or with a refusal.
+// outcome is how an exchange ended: with a session or with a refusal.
 type outcome struct {
-	result *begun
+	result *exchangeResult
 	err    error
 }
 
-// outcomeOf returns how the exchange under a claim's id ended a moment ago.
+// outcomeOf returns how the exchange with a claim's id ended, if that is remembered.
 func (s *Shared) outcomeOf(claim string) (outcome, bool) {
 	o, ok := s.outcomes.Get(claim)
 	if !ok {
@@ -30,57 +31,58 @@ func (s *Shared) outcomeOf(claim string) (outcome, bool) {
 	return o.(outcome), true
 }
 
-func (s *Shared) remember(claim string, o outcome) {
+func (s *Shared) rememberOutcome(claim string, o outcome) {
 	if o.err == nil || s.outcomes.ItemCount() < maxOutcomes {
 		s.outcomes.SetDefault(claim, o)
 	}
 }
 
-// exchangeOnce runs an exchange under the claim's id, or returns how it ended a
-// moment ago.
-func (s *Shared) exchangeOnce(ctx context.Context, claim string, client netip.Prefix, now func() time.Time, exchange func(context.Context) (*begun, error)) (*begun, error) {
+// exchangeOnce runs the exchange with a claim's id. If it is running already, it waits
+// for its result; if it ended within the last minute, it returns that result.
+func (s *Shared) exchangeOnce(ctx context.Context, claim string, network netip.Prefix, now func() time.Time, exchange func(context.Context) (*exchangeResult, error)) (*exchangeResult, error) {
 	if o, ok := s.outcomeOf(claim); ok {
 		return o.result, o.err
 	}
-	turn := func(ctx context.Context) (func(), error) { return s.awaitTurn(ctx, client, now) }
+	turn := func(ctx context.Context) (func(), error) { return s.awaitTurn(ctx, network, now) }
 	result, err := s.Exchanges.BeginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
 		if o, ok := s.outcomeOf(claim); ok {
 			return o.result, o.err
 		}
 		result, err := exchange(ctx)
 		if err == nil {
-			s.remember(claim, outcome{result: result})
+			s.rememberOutcome(claim, outcome{result: result})
 		}
 		return result, err
 	}).Await(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return result.(*begun), nil
+	return result.(*exchangeResult), nil
 }
 
-// awaitTurn waits for one of the network's places, which leave gives back. Those
-// that waited while others of their network were refused are too many, too.
-func (s *Shared) awaitTurn(ctx context.Context, client netip.Prefix, now func() time.Time) (leave func(), err error) {
-	if err := s.networkOver(client, now()); err != nil {
+// awaitTurn waits until the network has a place for another exchange; leave gives the
+// place back. It checks the network's budget before and after the wait, since other
+// exchanges of the network may have spent it meanwhile.
+func (s *Shared) awaitTurn(ctx context.Context, network netip.Prefix, now func() time.Time) (leave func(), err error) {
+	if err := s.checkNetwork(network, now()); err != nil {
 		return nil, err
 	}
-	if leave, err = s.clients.Take(ctx, client); err != nil {
+	if leave, err = s.exchangeLimiter.Take(ctx, network); err != nil {
 		return nil, &Error{Kind: TooManyLogins, Cause: err}
 	}
-	if err := s.networkOver(client, now()); err != nil {
+	if err := s.checkNetwork(network, now()); err != nil {
 		leave()
 		return nil, err
 	}
 	return leave, nil
 }
 
-// networkOver returns an error if a network has used up what it may.
-func (s *Shared) networkOver(client netip.Prefix, now time.Time) error {
-	if over := max(s.refusals.over(client, now), s.uncertain.over(client, now)); over > 0 {
-		return &Error{Kind: TooManyLogins, Cause: errNetworkOver, RetryAfter: min(over, time.Minute)}
+// checkNetwork returns an error if a network has to wait before it may send more codes.
+func (s *Shared) checkNetwork(network netip.Prefix, now time.Time) error {
+	if wait := max(s.refusals.wait(network, now), s.uncertain.wait(network, now)); wait > 0 {
+		return &Error{Kind: TooManyLogins, Cause: errNetworkLimit, RetryAfter: min(wait, time.Minute)}
 	}
 	return nil
 }
 
-var errNetworkOver = errors.New("the token endpoint has refused too many codes of this network lately, or left too many without an answer")
+var errNetworkLimit = errors.New("the token endpoint has recently refused too many codes of this network, or left too many without an answer")

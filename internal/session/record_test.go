@@ -24,7 +24,7 @@ func testBody() *body {
 	at := time.Unix(1_800_000_000, 0)
 	return &body{
 		created: at, lastSeen: at.Add(time.Minute), tokenIssued: at, TokenExpires: at.Add(time.Hour), ConsentEnds: at.Add(time.Hour),
-		consentOver: true, Told: true, invented: true,
+		consentOver: true, Told: true, randomConnection: true,
 		Connection: "connection", Provider: "ob-monzo", Scopes: "info accounts",
 		bearer: authserver.NewSecret("Bearer " + strings.Repeat("access", 250)), refreshToken: authserver.NewSecret("refresh"),
 	}
@@ -123,7 +123,7 @@ func TestRecordBits(t *testing.T) {
 	h, secret, other := managers["nothing"], NewSecret(), NewSecret()
 	now := time.Unix(1_800_000_000, 0)
 	s := testBody()
-	s.setToken(authserver.NewSecret("access-hunter2"))
+	s.setAccessToken(authserver.NewSecret("access-hunter2"))
 	s.refreshToken = authserver.NewSecret("refresh-hunter2")
 	s.Provider, s.Connection, s.Scopes, s.consentOver = "ob", "connection-hunter2", "info", false
 	record := sealedRecord(t, s, &h.Label, &secret)
@@ -201,7 +201,7 @@ func TestRecordBits(t *testing.T) {
 
 func TestRecordTooLarge(t *testing.T) {
 	l, secret, s := NewLabel(), NewSecret(), testBody()
-	s.setToken(authserver.NewSecret(strings.Repeat("a", 60_000)))
+	s.setAccessToken(authserver.NewSecret(strings.Repeat("a", 60_000)))
 	s.refreshToken = authserver.NewSecret(strings.Repeat("r", 10_000))
 	if _, err := s.seal(&l, &secret, Digest{}, "client", s.TokenExpires); err == nil {
 		t.Error("sealed more than stores keep")

@@ -14,20 +14,21 @@ import (
 )
 
 const (
-	// refreshWindow is the longest time before its end that a token is
-	// refreshed, unless RefreshBefore says otherwise.
+	// refreshWindow is how long before its expiry a token is refreshed at the earliest,
+	// unless RefreshBefore says otherwise.
 	refreshWindow = 5 * time.Minute
-	// keepTimeout bounds the writing of a token that was refreshed, and
-	// maxKeepPause the wait before a write that failed is tried again. The token
-	// that it replaces may be dead already, so a store that is away for a while
-	// is waited for, and another node must not come first when it is back.
-	keepTimeout  = time.Minute
-	maxKeepPause = 100 * time.Millisecond
+	// saveTimeout bounds the writing of a refreshed token, and maxSavePause the pause
+	// before a failed write is retried. The token that it replaces may be invalid
+	// already, so a store that fails is retried for long. The pauses are short, so that
+	// no other node is first to refresh when the store is back.
+	saveTimeout  = time.Minute
+	maxSavePause = 100 * time.Millisecond
 )
 
-// WithUsableToken returns the session with an access token that can be sent, or nil
-// if the session is gone. Shortly before its end a token is refreshed behind the
-// request; after it, or if an upstream refused it, the request waits.
+// WithUsableToken returns the session with an access token that can be sent, or nil if
+// the session is gone. A token that expires soon is refreshed in the background. If the
+// token has expired, or if an upstream refused it, WithUsableToken waits for the
+// refresh.
 func (m *Manager) WithUsableToken(ctx context.Context, s *Session, now time.Time) (*Session, error) {
 	if s.refreshToken.Reveal() == "" || s.IsOver(now) {
 		return s, nil
@@ -37,14 +38,14 @@ func (m *Manager) WithUsableToken(ctx context.Context, s *Session, now time.Time
 	if alive && !refused && now.Before(m.refreshFrom(s)) {
 		return s, nil
 	}
-	wait := m.Shared.heldBack(s.id, m.Client.ID, now)
+	wait := m.Shared.refreshDelay(s.id, m.Client.ID, now)
 	switch {
 	case wait > 0 && alive:
 		return s, nil
 	case wait > 0:
-		return nil, m.unavailable(s, now, errHeldBack, wait)
+		return nil, m.unavailable(s, now, errBackingOff, wait)
 	}
-	underWay := m.Shared.Refreshes.Begin(s.id, m.RefreshTimeout+keepTimeout, func(ctx context.Context) (any, error) {
+	underWay := m.Shared.Refreshes.Begin(s.id, m.RefreshTimeout+saveTimeout, func(ctx context.Context) (any, error) {
 		return m.refresh(ctx, s)
 	})
 	if alive && !refused {
@@ -65,24 +66,26 @@ func (m *Manager) WithUsableToken(ctx context.Context, s *Session, now time.Time
 	return result.(*Session), nil
 }
 
-var errHeldBack = errors.New("an earlier refresh failed; the next one waits for its time")
+var errBackingOff = errors.New("an earlier refresh failed, and the next attempt is not due yet")
 
-// refreshFrom is when the session's token begins to be refreshed: the smaller
-// of five minutes and a tenth of its life before it ends, or RefreshBefore,
-// less up to a quarter, so that tokens issued together do not end together.
+// refreshFrom returns from when on the session's token is refreshed. That is RefreshBefore
+// before the token expires. By default it is five minutes or a tenth of the token's life,
+// whichever is less. The time is shortened by up to a quarter, so that tokens that were
+// issued together are not all refreshed together.
 func (m *Manager) refreshFrom(s *Session) time.Time {
 	life := s.TokenExpires.Sub(s.tokenIssued)
 	window := m.RefreshBefore
 	if window == 0 {
 		window = min(refreshWindow, life/10)
 	}
-	window = min(window, life/2) // or each request would refresh
+	window = min(window, life/2) // otherwise every request would refresh
 	window -= window / 4 * time.Duration(s.id[0]) / 256
 	return s.tokenEnds().Add(-window)
 }
 
-// refresh is the one refresh of a session that is under way in this process,
-// and with a store that has locks, in all of them.
+// refresh refreshes a session's token and returns the session with the new one, or nil if
+// the session is gone. Only one refresh of a session runs at a time in this process, and
+// in all processes if the store has locks.
 func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
 	if locker, ok := m.Store.(Locker); ok {
 		unlock, err := locker.Lock(ctx, s.id)
@@ -96,7 +99,7 @@ func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
 		return nil, err
 	}
 	if current == nil || current.Bearer() != s.Bearer() || current.refreshToken.Reveal() == "" {
-		return current, nil // gone, or refreshed by somebody else
+		return current, nil // the session is gone, or was refreshed meanwhile
 	}
 	token, err := m.requestRefresh(ctx, current)
 	if answer, ok := errors.AsType[*authserver.Error](err); ok && answer.Code == "invalid_grant" {
@@ -105,12 +108,12 @@ func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
 	if err != nil {
 		return nil, m.refreshFailed(current, err)
 	}
-	m.Shared.setbacks.Delete(current.id)
-	m.noteExpiry(zap.DebugLevel, token)
-	return m.keep(ctx, current, token)
+	m.Shared.backoffs.Delete(current.id)
+	m.logAssumedExpiry(zap.DebugLevel, token)
+	return m.saveToken(ctx, current, token)
 }
 
-// requestRefresh asks the token endpoint, and checks what it gives.
+// requestRefresh requests a new token from the token endpoint and verifies it.
 func (m *Manager) requestRefresh(ctx context.Context, s *Session) (authserver.Token, error) {
 	requestCtx, cancel := context.WithTimeout(ctx, m.RefreshTimeout)
 	defer cancel()
@@ -119,32 +122,32 @@ func (m *Manager) requestRefresh(ctx context.Context, s *Session) (authserver.To
 		return token, err
 	}
 	if err = m.Verifier.Verify(requestCtx, token.Access); err != nil {
-		// what was not checked is not used, but the refresh token that was
-		// sent may be dead now
+		// an unverified access token is not used, but the new refresh token is saved
+		// since the old one may be invalid now
 		token.Access, token.Issued, token.Expires = s.accessToken(), s.tokenIssued, s.TokenExpires
-		if _, keepErr := m.keep(ctx, s, token); keepErr != nil {
-			m.Logger.Error("keeping a refresh token failed", zap.Error(keepErr))
+		if _, saveErr := m.saveToken(ctx, s, token); saveErr != nil {
+			m.Logger.Error("saving a new refresh token failed", zap.Error(saveErr))
 		}
 	}
 	return token, err
 }
 
-// keep writes a refreshed token into the store before anybody uses it. A write
-// that lost against an idle touch is made again on top of it. One that lost
-// against another node's refresh is not: this node has stood still meanwhile,
-// or its lock was lost, and the other's token is the newer one.
-func (m *Manager) keep(ctx context.Context, s *Session, token authserver.Token) (*Session, error) {
+// saveToken writes a refreshed token to the store before anybody uses it. If the write
+// conflicts with a touch, it is repeated on top of that. If it conflicts with another
+// node's refresh it is not: this node was suspended or lost its lock, and the other
+// node's token is the newer one.
+func (m *Manager) saveToken(ctx context.Context, s *Session, token authserver.Token) (*Session, error) {
 	usedAccess, usedRefresh := s.Bearer(), s.refreshToken.Reveal()
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, maxKeepPause) {
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, maxSavePause) {
 		changed := s.body
-		changed.take(token)
+		changed.applyToken(token)
 		changed.lastSeen = later(changed.lastSeen, m.Now())
-		kept, err := m.replace(ctx, s, changed)
+		saved, err := m.replace(ctx, s, changed)
 		switch {
 		case err == nil:
-			return kept, nil
+			return saved, nil
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, nil // logged out meanwhile; it stays so
+			return nil, nil // the visitor has signed out meanwhile
 		case !errors.Is(err, ErrConflict):
 			if !flight.Sleep(ctx, pause) {
 				return nil, storeError(err)
@@ -159,15 +162,15 @@ func (m *Manager) keep(ctx context.Context, s *Session, token authserver.Token) 
 			continue
 		}
 		if current == nil || current.Bearer() != usedAccess || current.refreshToken.Reveal() != usedRefresh {
-			return current, nil // gone, or another node's refresh was kept
+			return current, nil // the session is gone, or has another node's token
 		}
 		s = current
 	}
 }
 
-// endConsent ends a session's refreshing after the auth server said that the
-// grant is no longer valid, unless the store has a newer one by now. What is
-// left of the access token's life can be used.
+// endConsent notes in a session that its consent has ended, after the auth server said
+// that the refresh token is no longer valid. It does nothing if the store has a newer
+// refresh token by now. The access token can still be used until it expires.
 func (m *Manager) endConsent(ctx context.Context, s *Session) (*Session, error) {
 	for {
 		current, err := m.load(ctx, &s.secret, m.Now())
@@ -179,26 +182,26 @@ func (m *Manager) endConsent(ctx context.Context, s *Session) (*Session, error) 
 		}
 		changed := current.body
 		changed.consentOver, changed.refreshToken = true, authserver.Secret{}
-		// a token that expired long ago would have the session forgotten at once
+		// otherwise a token that expired long ago would end the session at once
 		changed.TokenExpires = later(changed.TokenExpires, m.Now())
 		ended, err := m.replace(ctx, current, changed)
 		switch {
 		case errors.Is(err, ErrConflict):
-			continue // an idle touch
+			continue // probably a touch
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, nil
 		case err != nil:
 			return nil, storeError(err)
 		}
-		m.Logger.Info("a consent is over", zap.String("provider", s.Provider))
+		m.Logger.Info("a consent has ended", zap.String("provider", s.Provider))
 		return ended, nil
 	}
 }
 
-// noteExpiry writes down what was taken for the life of a token whose answer did
-// not say.
-func (m *Manager) noteExpiry(level zapcore.Level, token authserver.Token) {
+// logAssumedExpiry logs the expiry that is assumed for a token if the token endpoint
+// did not state one.
+func (m *Manager) logAssumedExpiry(level zapcore.Level, token authserver.Token) {
 	if token.ExpiresBy != "expires_in" {
-		m.Logger.Log(level, "a token answer has no expires_in", zap.String("taken", token.ExpiresBy), zap.Time("expires", token.Expires))
+		m.Logger.Log(level, "a token response has no expires_in", zap.String("taken", token.ExpiresBy), zap.Time("expires", token.Expires))
 	}
 }

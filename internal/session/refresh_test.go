@@ -208,7 +208,7 @@ func TestLogoutDuringRefresh(t *testing.T) {
 func TestPauseOfAnotherClient(t *testing.T) {
 	b := newBench(t)
 	now := b.clock.now()
-	b.Shared.setBack("a session", "a client", now, time.Minute)
+	b.Shared.backOff("a session", "a client", now, time.Minute)
 	for _, test := range []struct {
 		session, client string
 		want            time.Duration
@@ -217,7 +217,7 @@ func TestPauseOfAnotherClient(t *testing.T) {
 		{"another session", "a client", time.Minute},
 		{"another session", "another client", 0},
 	} {
-		if got := b.Shared.heldBack(test.session, test.client, now); got != test.want {
+		if got := b.Shared.refreshDelay(test.session, test.client, now); got != test.want {
 			t.Errorf("%s of %s waits for %v, want %v", test.session, test.client, got, test.want)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
-// Session is a visitor's bank connection as a record in the store had it. It is
-// never changed: a changed body is sealed anew, into another record.
+// Session is a visitor's session, as it was read from a record in the store. It is
+// immutable: a changed body is sealed into a new record.
 type Session struct {
 	body
 	id     string
@@ -16,7 +16,7 @@ type Session struct {
 	record []byte
 }
 
-// body is what is sealed of a session.
+// body is the part of a session's record that is encrypted.
 type body struct {
 	created     time.Time
 	lastSeen    time.Time
@@ -26,35 +26,36 @@ type body struct {
 	// ConsentEnds is when the consent ends, after which nothing is forwarded.
 	ConsentEnds time.Time
 
-	// consentOver says that the auth server has ended the consent: the session lasts
-	// until its access token does, and then stays without tokens to tell the visitor.
+	// consentOver says that the auth server has ended the consent. The session can be
+	// used until its access token expires. After that it is kept without tokens until
+	// the visitor has been told.
 	consentOver bool
 	// Told says that the visitor has been told.
 	Told bool
-	// invented says that Connection is a random id.
-	invented bool
+	// randomConnection says that Connection is a random id.
+	randomConnection bool
 
 	// Connection is TrueLayer's id of the connection, or a random one.
 	Connection string
-	// Provider is the bank, "" if TrueLayer did not name it.
+	// Provider is the id of the bank, "" if TrueLayer did not name it.
 	Provider string
 	// Scopes are the granted scopes, separated by spaces.
 	Scopes string
 
-	// bearer is the access token behind BearerPrefix, which is how it is sent: the
-	// header field's value is then cut out of the record whole. The zero Secret
-	// if there is none.
+	// bearer is BearerPrefix and the access token, which is how the token is sent, so
+	// that the header field's value needs no allocation. It is the zero Secret if
+	// there is no token.
 	bearer       authserver.Secret
 	refreshToken authserver.Secret // the zero Secret if there is none
 }
 
-// BearerPrefix is what stands before the token in Bearer's result.
+// BearerPrefix precedes the token in Bearer's result.
 const BearerPrefix = "Bearer "
 
-// Bearer returns the access token behind BearerPrefix, "" if there is none.
+// Bearer returns BearerPrefix and the access token, "" if there is no token.
 func (b *body) Bearer() string { return b.bearer.Reveal() }
 
-// accessToken returns the access token, the zero Secret if there is none.
+// accessToken returns the access token. It is the zero Secret if there is none.
 func (b *body) accessToken() authserver.Secret {
 	if bearer := b.bearer.Reveal(); bearer != "" {
 		return authserver.NewSecret(bearer[len(BearerPrefix):])
@@ -62,28 +63,29 @@ func (b *body) accessToken() authserver.Secret {
 	return authserver.Secret{}
 }
 
-// setToken puts an access token into the session.
-func (b *body) setToken(access authserver.Secret) {
+// setAccessToken sets the access token.
+func (b *body) setAccessToken(access authserver.Secret) {
 	b.bearer = authserver.NewSecret(BearerPrefix + access.Reveal())
 }
 
-// tokenEnds is when the access token is no longer sent: a little before it
-// expires, so that it does not do so on its way.
+// tokenEnds returns from when on the access token is no longer sent. That is a little
+// before it expires, so that it does not expire on its way.
 func (b *body) tokenEnds() time.Time {
 	return b.TokenExpires.Add(-min(time.Second, b.TokenExpires.Sub(b.tokenIssued)/20))
 }
 
-// IsOver reports whether the connection can no longer be used, so that all that
-// is left is to tell the visitor. Once its token is gone no clock brings it back.
+// IsOver reports whether the connection has ended, so that the session can no longer be
+// used and exists only to tell the visitor. Once the token has been removed that is
+// final, whatever the clock says.
 func (b *body) IsOver(now time.Time) bool {
 	return b.Bearer() == "" || !now.Before(b.ConsentEnds) || (b.consentOver && !now.Before(b.tokenEnds()))
 }
 
-// take puts a token that was just issued into the session. An answer without a
-// refresh token leaves the one that was used.
-func (b *body) take(token authserver.Token) {
+// applyToken stores a newly issued token in the body. If the token endpoint returned no
+// new refresh token, the old one stays.
+func (b *body) applyToken(token authserver.Token) {
 	b.tokenIssued, b.TokenExpires = token.Issued, token.Expires
-	b.setToken(token.Access)
+	b.setAccessToken(token.Access)
 	if token.Refresh.Reveal() != "" {
 		b.refreshToken = token.Refresh
 	}

@@ -12,74 +12,74 @@ import (
 )
 
 const (
-	// maxExchanges and maxRefreshes bound what is under way to one auth server.
+	// maxExchanges and maxRefreshes bound the concurrent requests to an auth server.
 	maxExchanges = 64
 	maxRefreshes = 32
-	// maxClientExchanges bounds the exchanges of one network, so that it can neither
-	// take all of them nor use up what the auth server allows the client;
-	// maxClientWaiting those of it that wait for their turn, too.
-	maxClientExchanges = 8
-	maxClientWaiting   = 512
-	// maxTouches bounds the writes that say that a session is in use. More are
-	// dropped; the session's next request tries again.
+	// maxNetworkExchanges bounds the concurrent exchanges of one network, so that it can
+	// neither occupy all of maxExchanges nor use up the auth server's rate limit for the
+	// client. maxNetworkWaiting bounds them together with the ones that wait.
+	maxNetworkExchanges = 8
+	maxNetworkWaiting   = 512
+	// maxTouches bounds the concurrent writes which note that a session is in use. A
+	// write beyond that is dropped, and the session's next request tries again.
 	maxTouches = 32
-	// outcomeLifetime is how long it is remembered how an exchange ended, for a
-	// browser that repeats the callback because the answer did not reach it, and
-	// maxOutcomes how many of those that failed.
+	// outcomeLifetime is how long the outcome of an exchange is remembered, for a
+	// browser that repeats the callback because it got no response. maxOutcomes bounds
+	// how many refusals are remembered.
 	outcomeLifetime = time.Minute
 	maxOutcomes     = 100_000
-	// setbackLifetime is longer than any back-off.
-	setbackLifetime = 10 * time.Minute
-	// sweepEvery is how often the memory of what has expired is freed.
+	// backoffLifetime is longer than any back-off.
+	backoffLifetime = 10 * time.Minute
+	// sweepEvery is how often expired entries are removed from memory.
 	sweepEvery = 10 * time.Second
 )
 
-// Shared is an auth server with all that this process has under way to it, and what
-// it remembers of that. All blocks of the process that use the auth server share
-// one, also over a reload of the configuration.
+// Shared holds an auth server, the requests that this process has in progress to it, and
+// what the process remembers about earlier ones. All blocks that use the same auth server
+// share one, even across a reload of the configuration.
 type Shared struct {
 	Server *authserver.Server
 
-	// Exchanges, Refreshes and Touches are what is under way: codes, tokens, and
-	// writes that say that a session is in use.
+	// Exchanges and Refreshes run the requests for tokens. Touches runs writes to the
+	// store that requests do not wait for.
 	Exchanges, Refreshes, Touches *flight.Group
 
-	clients   flight.Limiter[netip.Prefix] // of the exchanges
-	refusals  budget
-	uncertain uncertainClaims
-	outcomes  *cache.Cache // of exchanges, by claim id
-	opened    *openedSessions
-	setbacks  *cache.Cache // failed refreshes, by session id, and by client where it was asked to pause
-	rejected  *cache.Cache // sessions whose token an upstream refused
-	stop      chan struct{}
+	exchangeLimiter flight.Limiter[netip.Prefix] // of the exchanges
+	refusals        budget
+	uncertain       uncertainClaims
+	outcomes        *cache.Cache // of exchanges, by claim id
+	opened          *openedSessions
+	backoffs        *cache.Cache // failed refreshes, by session id, and by client where it was asked to pause
+	rejected        *cache.Cache // sessions whose token an upstream refused
+	stop            chan struct{}
 }
 
-// NewShared returns what blocks share that use the auth server at base.
+// NewShared returns the Shared for the auth server with the URL base.
 func NewShared(base string) *Shared {
 	s := &Shared{
-		Server:    authserver.NewServer(base),
-		Exchanges: flight.NewGroup(maxExchanges),
-		Refreshes: flight.NewGroup(maxRefreshes),
-		Touches:   flight.NewGroup(maxTouches),
-		clients:   flight.Limiter[netip.Prefix]{AtOnce: maxClientExchanges, AtMost: maxClientWaiting},
-		opened:    newOpenedSessions(),
-		outcomes:  cache.New(outcomeLifetime, 0),
-		setbacks:  cache.New(setbackLifetime, 0),
-		rejected:  cache.New(rejectedInterval, 0),
-		stop:      make(chan struct{}),
+		Server:          authserver.NewServer(base),
+		Exchanges:       flight.NewGroup(maxExchanges),
+		Refreshes:       flight.NewGroup(maxRefreshes),
+		Touches:         flight.NewGroup(maxTouches),
+		exchangeLimiter: flight.Limiter[netip.Prefix]{MaxRunning: maxNetworkExchanges, MaxTotal: maxNetworkWaiting},
+		opened:          newOpenedSessions(),
+		outcomes:        cache.New(outcomeLifetime, 0),
+		backoffs:        cache.New(backoffLifetime, 0),
+		rejected:        cache.New(rejectedInterval, 0),
+		stop:            make(chan struct{}),
 	}
 	go s.sweep()
 	return s
 }
 
-// sweep frees what has expired.
+// sweep removes expired entries until Destruct is called.
 func (s *Shared) sweep() {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			for _, c := range []*cache.Cache{s.outcomes, s.setbacks, s.rejected} {
+			for _, c := range []*cache.Cache{s.outcomes, s.backoffs, s.rejected} {
 				c.DeleteExpired()
 			}
 			s.opened.sweep()
@@ -89,16 +89,16 @@ func (s *Shared) sweep() {
 	}
 }
 
-// Wait returns when nothing is under way, or when ctx ends.
+// Wait waits until no requests or writes are in progress, or until ctx ends.
 func (s *Shared) Wait(ctx context.Context) {
 	s.Exchanges.Wait(ctx)
 	s.Refreshes.Wait(ctx)
 	s.Touches.Wait(ctx)
 }
 
-// Destruct waits for what is under way: a code or a refresh token that was
-// sent must not be lost because Caddy stops. It waits for as long as an
-// exchange may take, and half a minute for a store that does not answer.
+// Destruct waits for the requests in progress, because the tokens for a code or a refresh
+// token that has been sent must not be lost when Caddy stops. It waits for as long as an
+// exchange may take, and half a minute more for a store that is slow.
 func (s *Shared) Destruct() error {
 	close(s.stop)
 	ctx, cancel := context.WithTimeout(context.Background(), exchangeTimeout+30*time.Second)

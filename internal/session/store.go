@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Store is where sessions are kept. Its whole contract is that of TokenStore in the
-// module's root package.
+// Store keeps the records of sessions. TokenStore in the module's root package documents
+// its contract.
 type Store interface {
 	Get(ctx context.Context, id string) ([]byte, error)
 	Create(ctx context.Context, id string, record []byte, ttl time.Duration) error
@@ -15,16 +15,16 @@ type Store interface {
 	Delete(ctx context.Context, id string) error
 }
 
-// Locker is a Store that several processes share. Its contract is that of Locker in
-// the root package.
+// Locker is implemented by a Store that several processes share. Locker in the root
+// package documents its contract.
 type Locker interface {
 	Lock(ctx context.Context, id string) (unlock func(), err error)
 }
 
 var (
-	// ErrConflict is a Replace's answer when another writer was first.
+	// ErrConflict is the error of Replace if another writer was first.
 	ErrConflict = errors.New("the record was changed by another writer")
 
-	// ErrFull is a Create's answer when the store is at its configured limit.
+	// ErrFull is the error of Create if the store is at its configured limit.
 	ErrFull = errors.New("the store has reached its configured limit of sessions")
 )

@@ -2,19 +2,18 @@ package session
 
 import "time"
 
-// EndedBy says who ended a session from outside. Its values are stored.
+// EndedBy says who, other than its visitor, ended a session. Its values are stored.
 type EndedBy byte
 
-// EndedByOperator is the only reason for which a session is ended by somebody
-// else than its visitor.
+// EndedByOperator says that an operator ended the session. There is no other value yet.
 const EndedByOperator EndedBy = 1
 
-// Tombstone returns the record that takes the place of a session which is ended
-// from outside, and when it expires: when the session's own record would have. It
-// keeps the session's header and nothing of its body, so that a refresh that is
-// under way cannot bring the session back and the visitor can be told. It is not
-// sealed, since only the visitor has the key: whoever can write into a store could
-// as well delete the record.
+// Tombstone returns the record that replaces the record of a session that is ended by
+// somebody other than its visitor. It expires when the session's record would have. While
+// it exists, a refresh in progress cannot bring the session back, and the visitor can be
+// told. It has the session's header but not its body. It is not sealed, because only the
+// visitor has the key; whoever can write a tombstone to the store could just as well
+// delete the record.
 func Tombstone(record []byte, by EndedBy) (tombstone []byte, expires time.Time, err error) {
 	start, _, err := splitRecord(record, kindSession)
 	if err != nil {
@@ -27,7 +26,7 @@ func Tombstone(record []byte, by EndedBy) (tombstone []byte, expires time.Time, 
 	return append(h.append([]byte{recordVersion, kindTombstone}), byte(by)), h.expires, nil
 }
 
-// readTombstone returns who ended the session whose tombstone the record is.
+// readTombstone returns who ended the session if the record is a tombstone.
 func readTombstone(record []byte) (EndedBy, bool) {
 	_, rest, err := splitRecord(record, kindTombstone)
 	if err != nil || len(rest) != 1 || EndedBy(rest[0]) != EndedByOperator {

@@ -19,7 +19,7 @@ func TestHeader(t *testing.T) {
 	got, ok := readHeader(start[4:])
 	want := header{
 		created: b.created, lastSeen: b.lastSeen, expires: b.TokenExpires, clientID: "client", provider: "ob-monzo",
-		site: siteDigest("app.example.com/truelayer"), connection: l.connectionDigest("connection"), invented: true,
+		site: siteDigest("app.example.com/truelayer"), connection: l.connectionDigest("connection"), randomConnection: true,
 	}
 	if !ok || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v %+v, want %+v", ok, got, want)
@@ -75,7 +75,7 @@ func TestTombstone(t *testing.T) {
 	if b.token(t, v) != "" {
 		t.Error("the session lasts")
 	}
-	if kept, err := b.keep(t.Context(), before, testToken(b)); kept != nil || err != nil {
+	if kept, err := b.saveToken(t.Context(), before, testToken(b)); kept != nil || err != nil {
 		t.Errorf("a refresh brought it back: %v", err)
 	}
 	if _, left := recordOf(t, b, v); !bytes.Equal(left, tombstone) {

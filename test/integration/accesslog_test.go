@@ -13,7 +13,7 @@ import (
 // told so once; one who filters them, or logs none, is not. What the harness
 // would log beside that is left out.
 func TestAccessLogWarning(t *testing.T) {
-	const warning = "accesses are logged, and the codes of logins with them"
+	const warning = "the access log contains the codes of logins"
 	for name, test := range map[string]struct {
 		log  string
 		want int

@@ -52,7 +52,7 @@ func TestWarnsOfCallback(t *testing.T) {
 			if !strings.Contains(w.log.text(t), test.want) {
 				t.Errorf("the log does not say %q: %s", test.want, w.log.text(t))
 			}
-			equal(t, "beside it", strings.Count(w.log.text(t), "never meet its truelayer block"), 0)
+			equal(t, "beside it", strings.Count(w.log.text(t), "bypass its truelayer block"), 0)
 		})
 	}
 }

@@ -95,7 +95,7 @@ func TestExchangeRefused(t *testing.T) {
 		{422, "something_new", "code_refused", ""},
 		{400, "invalid_client", "client_refused", check},
 		{401, "unauthorized_client", "client_refused", check},
-		{401, "unauthorized", "client_refused", check + "; TrueLayer also answers so to too many requests"},
+		{401, "unauthorized", "client_refused", check + "; TrueLayer also answers this way to too many requests"},
 		{400, "invalid_scope", "scope_refused", scopes},
 		{500, "internal_server_error", "auth_server_unavailable", ""},
 		{502, "invalid_grant", "auth_server_unavailable", ""},

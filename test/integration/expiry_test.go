@@ -48,7 +48,7 @@ func TestAnswerWithoutExpiresIn(t *testing.T) {
 				}
 				line := ""
 				for l := range strings.SplitSeq(since(), "\n") {
-					if strings.Contains(l, "a token answer has no expires_in") {
+					if strings.Contains(l, "a token response has no expires_in") {
 						line += l
 					}
 				}

@@ -44,7 +44,7 @@ func TestMisplacedCallback(t *testing.T) {
 				lines := since()
 				const reason = `"reason":"callback_misplaced"`
 				w.oneLine(t, strings.Count(lines, reason), reason)
-				if strings.Contains(lines, reason) && !strings.Contains(lines, `came to the path \"`+u.Path+`\" in place of \"/truelayer\"`) {
+				if strings.Contains(lines, reason) && !strings.Contains(lines, `arrived at the path \"`+u.Path+`\" instead of \"/truelayer\"`) {
 					t.Errorf("%s: the log does not name both paths: %s", what, lines)
 				}
 			}

@@ -81,9 +81,9 @@ func TestRecordsInStorage(t *testing.T) {
 		t.Helper()
 		since := w.log.mark(t)
 		equal(t, what+": the page", b.fetch(w.Site+"/page").body, "hello")
-		equal(t, what+": refusals in the log", strings.Count(since(), `"msg":"a session was refused"`), 0)
+		equal(t, what+": refusals in the log", strings.Count(since(), `"msg":"opening a session's record failed"`), 0)
 	}
-	const refusal = `"msg":"a session was refused"`
+	const refusal = `"msg":"opening a session's record failed"`
 	refused := func(what string, b *browser) {
 		t.Helper()
 		before, _ := w.app.requests()

@@ -79,9 +79,9 @@ func TestRangeNotSatisfiable(t *testing.T) {
 	for range 2 {
 		equal(t, "status", b.do("GET", w.Site+"/a.txt", "Range", "bytes=100-200").StatusCode, http.StatusRequestedRangeNotSatisfiable)
 	}
-	equal(t, "warnings", strings.Count(w.log.text(t), "has replaced a field"), 0)
+	equal(t, "warnings", strings.Count(w.log.text(t), "has replaced a header field"), 0)
 	equal(t, "status", b.do("GET", w.Site+"/late").StatusCode, http.StatusOK)
-	equal(t, "warnings", strings.Count(w.log.text(t), "has replaced a field"), 1)
+	equal(t, "warnings", strings.Count(w.log.text(t), "has replaced a header field"), 1)
 }
 
 // TestReplacedFieldsElsewhere: what an application or another handler adds is not
@@ -96,5 +96,5 @@ func TestReplacedFieldsElsewhere(t *testing.T) {
 	if got := strings.Join(a.Header.Values("Cache-Control"), ", "); !strings.Contains(got, "private") {
 		t.Errorf("Cache-Control is %q", got)
 	}
-	equal(t, "warnings", strings.Count(w.log.text(t), "has replaced a field"), 0)
+	equal(t, "warnings", strings.Count(w.log.text(t), "has replaced a header field"), 0)
 }

@@ -34,7 +34,7 @@ func TestWarnsOfScope(t *testing.T) {
 			}
 			site := strings.NewReplacer("{{.Site}}/truelayer", "{{.Site}}"+redirect, "http://localhost:{{.Port}} {", test.site+" {", begin, test.before+"\n"+begin, end, end+test.after+"\n").Replace(plain)
 			w := start(t, site, nil)
-			equal(t, "warned", strings.Count(w.log.text(t), "never meet its truelayer block"), map[bool]int{true: 1}[test.warned])
+			equal(t, "warned", strings.Count(w.log.text(t), "bypass its truelayer block"), map[bool]int{true: 1}[test.warned])
 		})
 	}
 }
