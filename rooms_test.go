@@ -20,6 +20,31 @@ func TestReasonsHaveWords(t *testing.T) {
 	}
 }
 
+// TestReasonsHaveRows: each reason that the source declares is answered somehow.
+func TestReasonsHaveRows(t *testing.T) {
+	parsed, err := parser.ParseFile(token.NewFileSet(), "reasons.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := 0
+	ast.Inspect(parsed, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		if value, ok := spec.Values[0].(*ast.BasicLit); ok && value.Kind == token.STRING {
+			declared++
+			if _, ok := problems[reason(strings.Trim(value.Value, `"`))]; !ok {
+				t.Errorf("%s has no row in problems", value.Value)
+			}
+		}
+		return true
+	})
+	if declared != len(problems) {
+		t.Errorf("%d reasons are declared, %d have a row", declared, len(problems))
+	}
+}
+
 // rooms are the packages below this one, with those of ours that each may use. A
 // new one has to be entered here.
 var rooms = map[string][]string{

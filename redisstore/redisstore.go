@@ -101,7 +101,7 @@ type TLS struct {
 // Sentinel is which server Sentinels are asked for.
 type Sentinel struct {
 	// The name that the Sentinels know the primary and its replicas by.
-	// Required.
+	// Required. In a Caddyfile it is the argument of `sentinel`.
 	Master string `json:"master,omitempty"`
 
 	// User and password at the Sentinels themselves. Default: none. Accept
