@@ -17,9 +17,6 @@ const (
 	// stuckAfter how long after the first of them, whichever comes first.
 	stuckAttempts = 4
 	stuckAfter    = time.Minute
-	// rejectedInterval is the shortest time between two refreshes of a session that
-	// an upstream's 401 causes.
-	rejectedInterval = time.Minute
 )
 
 // backoff describes a session's failed refreshes.

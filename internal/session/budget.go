@@ -8,6 +8,9 @@ import (
 )
 
 const (
+	// uncertainClaimLifetime is how long a code may be valid. RFC 6749 section 4.1.2
+	// recommends ten minutes at most; TrueLayer's codes are valid for five.
+	uncertainClaimLifetime = 10 * time.Minute
 	// maxRefusals is how many codes of one network the token endpoint may refuse in
 	// a minute before no more of that network's codes are sent until the next minute.
 	// An office where many people log in at the same time has hardly any refusals. But

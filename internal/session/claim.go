@@ -28,14 +28,20 @@ const (
 	// claimAllowance is how long a claim outlives its login, since the clocks of nodes
 	// differ.
 	claimAllowance = time.Minute
-	// uncertainClaimLifetime is how long a code may be valid. RFC 6749 section 4.1.2
-	// recommends ten minutes at most; TrueLayer's codes are valid for five.
-	uncertainClaimLifetime = 10 * time.Minute
 	// reservationLifetime is longer than an exchange takes.
 	reservationLifetime = 2 * time.Minute
 	// cleanUpTimeout bounds a clean-up in the store after an exchange.
 	cleanUpTimeout = 10 * time.Second
 )
+
+// Login is a login that has come back from the bank with a code.
+type Login struct {
+	State       string
+	RedirectURI string            // the one in the auth link
+	Verifier    authserver.Secret // of PKCE; zero if it is off
+	Started     time.Time
+	Expires     time.Time
+}
 
 // claim is a login's claim with the reservation of its session.
 type claim struct {

@@ -2,7 +2,11 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 )
 
 // Kind is the kind of an Error.
@@ -58,4 +62,31 @@ func storeError(err error) error {
 		return &Error{Kind: StoreFull, Cause: err}
 	}
 	return &Error{Kind: StoreFailed, Cause: err}
+}
+
+var errLoginUsed = &Error{Kind: LoginUsed, Cause: errors.New("the login's code has been sent before")}
+
+// exchangeError returns the Error for an exchange that failed. By the error code (RFC
+// 6749 section 5.2 and TrueLayer's own) it distinguishes errors that a new login can
+// fix, errors that only the operator can fix, and an endpoint that gave no valid answer.
+func exchangeError(err error) error {
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
+	}
+	if errors.Is(err, flight.ErrBusy) {
+		return &Error{Kind: TooManyLogins, Cause: err}
+	}
+	answer, ok := errors.AsType[*authserver.Error](err)
+	if !ok || answer.Code == "" || answer.Status/100 != 4 {
+		return &Error{Kind: AuthServerFailed, Cause: err}
+	}
+	switch answer.Code {
+	case "invalid_client", "unauthorized_client":
+		return &Error{Kind: ClientRefused, Cause: fmt.Errorf("%w; check client_id, client_secret and environment", err)}
+	case "unauthorized":
+		return &Error{Kind: ClientRefused, Cause: fmt.Errorf("%w; check client_id, client_secret and environment; TrueLayer also answers this way to too many requests", err)}
+	case "invalid_scope":
+		return &Error{Kind: ScopeRefused, Cause: fmt.Errorf("%w; check which scopes TrueLayer has enabled for the client id", err)}
+	}
+	return &Error{Kind: CodeRefused, Cause: err}
 }

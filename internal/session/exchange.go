@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/http"
 	"net/netip"
@@ -19,29 +18,10 @@ import (
 )
 
 const (
-	// exchangeTimeout bounds an exchange, including the wait for its turn.
-	exchangeTimeout = 20 * time.Second
 	// firstPause is how long an exchange waits after a first 429 without Retry-After.
 	// The pause doubles with each further one.
 	firstPause = time.Second
 )
-
-// Login is a login that has come back from the bank with a code.
-type Login struct {
-	State       string
-	RedirectURI string            // the one in the auth link
-	Verifier    authserver.Secret // of PKCE; zero if it is off
-	Started     time.Time
-	Expires     time.Time
-}
-
-// Begun describes a session that has just begun.
-type Begun struct {
-	Secret Secret    // for the cookie
-	Ends   time.Time // when the session ends if it is not used again
-}
-
-var errLoginUsed = &Error{Kind: LoginUsed, Cause: errors.New("the login's code has been sent before")}
 
 // Begin begins a session with a login's code. It sends the code only once, however often
 // and on however many nodes it is called. A call that is repeated within a minute
@@ -190,29 +170,4 @@ func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) 
 		return nil, storeError(err)
 	}
 	return &exchangeResult{Begun: Begun{Secret: c.secret, Ends: earlier(end, b.ConsentEnds)}}, nil
-}
-
-// exchangeError returns the Error for an exchange that failed. By the error code (RFC
-// 6749 section 5.2 and TrueLayer's own) it distinguishes errors that a new login can
-// fix, errors that only the operator can fix, and an endpoint that gave no valid answer.
-func exchangeError(err error) error {
-	if known, ok := errors.AsType[*Error](err); ok {
-		return known
-	}
-	if errors.Is(err, flight.ErrBusy) {
-		return &Error{Kind: TooManyLogins, Cause: err}
-	}
-	answer, ok := errors.AsType[*authserver.Error](err)
-	if !ok || answer.Code == "" || answer.Status/100 != 4 {
-		return &Error{Kind: AuthServerFailed, Cause: err}
-	}
-	switch answer.Code {
-	case "invalid_client", "unauthorized_client":
-		return &Error{Kind: ClientRefused, Cause: fmt.Errorf("%w; check client_id, client_secret and environment", err)}
-	case "unauthorized":
-		return &Error{Kind: ClientRefused, Cause: fmt.Errorf("%w; check client_id, client_secret and environment; TrueLayer also answers this way to too many requests", err)}
-	case "invalid_scope":
-		return &Error{Kind: ScopeRefused, Cause: fmt.Errorf("%w; check which scopes TrueLayer has enabled for the client id", err)}
-	}
-	return &Error{Kind: CodeRefused, Cause: err}
 }

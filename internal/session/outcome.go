@@ -8,6 +8,12 @@ import (
 	"time"
 )
 
+// Begun describes a session that has just begun.
+type Begun struct {
+	Secret Secret    // for the cookie
+	Ends   time.Time // when the session ends if it is not used again
+}
+
 // exchangeResult is the session that an exchange has begun.
 type exchangeResult struct {
 	Begun

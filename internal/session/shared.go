@@ -30,6 +30,11 @@ const (
 	maxOutcomes     = 100_000
 	// backoffLifetime is longer than any back-off.
 	backoffLifetime = 10 * time.Minute
+	// exchangeTimeout bounds an exchange, including the wait for its turn.
+	exchangeTimeout = 20 * time.Second
+	// rejectedInterval is the shortest time between two refreshes of a session that
+	// an upstream's 401 causes.
+	rejectedInterval = time.Minute
 	// sweepEvery is how often expired entries are removed from memory.
 	sweepEvery = 10 * time.Second
 )
