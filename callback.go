@@ -26,7 +26,7 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 	}
 	if response.issuer != "" && response.issuer != f.issuer {
 		// a mix-up of two auth servers (RFC 9207 section 2.4); iss is optional
-		return f.fail(w, q, failure{reason: issuerMismatch})
+		return f.fail(w, q, failure{reason: issuerMismatch, received: response.issuer})
 	}
 	l := f.logins.find(q.cookies, response.state)
 	switch {
@@ -83,10 +83,11 @@ func (f *loginFlow) declined(w http.ResponseWriter, q *request, response authori
 	if response.err == "access_denied" {
 		failed.reason, words = accessDenied, response.description
 	}
+	failed.received = strings.TrimSpace(response.err + " " + response.description)
 	if l != nil && !l.done {
 		f.logins.remove(w, l)
 		failed.returnTo = l.returnTo
-		failed.provider = strings.TrimSpace(words)
+		failed.provider, failed.received = strings.TrimSpace(words), ""
 	}
 	return f.fail(w, q, failed)
 }
@@ -97,7 +98,7 @@ func (f *loginFlow) declined(w http.ResponseWriter, q *request, response authori
 func (f *loginFlow) abandoned(w http.ResponseWriter, q *request, response authorizationResponse, l *login) error {
 	returnTo, underWay := "/", 0
 	for other := range f.logins.in(q.cookies) {
-		if other.done || response.state != "" && other.state != response.state {
+		if other.done || other.isOver(q.now) || response.state != "" && other.state != response.state {
 			continue
 		}
 		if underWay++; underWay == 1 {

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,5 +177,27 @@ func TestKeyRotation(t *testing.T) {
 	signedIn(t, b)
 	if n := b.sim.Calls(simulator.JWKS); n != 2 {
 		t.Errorf("the key set was fetched %d times", n)
+	}
+}
+
+// TestLateCallbackSaysSo: the cookie of a login outlives the login, so that a visitor
+// who comes back late is told so, and comes back to the page that they wanted.
+func TestLateCallbackSaysSo(t *testing.T) {
+	b := newBench(t, nil)
+	v := visitor{}
+	sent, _ := v.ask(t, b.Handler, "/page?a=1")
+	for _, c := range cookiesOf(t, sent) {
+		if time.Duration(c.MaxAge)*time.Second < 2*time.Hour {
+			t.Errorf("the cookie lasts %d seconds", c.MaxAge)
+		}
+	}
+	callback, err := b.sim.Grant(sent.Header().Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.clock.advance(45 * time.Minute)
+	late, _ := v.ask(t, b.Handler, callback)
+	if body := late.Body.String(); !strings.Contains(body, "login_expired") || !strings.Contains(body, url.QueryEscape("/page?a=1")) {
+		t.Errorf("%d %s", late.Code, body)
 	}
 }

@@ -23,6 +23,7 @@ type failureResponder struct {
 	addresses *addresses
 	stripper  *stripper
 	cookie    string // the session cookie's name
+	home      string // the start of the site, "" if it is protected and leads to a bank
 	// disablePages says that the site draws its error pages itself.
 	disablePages bool
 	logger       *zap.Logger
@@ -31,21 +32,33 @@ type failureResponder struct {
 // fail logs a failure and answers the request with it.
 func (a *failureResponder) fail(w http.ResponseWriter, q *request, f failure) error {
 	p := problems[f.reason]
-	if c := a.logger.Check(p.level, f.reason.text().Title); c != nil {
-		fields := []zap.Field{
-			zap.String("reason", string(f.reason)), zap.Int("status", p.status),
-			zap.String("host", sanitize(q.Host)), zap.String("path", sanitize(q.path())),
-		}
-		if f.cause != nil {
-			fields = append(fields, zap.Error(f.cause))
-		}
-		c.Write(fields...)
+	if c := a.logger.Check(p.level, p.message); c != nil {
+		c.Write(f.fields(q, p.status)...)
 	}
 	if a.returnsErrors(f) && a.carriesCode(q) {
 		a.seeOther(w, a.addresses.callback+"?"+failedQuery+string(f.reason))
 		return nil
 	}
 	return a.show(w, q, f)
+}
+
+// fields are what the log says of a failure. What comes from outside is bounded.
+func (f *failure) fields(q *request, status int) []zap.Field {
+	fields := []zap.Field{
+		zap.String("reason", string(f.reason)), zap.Int("status", status),
+		zap.String("method", sanitize(q.Method)), zap.String("host", sanitize(q.Host)), zap.String("path", sanitize(q.path())),
+		zap.String("client_ip", clientIP(q.Request)), zap.String("request_id", q.id()),
+	}
+	if f.cause != nil {
+		fields = append(fields, zap.Error(f.cause))
+	}
+	if f.provider != "" {
+		fields = append(fields, zap.String("provider_error", sanitize(f.provider)))
+	}
+	if f.received != "" {
+		fields = append(fields, zap.String("received", sanitize(f.received)))
+	}
+	return fields
 }
 
 // notAllowed answers a request whose method is not one of the allowed ones.
@@ -69,7 +82,9 @@ func failedReason(q *request) (reason, bool) {
 }
 
 // pageRetries reports whether the page for a reason reloads itself.
-func pageRetries(r reason) bool { return r == tokenUnavailable || r == tooManyLogins }
+func pageRetries(r reason) bool {
+	return r == tokenUnavailable || r == tooManyLogins || r == storeUnavailable
+}
 
 // carriesCode reports whether the request's address may contain a code or a state.
 func (a *failureResponder) carriesCode(q *request) bool {
@@ -119,7 +134,7 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 	text := f.reason.text()
 	text.Action = cmp.Or(text.Action, f.action)
 	return a.page(w, p.status, pages.Page{
-		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: a.addresses.loginURL(f.returnTo), Home: a.addresses.origin + "/",
+		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: a.addresses.loginURL(f.returnTo), Home: a.home,
 		Reason: string(f.reason), Framed: who == frame,
 	})
 }

@@ -11,6 +11,10 @@ import (
 	"unicode/utf8"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
@@ -77,5 +81,35 @@ func TestTooManyLogins(t *testing.T) {
 	}
 	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "2" || w.Header().Get("Refresh") != "2" {
 		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
+// TestFailureLines: a line says what happened to whom, what came in place of what was
+// expected, and what the operator can do. Lines of different reasons differ.
+func TestFailureLines(t *testing.T) {
+	messages := make(map[string]reason)
+	for r, p := range problems {
+		if other, twice := messages[p.message]; twice || p.message == "" {
+			t.Errorf("%s says %q, like %s", r, p.message, other)
+		}
+		messages[p.message] = r
+	}
+	core, logs := observer.New(zap.DebugLevel)
+	a := &failureResponder{responder: &responder{new(origins), new(headerChecker)}, addresses: testAddresses(), logger: zap.New(core)}
+	r := caddyhttp.PrepareRequest(requestWith("GET", nil), caddy.NewReplacer(), nil, nil)
+	r.RemoteAddr = "192.0.2.7:1234"
+	if err := a.fail(httptest.NewRecorder(), arrived(r), failure{reason: issuerMismatch, received: "https://elsewhere\n.example" + strings.Repeat("x", 500)}); err != nil {
+		t.Fatal(err)
+	}
+	line := logs.All()[0]
+	fields := line.ContextMap()
+	if line.Message != problems[issuerMismatch].message || fields["client_ip"] != "192.0.2.7" || fields["path"] != "/page" || fields["method"] != "GET" {
+		t.Errorf("%s %v", line.Message, fields)
+	}
+	if id, _ := fields["request_id"].(string); len(id) != 36 {
+		t.Errorf("the request's id is %q", id)
+	}
+	if received, _ := fields["received"].(string); !strings.HasPrefix(received, "https://elsewhere.example") || len(received) > 210 {
+		t.Errorf("received is %q", received)
 	}
 }

@@ -19,6 +19,9 @@ type failure struct {
 	action string
 	// provider is the provider's own description of the error. It is always escaped.
 	provider string
+	// received is what came in place of what was expected: an issuer, an origin. It is
+	// only logged.
+	received string
 	// retryAfter is when the client may try again; 0 means the reason's default.
 	retryAfter time.Duration
 	// returnTo is where the login URL leads back to; "" means the start page.

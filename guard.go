@@ -40,7 +40,7 @@ func (g *guard) serve(w http.ResponseWriter, q *request, next caddyhttp.Handler)
 		return g.login.reconnect(w, q, s)
 	}
 	if err := g.origins.check(q.Request); err != nil {
-		return g.fail(w, q, failure{reason: crossSite, cause: err})
+		return g.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
 	}
 	return g.forward(w, q, next, s, state)
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
@@ -40,7 +41,11 @@ func randomText() string {
 // a page is sent to the bank.
 func (f *loginFlow) requireLogin(w http.ResponseWriter, q *request) error {
 	returnTo := f.addresses.returnTarget(q.target())
-	if q.whoAsks() != navigation {
+	switch q.whoAsks() {
+	case navigation:
+	case form:
+		return f.failForm(w, q, loginRequired)
+	default:
 		return f.refuse(w, q, returnTo)
 	}
 	if f.logins.expectsSession(q.cookies) {
@@ -58,6 +63,17 @@ func (f *loginFlow) requireLogin(w http.ResponseWriter, q *request) error {
 }
 
 var errSessionUnknown = errors.New("the browser sent the cookie of a session that the store does not have: check that all instances of this site share one store, and that the store does not drop records")
+
+// failForm answers a person who has sent a form that was not forwarded. It says that
+// nothing was saved, and leads back to the page with the form: the form's own address
+// may not be one that can be opened.
+func (f *loginFlow) failForm(w http.ResponseWriter, q *request, reason reason) error {
+	returnTo := "/"
+	if from, err := url.Parse(q.Header.Get("Referer")); err == nil && originOfURL(from) == f.addresses.origin {
+		returnTo = f.addresses.returnTarget(from.RequestURI())
+	}
+	return f.fail(w, q, failure{reason: reason, detail: pages.TextOf("form_not_saved").Text, returnTo: returnTo})
+}
 
 // start begins a login: it sets the login's cookie and redirects the visitor to an auth
 // link. If provider is not "", the link leads straight to that bank.
@@ -141,5 +157,8 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 		return f.start(w, q, returnTo, s.Provider)
 	}
 	f.sessions.MarkOver(context.WithoutCancel(q.Context()), s, person)
+	if q.whoAsks() == form {
+		return f.failForm(w, q, consentExpired)
+	}
 	return f.fail(w, q, failure{reason: consentExpired, returnTo: returnTo})
 }

@@ -93,21 +93,21 @@ func (c *loginCookies) add(w http.ResponseWriter, lines []string, l *login) {
 	if !found {
 		slot = oldest(used)
 	}
-	c.set(w, c.names.loginCookie(slot), loginSlots[slot], l)
+	c.set(w, c.names.loginCookie(slot), loginSlots[slot], l, loginCookieLifetime)
 }
 
 // markDone replaces a login in its cookie with a mark that it was completed.
 func (c *loginCookies) markDone(w http.ResponseWriter, l *login, sessionExpected time.Time) {
 	done := &login{done: true, started: l.started, sessionExpected: sessionExpected, state: l.state, returnTo: l.returnTo}
-	c.set(w, l.cookie, loginSlots[len(loginSlots)-1], done)
+	c.set(w, l.cookie, loginSlots[len(loginSlots)-1], done, loginLifetime)
 }
 
 // set sets a login's cookie. It shortens the return target to at most maxTarget bytes.
-func (c *loginCookies) set(w http.ResponseWriter, name string, maxTarget int, l *login) {
+func (c *loginCookies) set(w http.ResponseWriter, name string, maxTarget int, l *login, lifetime time.Duration) {
 	for len(l.returnTo) > maxTarget {
 		l.returnTo = shorten(l.returnTo)
 	}
-	c.names.set(w, name, c.sealer.seal(name, l), loginLifetime)
+	c.names.set(w, name, c.sealer.seal(name, l), lifetime)
 }
 
 // remove deletes a login's cookie from the browser.

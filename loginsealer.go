@@ -16,6 +16,11 @@ import (
 // loginLifetime is how long a visitor may spend at the bank.
 const loginLifetime = 30 * time.Minute
 
+// loginCookieLifetime is how long the cookie of a login lasts. It is longer than the
+// login, so that a visitor who comes back late is told so, and not that the cookie is
+// missing.
+const loginCookieLifetime = 24 * time.Hour
+
 // lostSessionWindow is how long after a login a navigation without a session gets an
 // error page instead of another redirect to the bank, which would be a loop.
 const lostSessionWindow = time.Minute

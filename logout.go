@@ -24,16 +24,13 @@ func (l *logout) serve(w http.ResponseWriter, q *request) error {
 	noStore(w)
 	switch q.Method {
 	case http.MethodGet:
-		if q.query() == signedOutQuery {
-			return l.writeSignedOut(w, q)
-		}
-		return l.writeConfirmation(w)
+		return l.writePage(w, q)
 	case http.MethodPost:
 	default:
 		return l.notAllowed(w, q, "GET, POST")
 	}
 	if err := l.origins.check(q.Request); err != nil {
-		return l.fail(w, q, failure{reason: crossSite, cause: err})
+		return l.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
 	}
 	// the browser forgets the session even if the store fails
 	err := l.sessions.Logout(q.Context(), q.ownCookies.sessionSecrets(), l.disconnect)
@@ -48,28 +45,23 @@ func (l *logout) serve(w http.ResponseWriter, q *request) error {
 	return nil
 }
 
-// signedOutQuery is the query of the page that is shown after signing out. The page has
-// its own address so that it can be reloaded.
+// signedOutQuery is the query of the page that is shown after signing out, so that
+// its address says what it is.
 const signedOutQuery = "done"
 
-// writeSignedOut writes the page that is shown after signing out. A visitor who opens
-// its address while signed in gets the confirmation page instead.
-func (l *logout) writeSignedOut(w http.ResponseWriter, q *request) error {
+// writePage writes the page with the button that signs out, or one which says that the
+// visitor is signed out.
+func (l *logout) writePage(w http.ResponseWriter, q *request) error {
 	s, err := l.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
 	if err != nil {
 		return l.fail(w, q, failureOf(err))
 	}
-	if s != nil && !s.IsOver(q.now) {
-		return l.writeConfirmation(w)
+	if s == nil || s.IsOver(q.now) {
+		return l.page(w, http.StatusOK, pages.Page{Text: pages.TextOf("signed_out"), Link: l.addresses.loginURL("/"), Home: l.home})
 	}
-	return l.page(w, http.StatusOK, pages.Page{Text: pages.TextOf("signed_out"), Link: l.addresses.loginURL("/")})
-}
-
-// writeConfirmation writes the page with the button that signs out.
-func (l *logout) writeConfirmation(w http.ResponseWriter) error {
 	// with no-referrer, older browsers would post the form with "Origin: null"
 	w.Header().Set("Referrer-Policy", "same-origin")
-	return l.page(w, http.StatusOK, pages.Page{Text: pages.TextOf("sign_out"), Post: l.addresses.logout, Home: l.addresses.origin + "/"})
+	return l.page(w, http.StatusOK, pages.Page{Text: pages.TextOf("sign_out"), Post: l.addresses.logout, Home: l.home})
 }
 
 // forgetCookies deletes the session cookie and the marks of completed logins from the

@@ -12,11 +12,7 @@ import (
 // Caddy determines, which believes a proxy only if trusted_proxies names it. For IPv6
 // the network is the first 64 bits, because one customer usually has all of the rest.
 func clientNetwork(r *http.Request) netip.Prefix {
-	text, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if !ok {
-		text, _, _ = net.SplitHostPort(r.RemoteAddr)
-	}
-	address, err := netip.ParseAddr(text)
+	address, err := netip.ParseAddr(clientIP(r))
 	if err != nil {
 		return netip.Prefix{} // clients with an unknown address count as one network
 	}
@@ -27,4 +23,13 @@ func clientNetwork(r *http.Request) netip.Prefix {
 	}
 	network, _ := address.Prefix(bits)
 	return network
+}
+
+// clientIP returns the client's address as Caddy knows it.
+func clientIP(r *http.Request) string {
+	if text, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok && text != "" {
+		return text
+	}
+	text, _, _ := net.SplitHostPort(r.RemoteAddr)
+	return text
 }

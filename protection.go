@@ -1,8 +1,11 @@
 package truelayer
 
 import (
+	"net/http"
 	"net/url"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/readings"
@@ -60,4 +63,23 @@ func appendReadings(others []reading, r originalRequest) ([]reading, bool) {
 		others = append(others, reading{r.method, u, r.target})
 	}
 	return others, known
+}
+
+// homeOf returns the start of a site, "" if it is protected or nobody can tell: a link
+// to it would lead to a bank.
+func homeOf(p protection, origin string) (home string) {
+	defer func() {
+		if recover() != nil { // a matcher that wants a real request
+			home = ""
+		}
+	}()
+	r, err := http.NewRequest(http.MethodGet, origin+"/", http.NoBody)
+	if err != nil {
+		return ""
+	}
+	q := newRequest(caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil), new(cookieNames), time.Time{})
+	if protected, err := p.covers(&q); protected || err != nil {
+		return ""
+	}
+	return origin + "/"
 }

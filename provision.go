@@ -122,6 +122,7 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager) (*site, 
 		disablePages: h.DisableErrorPages,
 		logger:       h.logger,
 	}
+	s.home = homeOf(s.protection, addresses.origin)
 	logins := &loginCookies{&s.cookies, newLoginSealer(sessions.Client.Secret, sessions.Label), h.now}
 	s.login = &loginFlow{
 		failureResponder: s.failureResponder, sessions: sessions, cookies: &s.cookies, logins: logins,

@@ -47,35 +47,37 @@ type problem struct {
 	status     int
 	level      zapcore.Level
 	retryAfter int // seconds
+	// message is the log's: what happened, and what the operator can do.
+	message string
 }
 
 var problems = map[reason]problem{
-	loginRequired:         {http.StatusUnauthorized, zap.DebugLevel, 0},
-	accessDenied:          {http.StatusForbidden, zap.InfoLevel, 0},
-	providerError:         {http.StatusBadGateway, zap.WarnLevel, 0},
-	callbackMalformed:     {http.StatusBadRequest, zap.InfoLevel, 0},
-	callbackMisplaced:     {http.StatusBadRequest, zap.WarnLevel, 0},
-	issuerMismatch:        {http.StatusBadRequest, zap.WarnLevel, 0},
-	tooManyLogins:         {http.StatusTooManyRequests, zap.InfoLevel, 2},
-	loginLost:             {http.StatusBadRequest, zap.InfoLevel, 0},
-	loginExpired:          {http.StatusBadRequest, zap.InfoLevel, 0},
-	loginUsed:             {http.StatusBadRequest, zap.InfoLevel, 0},
-	sessionLost:           {http.StatusUnauthorized, zap.WarnLevel, 0},
-	sessionUnknown:        {http.StatusUnauthorized, zap.WarnLevel, 0},
-	codeRefused:           {http.StatusBadGateway, zap.WarnLevel, 0},
-	clientRefused:         {http.StatusBadGateway, zap.ErrorLevel, 0},
-	scopeRefused:          {http.StatusBadGateway, zap.ErrorLevel, 0},
-	tokenRefused:          {http.StatusBadGateway, zap.ErrorLevel, 0},
-	tokenUnverified:       {http.StatusServiceUnavailable, zap.ErrorLevel, 60},
-	authServerUnavailable: {http.StatusBadGateway, zap.ErrorLevel, 0},
+	loginRequired:         {http.StatusUnauthorized, zap.DebugLevel, 0, "a request without a session was refused"},
+	accessDenied:          {http.StatusForbidden, zap.InfoLevel, 0, "a login ended at the bank: the visitor cancelled, or the bank declined"},
+	providerError:         {http.StatusBadGateway, zap.WarnLevel, 0, "a login came back with an error: if every bank fails, check scopes and providers"},
+	callbackMalformed:     {http.StatusBadRequest, zap.InfoLevel, 0, "a callback was refused: it has no parameters of a login, or broken ones"},
+	callbackMisplaced:     {http.StatusBadRequest, zap.WarnLevel, 0, "a callback came to another path than redirect_uri's"},
+	issuerMismatch:        {http.StatusBadRequest, zap.WarnLevel, 0, "a callback names another issuer: set issuer to it if it is TrueLayer's"},
+	tooManyLogins:         {http.StatusTooManyRequests, zap.InfoLevel, 2, "a login waits for its turn, with its code unsent"},
+	loginLost:             {http.StatusBadRequest, zap.InfoLevel, 0, "a callback came without its login cookie: it began in another browser or on another host, or cookies are blocked"},
+	loginExpired:          {http.StatusBadRequest, zap.InfoLevel, 0, "a callback came more than half an hour after its login began"},
+	loginUsed:             {http.StatusBadRequest, zap.InfoLevel, 0, "a callback was repeated"},
+	sessionLost:           {http.StatusUnauthorized, zap.WarnLevel, 0, "a visitor came back without the session that was just begun: the browser may block cookies"},
+	sessionUnknown:        {http.StatusUnauthorized, zap.WarnLevel, 0, "a visitor came back with a session that the store does not have"},
+	codeRefused:           {http.StatusBadGateway, zap.WarnLevel, 0, "the token endpoint refused a code: it may be too old"},
+	clientRefused:         {http.StatusBadGateway, zap.ErrorLevel, 0, "the token endpoint refused the client: check client_id, client_secret and environment"},
+	scopeRefused:          {http.StatusBadGateway, zap.ErrorLevel, 0, "none of the scopes was granted: check which ones TrueLayer has enabled for the client id"},
+	tokenRefused:          {http.StatusBadGateway, zap.ErrorLevel, 0, "an access token did not pass its check: check verify_access_token and issuer"},
+	tokenUnverified:       {http.StatusServiceUnavailable, zap.ErrorLevel, 60, "the keys for the check of an access token could not be fetched: check verify_access_token"},
+	authServerUnavailable: {http.StatusBadGateway, zap.ErrorLevel, 0, "the token endpoint gave no usable answer: check the way to the auth server"},
 	// package session logs each failed refresh; this line is for each waiting request
-	tokenUnavailable: {http.StatusServiceUnavailable, zap.DebugLevel, 1},
-	consentExpired:   {http.StatusUnauthorized, zap.InfoLevel, 0},
-	logoutIncomplete: {http.StatusServiceUnavailable, zap.ErrorLevel, 0},
-	crossSite:        {http.StatusForbidden, zap.InfoLevel, 0},
-	storeUnavailable: {http.StatusServiceUnavailable, zap.ErrorLevel, 5},
-	sessionsFull:     {http.StatusServiceUnavailable, zap.ErrorLevel, 60},
-	methodNotAllowed: {http.StatusMethodNotAllowed, zap.DebugLevel, 0},
+	tokenUnavailable: {http.StatusServiceUnavailable, zap.DebugLevel, 1, "a request waited in vain for the refresh of its token"},
+	consentExpired:   {http.StatusUnauthorized, zap.InfoLevel, 0, "a visitor came back after the end of the consent"},
+	logoutIncomplete: {http.StatusServiceUnavailable, zap.ErrorLevel, 0, "a session could not be deleted and may last until it expires: check the store"},
+	crossSite:        {http.StatusForbidden, zap.InfoLevel, 0, "a request from another origin's page was refused: allow_origins names those that may send it"},
+	storeUnavailable: {http.StatusServiceUnavailable, zap.ErrorLevel, 5, "the store failed: check it and the way to it"},
+	sessionsFull:     {http.StatusServiceUnavailable, zap.ErrorLevel, 60, "the store is full: raise max_sessions, or use another store"},
+	methodNotAllowed: {http.StatusMethodNotAllowed, zap.DebugLevel, 0, "a request with a method that is not allowed was refused"},
 }
 
 // text returns the text that people and programs get for a reason.

@@ -106,6 +106,15 @@ func (q *request) target() string {
 	return target
 }
 
+// id returns Caddy's id of the request, {http.request.uuid}, "" outside of Caddy.
+func (q *request) id() string {
+	if q.replacer == nil {
+		return ""
+	}
+	id, _ := q.replacer.GetString("http.request.uuid")
+	return id
+}
+
 // setPlaceholder sets a placeholder for the handlers and error routes that follow.
 func (q *request) setPlaceholder(name, value string) {
 	if q.replacer != nil {

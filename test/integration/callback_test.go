@@ -11,7 +11,7 @@ import (
 )
 
 func TestDeclined(t *testing.T) {
-	w := start(t, plain, nil)
+	w := start(t, plain, func(w *world) { w.Matcher = "/page*" })
 	b := w.browser()
 	sent := b.navigate(w.Site + "/page?a=1")
 	callback, err := simulator.Approve(t.Context(), nil, sent.location(), simulator.Cancel())

@@ -53,6 +53,12 @@ func TestWhoIsRedirected(t *testing.T) {
 				t.Error("no WWW-Authenticate")
 			}
 			loginURL := w.Site + "/truelayer/login?return=" + url.QueryEscape("/a?b=c")
+			if test.method == http.MethodPost {
+				loginURL = w.Site + "/truelayer/login" // its own address may take nothing but a form
+				if !strings.Contains(a.body, "was not saved") {
+					t.Errorf("nothing says that it was not saved: %s", a.body)
+				}
+			}
 			switch {
 			case test.want == "page":
 				if !strings.Contains(a.body, `target="_top"`) || !strings.Contains(a.body, `href="`+loginURL+`"`) {
@@ -68,6 +74,41 @@ func TestWhoIsRedirected(t *testing.T) {
 	}
 	if n, _ := w.app.requests(); n > 0 {
 		t.Errorf("%d requests reached the application", n)
+	}
+}
+
+// TestFormWithoutASession: the way back leads to the page of ours that the form was on.
+func TestFormWithoutASession(t *testing.T) {
+	w := start(t, plain, nil)
+	for referer, want := range map[string]string{
+		w.Site + "/form?step=2":            "?return=" + url.QueryEscape("/form?step=2"),
+		w.Site + "/truelayer/logout":       "",
+		"https://elsewhere.example/form":   "",
+		w.Site + ".elsewhere.example/form": "",
+		"nonsense":                         "",
+	} {
+		a := w.browser().do(http.MethodPost, w.Site+"/save", append([]string{"Referer", referer}, asNavigation...)...)
+		equal(t, "status", a.StatusCode, http.StatusUnauthorized)
+		if !strings.Contains(a.body, `href="`+w.Site+"/truelayer/login"+want+`"`) {
+			t.Errorf("from %s: %s", referer, a.body)
+		}
+	}
+}
+
+// TestNoWayToABank: where the start of the site is protected no page has a link to it,
+// which would lead to a bank without being asked.
+func TestNoWayToABank(t *testing.T) {
+	for matcher, want := range map[string]bool{"": false, "/account*": true, "@private": true, "@start": false} {
+		t.Run(matcher, func(t *testing.T) {
+			w := start(t, plain, func(w *world) {
+				w.Matcher = matcher
+				w.Before = "@private not path / /about\n@start path /\n"
+			})
+			for _, target := range []string{"/truelayer", "/truelayer/logout"} {
+				a := w.browser().navigate(w.Site + target)
+				equal(t, target+": a link to the start", strings.Contains(a.body, `href="`+w.Site+`/"`), want)
+			}
+		})
 	}
 }
 

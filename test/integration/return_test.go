@@ -91,8 +91,11 @@ func (w *world) checkLinks(p returnPayload) {
 	w.t.Helper()
 	loginURL := "/truelayer/login?return=" + url.QueryEscape(p.text)
 	w.checkPage(p, "in a frame", w.send(http.MethodGet, loginURL, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"))
-	if form := w.send(http.MethodPost, p.text, asNavigation...); p.harmless || form.StatusCode == http.StatusUnauthorized {
-		w.checkPage(p, "in a form", form) // other payloads are no request targets, or not ours
+	if !strings.ContainsAny(p.text, "\r\n") { // which would end the field
+		form := w.send(http.MethodPost, "/save", append([]string{"Referer", w.Site + p.text}, asNavigation...)...)
+		if p.harmless || form.StatusCode == http.StatusUnauthorized {
+			w.checkPage(p, "on the page of a form", form) // net/http refuses some fields
+		}
 	}
 	a := w.send(http.MethodGet, loginURL, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty")
 	equal(w.t, "status for a script", a.StatusCode, http.StatusUnauthorized)
@@ -103,11 +106,10 @@ func (w *world) checkLinks(p returnPayload) {
 func (w *world) checkPage(p returnPayload, where string, a *answer) {
 	w.t.Helper()
 	links := href.FindAllStringSubmatch(a.body, -1)
-	if a.StatusCode != http.StatusUnauthorized || len(links) != 2 {
+	if a.StatusCode != http.StatusUnauthorized || len(links) != 1 {
 		w.t.Fatalf("%.100q, %s: status %d, %d links: %s", p.text, where, a.StatusCode, len(links), a.body)
 	}
 	w.isLoginURL(p, where, html.UnescapeString(links[0][1]))
-	equal(w.t, "the start", links[1][1], w.Site+"/")
 }
 
 func (w *world) isLoginURL(p returnPayload, where, link string) {
