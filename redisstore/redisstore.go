@@ -221,7 +221,7 @@ func checkKeyPrefix(prefix string) error {
 	for i := range len(prefix) {
 		c := prefix[i]
 		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && strings.IndexByte("-_.:", c) < 0 {
-			return fmt.Errorf("key_prefix %q has a character other than a letter, a digit, or one of -_.:", prefix)
+			return fmt.Errorf("key_prefix %q has a character other than a letter, a digit or any of '-_.:'", prefix)
 		}
 	}
 	return nil
