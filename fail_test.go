@@ -97,7 +97,7 @@ func TestFailureLines(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	a := &failureResponder{responder: &responder{new(origins), new(headerChecker)}, addresses: testAddresses(), logger: zap.New(core)}
 	r := caddyhttp.PrepareRequest(requestWith("GET", nil), caddy.NewReplacer(), nil, nil)
-	r.RemoteAddr = "192.0.2.7:1234"
+	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.7")
 	if err := a.fail(httptest.NewRecorder(), arrived(r), failure{reason: issuerMismatch, received: "https://elsewhere\n.example" + strings.Repeat("x", 500)}); err != nil {
 		t.Fatal(err)
 	}

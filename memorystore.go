@@ -25,32 +25,33 @@ func init() {
 }
 
 // MemoryStore keeps sessions in the memory of the Caddy process. They survive
-// a reload of the configuration, but neither a restart nor a second instance.
+// a reload of the configuration, but not a restart. Several instances of Caddy
+// do not share them.
 type MemoryStore struct {
-	// How many sessions are kept at most, of all sites of the process together.
-	// When the limit is reached new logins are answered with status 503, with
-	// their codes unspent; nobody who is signed in is thrown out. The small records
-	// which say, for half an hour, that a code has been used are not counted; they
-	// have a limit of their own, the same number or 100000 if that is more.
-	// Default: 100000.
+	// The largest number of sessions, for all sites of the process together.
+	// When it is reached, a new login is answered with status 503 before its
+	// code is spent. Nobody who is signed in is signed out. The small records
+	// that mark a code as used, for half an hour, are counted separately. Their
+	// limit is the same number, but at least 100000. Default: 100000.
 	MaxSessions int `json:"max_sessions,omitempty"`
 
-	memory *memory
-	taken  bool // a share of memory that Cleanup has to give back
+	memory     *memory
+	referenced bool // in memories, until Cleanup
 }
 
 const (
 	defaultMaxSessions = 100_000
-	// memoryShards divides the records so that a sweep, which holds a lock for
-	// as long as it takes to look at all of a cache, stalls a reader for a
-	// few microseconds instead of tens of milliseconds.
+	// memoryShards is how many caches the records are spread over. A sweep
+	// locks a cache while it goes through all of its records. With shards, that
+	// blocks a reader for microseconds instead of tens of milliseconds.
 	memoryShards  = 512
 	sweepInterval = time.Minute
 )
 
-// memories holds the one memory that all handlers of the process share. A
-// record's id depends on its handler's settings, so they do not meet in it,
-// and a reload that changes a setting leaves the others' sessions alone.
+// memories holds the one memory that all handlers of the process share. The id
+// of a record depends on the settings of its handler, so handlers with
+// different settings never share a record. A reload that changes one handler
+// does not affect the sessions of the others.
 var memories = caddy.NewUsagePool()
 
 const memoryKey = "memory"
@@ -82,7 +83,7 @@ func (m *MemoryStore) options() block.Options {
 	}
 }
 
-// Provision takes a share of the process's memory store.
+// Provision connects the store to the memory that the process shares.
 func (m *MemoryStore) Provision(caddy.Context) error {
 	options := m.options()
 	options.SetDefaults()
@@ -93,16 +94,16 @@ func (m *MemoryStore) Provision(caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	m.memory, m.taken = value.(*memory), true
+	m.memory, m.referenced = value.(*memory), true
 	return nil
 }
 
-// Cleanup gives the share back. The store goes on answering.
+// Cleanup releases the shared memory. The store still works afterwards.
 func (m *MemoryStore) Cleanup() error {
-	if !m.taken {
+	if !m.referenced {
 		return nil
 	}
-	m.taken = false
+	m.referenced = false
 	_, err := memories.Delete(memoryKey)
 	return err
 }
@@ -126,12 +127,12 @@ func (m *MemoryStore) Create(ctx context.Context, id string, record []byte, ttl 
 	if _, taken := s.records.Get(id); taken {
 		return fs.ErrExist
 	}
-	s.records.Delete(id) // an expired one that was not swept yet is counted
-	most := m.MaxSessions
+	s.records.Delete(id) // an expired record counts until it is swept
+	limit := m.MaxSessions
 	if session.IsClaim(record) {
-		most = max(most, defaultMaxSessions)
+		limit = max(limit, defaultMaxSessions)
 	}
-	if count := m.memory.count(record); count.Add(1) > int64(most) {
+	if count := m.memory.counter(record); count.Add(1) > int64(limit) {
 		count.Add(-1)
 		return ErrFull
 	}
@@ -170,8 +171,8 @@ func (m *MemoryStore) Delete(ctx context.Context, id string) error {
 	return nil
 }
 
-// List implements Lister, a shard or more at a time. The cursor is the number
-// of the next shard.
+// List implements Lister. A page consists of whole shards, and the cursor is
+// the number of the next shard.
 func (m *MemoryStore) List(_ context.Context, cursor string, limit int) (ids []string, next string, err error) {
 	shard := 0
 	if cursor != "" {
@@ -190,9 +191,9 @@ func (m *MemoryStore) List(_ context.Context, cursor string, limit int) (ids []s
 	return ids, "", nil
 }
 
-// memory is the records of all memory stores of the process. Readers go
-// straight to a shard's cache; writers take the shard's lock first, which
-// makes a look and the write that follows it one step.
+// memory holds the records of all memory stores of the process. Readers use a
+// shard's cache directly. Writers lock the shard first, so that a check and the
+// write after it are atomic.
 type memory struct {
 	seed             maphash.Seed
 	shards           [memoryShards]memoryShard
@@ -200,9 +201,9 @@ type memory struct {
 	stop             chan struct{}
 }
 
-// count is the number of records of a record's kind. A Replace does not change
-// the kind.
-func (m *memory) count(record []byte) *atomic.Int64 {
+// counter returns the number of records of the same kind. Replace never changes
+// the kind of a record.
+func (m *memory) counter(record []byte) *atomic.Int64 {
 	if session.IsClaim(record) {
 		return &m.claims
 	}
@@ -217,9 +218,9 @@ type memoryShard struct {
 func newMemory() *memory {
 	m := &memory{seed: maphash.MakeSeed(), stop: make(chan struct{})}
 	for i := range m.shards {
-		// no janitor of go-cache's own: only the garbage collector stops it
+		// without go-cache's janitor, which only the garbage collector stops
 		m.shards[i].records = cache.New(cache.NoExpiration, 0)
-		m.shards[i].records.OnEvicted(func(_ string, record any) { m.count(record.([]byte)).Add(-1) })
+		m.shards[i].records.OnEvicted(func(_ string, record any) { m.counter(record.([]byte)).Add(-1) })
 	}
 	go m.sweep()
 	return m
@@ -229,7 +230,7 @@ func (m *memory) shard(id string) *memoryShard {
 	return &m.shards[maphash.String(m.seed, id)%memoryShards]
 }
 
-// sweep drops expired records, shard by shard, spread over the interval.
+// sweep deletes expired records, one shard at a time, spread over the interval.
 func (m *memory) sweep() {
 	ticker := time.NewTicker(sweepInterval / memoryShards)
 	defer ticker.Stop()
@@ -250,8 +251,8 @@ func (m *memory) sweepShard(i int) {
 	s.records.DeleteExpired()
 }
 
-// Destruct stops the sweep. The records stay until the last request that still
-// holds the memory is done.
+// Destruct stops the sweep. Requests that are still running can use the
+// records.
 func (m *memory) Destruct() error {
 	close(m.stop)
 	return nil

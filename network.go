@@ -27,7 +27,7 @@ func clientNetwork(r *http.Request) netip.Prefix {
 
 // clientIP returns the client's address as Caddy knows it.
 func clientIP(r *http.Request) string {
-	if text, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok && text != "" {
+	if text, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
 		return text
 	}
 	text, _, _ := net.SplitHostPort(r.RemoteAddr)

@@ -8,27 +8,27 @@ import (
 	"github.com/patrickmn/go-cache"
 )
 
-// readCache remembers for a short while what was read from a store that other
-// processes write too. A record in it is at most ttl older than the read
-// that brought it, and never older than what was forgotten since.
+// readCache caches the records of a store that other processes write too. It
+// returns a record for at most ttl after the read of the store began. A read that
+// began before a call of forget leaves nothing in the cache.
 type readCache struct {
-	ttl     time.Duration // 0 remembers nothing
+	ttl     time.Duration // 0 turns the cache off
 	records *cache.Cache
 	seed    maphash.Seed
 	parts   [64]cachePart
 	stop    chan struct{}
 }
 
-// cachePart counts what was forgotten among a part of the ids.
+// cachePart counts the calls of forget for a part of the ids.
 type cachePart struct {
-	mu        sync.Mutex
-	forgotten uint64
+	mu         sync.Mutex
+	generation uint64
 }
 
 func newReadCache(ttl time.Duration) *readCache {
 	c := &readCache{ttl: ttl, seed: maphash.MakeSeed(), stop: make(chan struct{})}
 	if ttl > 0 {
-		c.records = cache.New(ttl, 0) // no janitor of its own: only the garbage collector stops it
+		c.records = cache.New(ttl, 0) // without go-cache's janitor, which only the garbage collector stops
 		go c.sweep()
 	}
 	return c
@@ -49,35 +49,37 @@ func (c *readCache) get(id string) ([]byte, bool) {
 	return record.([]byte), true
 }
 
-// readStart is when, and after which writes, a read began.
+// readStart is the state of the cache when a read of the store began.
 type readStart struct {
-	at        time.Time
-	forgotten uint64
+	at         time.Time
+	generation uint64
 }
 
-// look is called before a read whose result is to be kept.
-func (c *readCache) look(id string) readStart {
+// startRead is called before a read of the store. Its result goes to keep.
+func (c *readCache) startRead(id string) readStart {
 	p := c.part(id)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return readStart{time.Now(), p.forgotten}
+	return readStart{time.Now(), p.generation}
 }
 
-// keep remembers what was read, unless it may be older than a write.
-func (c *readCache) keep(id string, record []byte, expires time.Time, seen readStart) {
-	ttl := min(c.ttl-time.Since(seen.at), time.Until(expires))
+// keep caches a record that was read, unless forget was called meanwhile: the
+// record may then be older than a write.
+func (c *readCache) keep(id string, record []byte, expires time.Time, start readStart) {
+	ttl := min(c.ttl-time.Since(start.at), time.Until(expires))
 	if ttl <= 0 {
 		return
 	}
 	p := c.part(id)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.forgotten == seen.forgotten {
+	if p.generation == start.generation {
 		c.records.Set(id, record, ttl)
 	}
 }
 
-// forget is called after a write, and whenever the next read has to be fresh.
+// forget drops a record. It is called after a write, and whenever the next read
+// must not come from the cache.
 func (c *readCache) forget(id string) {
 	if c.ttl == 0 {
 		return
@@ -85,11 +87,11 @@ func (c *readCache) forget(id string) {
 	p := c.part(id)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.forgotten++
+	p.generation++
 	c.records.Delete(id)
 }
 
-// sweep drops what is too old to be answered with.
+// sweep deletes expired records.
 func (c *readCache) sweep() {
 	ticker := time.NewTicker(max(c.ttl, time.Second))
 	defer ticker.Stop()

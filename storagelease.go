@@ -15,23 +15,22 @@ import (
 )
 
 const (
-	// leaseLasts is how long nothing may have been heard of a lease's holder
-	// before another one takes it.
-	leaseLasts = 5 * time.Second
-	// leaseForgotten is when the sweep may delete a lease that nobody took after
-	// its holder died.
-	leaseForgotten = time.Hour
-	// maxLeasePoll is the longest wait between two looks at another's lease.
+	// leaseTTL is how long a lease lasts after its holder renewed it.
+	leaseTTL = 5 * time.Second
+	// leaseRecordTTL is how long the sweep keeps the record of a lease whose
+	// holder died.
+	leaseRecordTTL = time.Hour
+	// maxLeasePoll is the longest wait between two attempts to take a lease.
 	maxLeasePoll = 250 * time.Millisecond
 
-	// leaseSuffix is what the key of a lease ends in.
+	// leaseSuffix ends the storage key of a lease.
 	leaseSuffix = ".lease"
 )
 
-// storageLease is a lock that may be held for long: a record with its holder's
-// token and a number, which the holder counts up for as long as it lives. A
-// storage's own locks are for writes, which are over in a moment: nothing tells
-// whether the holder of one is still there.
+// storageLease is a lock that may be held for long. It is a record with the
+// holder's token and a number, which the holder increments to renew the lease.
+// A storageLock is for writes, which are short: it does not show whether its
+// holder is still alive.
 type storageLease struct {
 	records *storageRecords
 	key     string
@@ -39,28 +38,28 @@ type storageLease struct {
 	done    chan struct{}
 }
 
-// lease waits for the lease of what is under key. It is taken if there is none,
-// or if it has not changed for a while by this process's own clock, so that
-// those of the others do not matter.
+// lease waits for the lease of a key, and takes it. The lease is free if it has
+// no record, or if the record has not changed for leaseTTL. This process's own
+// clock measures that, so the clocks of others do not matter.
 func (r *storageRecords) lease(ctx context.Context, key string) (release func(), err error) {
 	l := &storageLease{records: r, key: key + leaseSuffix, token: rand.Text(), done: make(chan struct{})}
 	var seen []byte
-	var since time.Time
+	var unchangedSince time.Time
 	for poll := 10 * time.Millisecond; ; poll = min(2*poll, maxLeasePoll) {
 		found, _, err := r.load(ctx, l.key)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			err = r.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
-				return w.create(ctx, l.record(0), leaseForgotten)
+				return w.create(ctx, l.record(0), leaseRecordTTL)
 			})
 		case err != nil:
 		case !bytes.Equal(found, seen):
-			seen, since, err = found, time.Now(), fs.ErrExist
-		case time.Since(since) < leaseLasts:
+			seen, unchangedSince, err = found, time.Now(), fs.ErrExist
+		case time.Since(unchangedSince) < leaseTTL:
 			err = fs.ErrExist
 		default:
 			err = r.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
-				return w.replace(ctx, seen, l.record(0), leaseForgotten)
+				return w.replace(ctx, seen, l.record(0), leaseRecordTTL)
 			})
 		}
 		switch {
@@ -79,9 +78,9 @@ func (l *storageLease) record(n int) []byte {
 	return []byte(l.token + " " + strconv.Itoa(n))
 }
 
-// renew keeps the lease until it is released or another's.
+// renew renews the lease until it is released or lost.
 func (l *storageLease) renew(ctx context.Context) {
-	ticker := time.NewTicker(leaseLasts / 4)
+	ticker := time.NewTicker(leaseTTL / 4)
 	defer ticker.Stop()
 	for n := 1; ; n++ {
 		select {
@@ -89,33 +88,34 @@ func (l *storageLease) renew(ctx context.Context) {
 		case <-l.done:
 			return
 		}
-		err := l.change(ctx, func(ctx context.Context, w *storageWrite) error {
-			return w.store(ctx, l.record(n), leaseForgotten)
+		err := l.update(ctx, func(ctx context.Context, w *storageWrite) error {
+			return w.store(ctx, l.record(n), leaseRecordTTL)
 		})
-		if errors.Is(err, errNotOurs) {
+		if errors.Is(err, errLeaseLost) {
 			return
-		} // after any other error it may still be ours at the next try
+		} // after any other error the next renewal may succeed
 	}
 }
 
-// release gives the lease back. If that fails it ends by itself.
+// release releases the lease. If that fails, the lease expires.
 func (l *storageLease) release(ctx context.Context) {
 	close(l.done)
-	err := l.change(ctx, func(ctx context.Context, w *storageWrite) error { return w.remove(ctx) })
-	if err != nil && !errors.Is(err, errNotOurs) {
-		l.records.logger.Warn("giving a lock back in the storage failed; it ends by itself", zap.Error(err))
+	err := l.update(ctx, func(ctx context.Context, w *storageWrite) error { return w.remove(ctx) })
+	if err != nil && !errors.Is(err, errLeaseLost) {
+		l.records.logger.Warn("releasing a lease in the storage failed; it expires", zap.Error(err))
 	}
 }
 
-var errNotOurs = errors.New("the lease is another's")
+var errLeaseLost = errors.New("another process has taken the lease")
 
-// change changes the lease unless it is another's: a holder that stood still
-// may find that it was taken.
-func (l *storageLease) change(ctx context.Context, write func(context.Context, *storageWrite) error) error {
+// update writes or removes the record of the lease. The error is errLeaseLost if
+// another process has taken the lease, which may happen while the holder is
+// paused.
+func (l *storageLease) update(ctx context.Context, write func(context.Context, *storageWrite) error) error {
 	return l.records.exclusively(ctx, l.key, func(ctx context.Context, w *storageWrite) error {
 		found, _, err := l.records.load(ctx, l.key)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.HasPrefix(found, []byte(l.token)) {
-			return errNotOurs
+			return errLeaseLost
 		}
 		if err != nil {
 			return err

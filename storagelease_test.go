@@ -47,14 +47,14 @@ func TestStorageLease(t *testing.T) {
 		// what a process that was killed leaves, whose clock is an hour behind
 		dead := &storageLease{records: one.records, key: storagePrefix + "/69/6964" + leaseSuffix, token: "dead"}
 		err = one.records.exclusively(t.Context(), dead.key, func(ctx context.Context, w *storageWrite) error {
-			return w.create(ctx, dead.record(7), 2*leaseForgotten)
+			return w.create(ctx, dead.record(7), 2*leaseRecordTTL)
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
 		late, err := other.Lock(t.Context(), "id")
-		if waited := time.Since(start); err != nil || waited < leaseLasts || waited > 2*leaseLasts {
+		if waited := time.Since(start); err != nil || waited < leaseTTL || waited > 2*leaseTTL {
 			t.Errorf("a dead holder's lock: %v, after %v", err, waited)
 		}
 		// it wakes up, and finds another's

@@ -18,24 +18,24 @@ import (
 )
 
 const (
-	// lockValid is how long after it was taken a write still trusts its lock.
+	// lockValid is how long after taking a lock its holder may start a write.
 	lockValid = 2 * time.Second
-	// renameWait is how long a lock is held under its new name before anything
-	// is written: who has it under the old one writes nothing after lockValid,
-	// and has as long again for a write that it has begun.
+	// renameWait is how long a renamed lock is held before anything is written.
+	// A holder of the lock under its old name starts no write after lockValid,
+	// and has the same time again to finish one.
 	renameWait = 2 * lockValid
-	// lockWait is how long a lock is waited for that nobody gives back. It is
-	// longer than renameWait, since locks are looked at once a second.
+	// lockWait is how long to wait for a lock that nobody releases. It is
+	// longer than renameWait, since a storage checks its locks once a second.
 	lockWait = renameWait + 2*time.Second
-	// lockRetry is how soon a lock is asked for again that answered with an
-	// error. A lock's file that is just being written looks damaged.
-	lockRetry = 250 * time.Millisecond
+	// lockRetryDelay is how long to wait after an error before trying to take a
+	// lock again. A lock's file looks damaged while it is being written.
+	lockRetryDelay = 250 * time.Millisecond
 
-	// lockNameSuffix is what the key of a lock's name ends in.
+	// lockNameSuffix ends the storage key under which a lock's name is kept.
 	lockNameSuffix = ".lockname"
 )
 
-// storageLock is the lock of a key in the storage.
+// storageLock is the lock that protects a key in the storage.
 type storageLock struct {
 	storage certmagic.Storage
 	logger  *zap.Logger
@@ -45,26 +45,26 @@ type storageLock struct {
 	taken   time.Time
 }
 
-// lockStorage takes a key's lock, which is one of certmagic's. Such a lock may
-// never become free: its file is damaged or has a time that is yet to come, or
-// its holder died and another process still keeps it fresh, as one does for
-// five seconds after it gave back a lock of the same name. So a lock that
-// cannot be had gets a new name, which is in the storage and which whoever has
-// taken a lock looks at.
+// lockStorage takes a key's lock, which is a lock of certmagic. Such a lock may
+// never become free. Its file may be damaged or dated in the future. Or its
+// holder died, and another process keeps the file fresh: a process does so for
+// five seconds after it released a lock of the same name. A lock that cannot be
+// taken therefore gets a new name, which is kept in the storage. Whoever has
+// taken a lock checks that its name is still the current one.
 //
-// Two write at once in one case: a process stands still, between its last look
-// at the clock and the write that follows, until another one has given the
-// lock up and waited.
+// Two processes write at once only if one of them is paused between its last
+// look at the clock and the write, until another one has given up on the lock,
+// renamed it and waited for renameWait.
 func lockStorage(ctx context.Context, storage certmagic.Storage, key string, logger *zap.Logger) (*storageLock, error) {
 	unnamed := &storageLock{storage: storage, logger: logger, key: key}
-	var vain string // a name under which it could not be had
+	var unavailable string // a name whose lock could not be obtained
 	var cause error
 	for {
 		l, err := unnamed.current(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if l.name == vain {
+		if l.name == unavailable {
 			if l, err = l.rename(ctx, cause); err != nil {
 				return nil, err
 			}
@@ -72,7 +72,7 @@ func lockStorage(ctx context.Context, storage certmagic.Storage, key string, log
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			vain = l.name
+			unavailable = l.name
 			continue
 		}
 		l.taken = time.Now()
@@ -87,21 +87,21 @@ func lockStorage(ctx context.Context, storage certmagic.Storage, key string, log
 	}
 }
 
-// current returns the key's lock with the name that it has now. What is in the
-// storage may be anything, as long as it is the same for everybody.
+// current returns the key's lock with its current name. The name in the storage
+// may be any bytes, as long as every process reads the same ones.
 func (l *storageLock) current(ctx context.Context) (*storageLock, error) {
 	stored, err := l.storage.Load(ctx, l.key+lockNameSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l.named(nil), nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading its name: %w", err)
+		return nil, fmt.Errorf("reading the lock's name: %w", err)
 	}
 	return l.named(stored), nil
 }
 
-// named returns the key's lock with the name that follows from what is stored,
-// which is nil for the name that every lock has at first.
+// named returns the key's lock with the name that is derived from the stored
+// bytes. It is the lock's first name if stored is nil.
 func (l *storageLock) named(stored []byte) *storageLock {
 	named := &storageLock{storage: l.storage, logger: l.logger, key: l.key, renamed: stored != nil}
 	named.name = "truelayer-" + l.key[strings.LastIndexByte(l.key, '/')+1:]
@@ -112,37 +112,38 @@ func (l *storageLock) named(stored []byte) *storageLock {
 	return named
 }
 
-// obtain waits for the lock for as long as those who have it may take.
+// obtain takes the lock, and waits for it as long as a holder may need.
 func (l *storageLock) obtain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	err := l.storage.Lock(ctx, l.name)
-	if err != nil && flight.Sleep(ctx, lockRetry) {
+	if err != nil && flight.Sleep(ctx, lockRetryDelay) {
 		err = l.storage.Lock(ctx, l.name)
 	}
 	return err
 }
 
-// rename gives the lock a name that it never had, and takes it. Who comes now
-// waits for that one, and who had the old one has finished when rename returns.
-// If several rename it at once, the last one's name is the lock's.
+// rename gives the lock a new name, and takes it. Other processes then wait for
+// the lock under the new name. When rename returns, a holder of the old name
+// has finished. If several processes rename the lock at once, the last name is
+// the lock's.
 func (l *storageLock) rename(ctx context.Context, cause error) (*storageLock, error) {
 	text := []byte(rand.Text())
 	renamed := l.named(text)
 	if err := l.storage.Lock(ctx, renamed.name); err != nil {
-		return nil, fmt.Errorf("%w; taking it under a new name: %w", cause, err)
+		return nil, fmt.Errorf("%w; taking the lock under a new name: %w", cause, err)
 	}
 	err := l.storage.Store(ctx, l.key+lockNameSuffix, text)
 	if err != nil {
-		err = fmt.Errorf("%w; writing its new name: %w", cause, err)
+		err = fmt.Errorf("%w; writing the lock's new name: %w", cause, err)
 	} else {
-		l.logger.Warn("a lock of the storage's was not given back, or is damaged; it has another name now", zap.Error(cause))
-		_ = l.storage.Unlock(ctx, l.name) // a file system forgets it, and some others do
+		l.logger.Warn("a lock in the storage was not released, or is damaged; it has a new name now", zap.Error(cause))
+		_ = l.storage.Unlock(ctx, l.name) // deletes it in a file system and in some other storages
 		if !flight.Sleep(ctx, renameWait) {
 			err = ctx.Err()
 		}
 	}
-	if err != nil { // somebody may have read the name, and must not have the lock so soon
+	if err != nil { // another process may know the new name; it has to wait as well
 		time.AfterFunc(renameWait, func() { renamed.unlock(ctx) })
 		return nil, err
 	}
@@ -152,9 +153,9 @@ func (l *storageLock) rename(ctx context.Context, cause error) (*storageLock, er
 func (l *storageLock) unlock(ctx context.Context) {
 	err := l.storage.Unlock(context.WithoutCancel(ctx), l.name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		l.logger.Warn("giving a storage's lock back failed; the next write waits for it in vain, and goes on", zap.Error(err))
+		l.logger.Warn("releasing a write lock in the storage failed; the next write is delayed", zap.Error(err))
 	}
 }
 
-// late reports whether the lock may be another's by now.
-func (l *storageLock) late() bool { return time.Since(l.taken) > lockValid }
+// expired reports whether another process may hold the lock by now.
+func (l *storageLock) expired() bool { return time.Since(l.taken) > lockValid }

@@ -113,7 +113,7 @@ var storageActs = map[string]func(ctx context.Context, s *StorageStore) error{
 		}
 		return err
 	},
-	"the sweep": func(ctx context.Context, s *StorageStore) error { return s.records.sweepDue(ctx) },
+	"the sweep": func(ctx context.Context, s *StorageStore) error { return s.records.sweepIfDue(ctx) },
 }
 
 // stuckStorage calls f in a bubble, for each of what takes locks, with a store
@@ -133,7 +133,7 @@ func stuckStorage(t *testing.T, f func(t *testing.T, s *StorageStore, locks *not
 					t.Fatal(err)
 				}
 				prepare := func() {
-					_ = s.records.storage.Delete(t.Context(), sweptKey)
+					_ = s.records.storage.Delete(t.Context(), lastSweepKey)
 					_ = s.Delete(t.Context(), "other")
 					if name == "Delete" {
 						_ = s.Create(t.Context(), "other", []byte("a"), time.Hour)

@@ -175,7 +175,7 @@ func oneWriter(t *testing.T, seed uint64) (all tried) {
 			for n := range writes {
 				if p.dead {
 					p = &diskProcess{slowDisk: disk}
-					s = storeOn(p, newStorageProcess(0))
+					s = storeOn(p, newStorageProcessState(0))
 				}
 				next := fmt.Appendf(nil, "%d/%d", writer, n)
 				switch old, err := s.Get(t.Context(), id); {

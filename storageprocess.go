@@ -8,23 +8,24 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 )
 
-// storageProcesses holds what storage stores with equal settings share in this
-// process, over reloads of the configuration.
-var storageProcesses = caddy.NewUsagePool()
+// storageProcessStates holds a storageProcessState for each set of settings. It
+// keeps them across reloads of the configuration.
+var storageProcessStates = caddy.NewUsagePool()
 
-// storageProcess is a process's part of a storage store: what it remembers of
-// the storage, and who of it is writing.
-type storageProcess struct {
+// storageProcessState is what the storage stores of this process share if their
+// settings are equal: the cache, and the queue of writers for each key.
+type storageProcessState struct {
 	cache   *readCache
 	writers flight.Limiter[string]
 }
 
-func newStorageProcess(cacheTTL time.Duration) *storageProcess {
-	return &storageProcess{cache: newReadCache(cacheTTL), writers: flight.Limiter[string]{MaxRunning: 1}}
+func newStorageProcessState(cacheTTL time.Duration) *storageProcessState {
+	return &storageProcessState{cache: newReadCache(cacheTTL), writers: flight.Limiter[string]{MaxRunning: 1}}
 }
 
-// Destruct stops what runs by itself. Requests that outlive it are served.
-func (p *storageProcess) Destruct() error {
+// Destruct stops the goroutine of the cache. Requests that are still running
+// can use the state.
+func (p *storageProcessState) Destruct() error {
 	p.cache.close()
 	return nil
 }

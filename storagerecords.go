@@ -19,36 +19,36 @@ import (
 
 const (
 	storagePrefix = "truelayer/sessions"
-	// storageFolders is how many folders the records lie in.
+	// storageFolders is how many folders the records are spread over.
 	storageFolders = 256
-	// maxListings is how often a folder is listed whose files come and go.
+	// maxListings is how many times listFolder tries while files disappear.
 	maxListings = 100
 
-	// storageTimeout bounds a read, and a write with the wait for its lock, which
-	// is lockWait and renameWait at most.
+	// storageTimeout bounds a read. It also bounds a write together with the
+	// wait for its lock, which is lockWait and renameWait at most.
 	storageTimeout = 12 * time.Second
 )
 
-// storageRecords reads and writes the records in a storage. Each key has one
-// writer at a time.
+// storageRecords reads and writes the records in a storage. It allows one
+// writer of a key at a time.
 type storageRecords struct {
 	storage certmagic.Storage
-	writers *flight.Limiter[string] // in this process, for each key
+	writers *flight.Limiter[string] // of this process, by key
 	logger  *zap.Logger
 }
 
-// storageKey is where the record with the id is: its digits in hexadecimal,
-// which no file system takes for something else, in one of 256 folders.
+// storageKey returns the key of the record with the id. It is the id in
+// hexadecimal, which every file system accepts as a name, in one of 256 folders.
 func storageKey(id string) (string, error) {
-	if id == "" { // would be the folder of all sessions
-		return "", errors.New("a session's id is empty")
+	if id == "" { // its key would be the folder of all sessions
+		return "", errors.New("the session's id is empty")
 	}
 	name := hex.EncodeToString([]byte(id))
 	return storagePrefix + "/" + name[:2] + "/" + name, nil
 }
 
-// storageID is the inverse of storageKey. Beside the records are leases, the
-// names of locks, and on a file system files that are just being written.
+// storageID is the inverse of storageKey. It rejects the other keys in the
+// folders: leases, names of locks, and files that are being written.
 func storageID(key string) (id string, ok bool) {
 	decoded, err := hex.DecodeString(key[strings.LastIndexByte(key, '/')+1:])
 	if err != nil {
@@ -58,8 +58,8 @@ func storageID(key string) (id string, ok bool) {
 	return string(decoded), err == nil && same == key
 }
 
-// listFolder returns the keys in a folder. A file system's list ends where it
-// finds that a file is gone, so it is asked again.
+// listFolder returns the keys in a folder. The listing of a file system fails
+// if a file disappears meanwhile, so it is repeated.
 func (r *storageRecords) listFolder(ctx context.Context, folder int) (keys []string, err error) {
 	prefix := fmt.Sprintf("%s/%02x", storagePrefix, folder)
 	for range maxListings {
@@ -77,8 +77,9 @@ func (r *storageRecords) listFolder(ctx context.Context, folder int) (keys []str
 	return nil, fmt.Errorf("listing sessions: %w", err)
 }
 
-// load reads a record from the storage: eight bytes of its end in Unix
-// milliseconds, since a storage forgets nothing by itself, and the rest.
+// load reads a record from the storage. The record is stored behind eight bytes
+// with its expiry in Unix milliseconds, since a storage expires nothing by
+// itself.
 func (r *storageRecords) load(ctx context.Context, key string) (record []byte, expires time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
@@ -87,7 +88,7 @@ func (r *storageRecords) load(ctx context.Context, key string) (record []byte, e
 		return nil, time.Time{}, err
 	}
 	if len(stored) >= 8 {
-		expires = time.UnixMilli(int64(binary.BigEndian.Uint64(stored))) //nolint:gosec // as it was written
+		expires = time.UnixMilli(int64(binary.BigEndian.Uint64(stored))) //nolint:gosec // written by store
 	}
 	if !time.Now().Before(expires) {
 		return nil, time.Time{}, fs.ErrNotExist
@@ -95,19 +96,19 @@ func (r *storageRecords) load(ctx context.Context, key string) (record []byte, e
 	return stored[8:], expires, nil
 }
 
-// storageWrite is a write under one key while nobody else writes there.
+// storageWrite is a write under one key. Nobody else writes there meanwhile.
 type storageWrite struct {
 	records *storageRecords
 	key     string
 	lock    *storageLock
 }
 
-var errLockLost = errors.New("this process stood still for so long that its lock may be another's by now; nothing was written")
+var errLockLost = errors.New("this process was paused for so long that another one may hold its lock; nothing was written")
 
-// exclusively runs a write while no other one under the same key runs, in this
-// process or in another: a storage can neither compare nor swap. In the
-// process they queue for their turn here, since a storage's lock looks only
-// once a second whether it is free.
+// exclusively runs a write while no other write under the same key runs, in
+// this process or another. It stands in for compare-and-swap, which a storage
+// does not have. Writers in the same process queue here, since a storage checks
+// only once a second whether a lock is free.
 func (r *storageRecords) exclusively(ctx context.Context, key string, write func(context.Context, *storageWrite) error) error {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
@@ -121,13 +122,13 @@ func (r *storageRecords) exclusively(ctx context.Context, key string, write func
 	defer done()
 	lock, err := lockStorage(ctx, r.storage, key, r.logger)
 	if err != nil {
-		return fmt.Errorf("taking the storage's lock for a write: %w", noAnswer(err))
+		return fmt.Errorf("taking the storage's lock for a write: %w", asFailure(err))
 	}
 	defer lock.unlock(ctx)
 	return write(ctx, &storageWrite{records: r, key: key, lock: lock})
 }
 
-// create is Create while nobody else writes.
+// create implements Create.
 func (w *storageWrite) create(ctx context.Context, record []byte, ttl time.Duration) error {
 	switch _, _, err := w.records.load(ctx, w.key); {
 	case err == nil:
@@ -138,7 +139,7 @@ func (w *storageWrite) create(ctx context.Context, record []byte, ttl time.Durat
 	return w.store(ctx, record, ttl)
 }
 
-// replace is Replace while nobody else writes.
+// replace implements Replace.
 func (w *storageWrite) replace(ctx context.Context, old, record []byte, ttl time.Duration) error {
 	found, _, err := w.records.load(ctx, w.key)
 	if err != nil {
@@ -150,34 +151,35 @@ func (w *storageWrite) replace(ctx context.Context, old, record []byte, ttl time
 	return w.store(ctx, record, ttl)
 }
 
-// store writes a record in the layout that load reads.
+// store writes a record as load reads it.
 func (w *storageWrite) store(ctx context.Context, record []byte, ttl time.Duration) error {
 	if err := checkWrite(ctx, ttl); err != nil {
 		return err
 	}
 	stored := make([]byte, 8, 8+len(record))
 	binary.BigEndian.PutUint64(stored, uint64(time.Now().Add(ttl).UnixMilli()))
-	if w.lock.late() {
+	if w.lock.expired() {
 		return errLockLost
 	}
-	return noAnswer(w.records.storage.Store(ctx, w.key, append(stored, record...)))
+	return asFailure(w.records.storage.Store(ctx, w.key, append(stored, record...)))
 }
 
-// remove deletes the record, and then its lock's name if that has another than
-// at first. There is nothing left to do then that needed the lock.
+// remove deletes the record, and then the name of its lock if the lock was
+// renamed. Nothing after that needs the lock.
 func (w *storageWrite) remove(ctx context.Context) error {
-	if w.lock.late() {
+	if w.lock.expired() {
 		return errLockLost
 	}
-	if err := w.records.storage.Delete(ctx, w.key); err != nil || !w.lock.renamed || w.lock.late() {
-		return noAnswer(err) // a name that stays is swept away
+	if err := w.records.storage.Delete(ctx, w.key); err != nil || !w.lock.renamed || w.lock.expired() {
+		return asFailure(err) // the sweep deletes a name that remains
 	}
-	return noAnswer(w.records.storage.Delete(ctx, w.key+lockNameSuffix))
+	return asFailure(w.records.storage.Delete(ctx, w.key+lockNameSuffix))
 }
 
-// noAnswer returns a failure that does not read like an answer about the
-// record: a file system says the same of a folder that is just being removed.
-func noAnswer(err error) error {
+// asFailure returns err as a failure of the storage. A file system may return
+// fs.ErrNotExist or fs.ErrExist because a folder is being removed, and callers
+// would take that for the state of the record.
+func asFailure(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 		return errors.New(err.Error())
 	}

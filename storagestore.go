@@ -17,28 +17,29 @@ func init() {
 	caddy.RegisterModule(new(StorageStore))
 }
 
-// StorageStore keeps sessions in Caddy's storage, where its certificates are:
-// on the file system, or in whatever the storage module that you run keeps
-// things in. They survive a restart, and every Caddy that shares the storage
-// has them.
+// StorageStore keeps sessions in Caddy's storage, next to its certificates: in
+// the file system, or wherever the configured storage module keeps its data.
+// Sessions survive a restart. Every Caddy that uses the storage has the same
+// sessions.
 //
-// A storage has no compare-and-swap, so each write takes one of its locks.
-// With the file system that is a few milliseconds and a second when two
-// processes write one session at the same moment. It is meant for one machine,
-// or a few with some hundred logins a minute; beyond that use the Redis store.
+// A storage has no compare-and-swap, so each write takes a lock in the storage.
+// In the file system this takes a few milliseconds, or a second when two
+// processes write the same session at the same time. The store is meant for one
+// machine, or for a few with some hundred logins a minute. Beyond that, use the
+// Redis store.
 type StorageStore struct {
-	// The storage module, in the place of the one that Caddy is configured
+	// The storage module to use instead of the one that Caddy is configured
 	// with. Default: Caddy's own.
 	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
 
-	// How long a session that was read is remembered in the process. It is also
-	// how long a logout on another machine takes to hold here. 0 turns it off.
+	// How long the process caches a session. It is also how long a logout on
+	// another machine takes to take effect on this one. 0 turns the cache off.
 	// Default: 2s.
 	CacheTTL *caddy.Duration `json:"cache_ttl,omitempty"`
 
 	records *storageRecords
 	cache   *readCache
-	key     string // of storageProcesses; "" if Cleanup has nothing to give back
+	key     string // in storageProcessStates; "" if there is nothing to release
 }
 
 const (
@@ -79,13 +80,13 @@ func (s *StorageStore) options() block.Options {
 
 func (s *StorageStore) checkCacheTTL() error {
 	if ttl := time.Duration(*s.CacheTTL); ttl < 0 || ttl > maxCacheTTL {
-		return fmt.Errorf("cache_ttl %v is not between 0 and %v: a logout on another machine takes so long to hold", ttl, maxCacheTTL)
+		return fmt.Errorf("cache_ttl %v is not between 0 and %v: a logout on another machine takes this long to take effect", ttl, maxCacheTTL)
 	}
 	return nil
 }
 
-// Provision loads the storage module and begins to sweep expired sessions away
-// now and then. It neither reads nor writes.
+// Provision loads the storage module and starts the periodic sweep of expired
+// sessions. It neither reads nor writes the storage.
 func (s *StorageStore) Provision(ctx caddy.Context) error {
 	options := s.options()
 	options.SetDefaults()
@@ -104,30 +105,31 @@ func (s *StorageStore) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("store storage: %T is not a storage module", module)
 		}
 		if storage, err = converter.CertMagicStorage(); err != nil {
-			return fmt.Errorf("store storage: setting the storage up: %w", err)
+			return fmt.Errorf("store storage: setting up the storage: %w", err)
 		}
 	}
-	value, _, err := storageProcesses.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return newStorageProcess(time.Duration(*s.CacheTTL)), nil
+	value, _, err := storageProcessStates.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return newStorageProcessState(time.Duration(*s.CacheTTL)), nil
 	})
 	if err != nil {
 		return err
 	}
-	shared := value.(*storageProcess)
+	shared := value.(*storageProcessState)
 	s.cache, s.key = shared.cache, key
 	s.records = &storageRecords{storage: storage, writers: &shared.writers, logger: ctx.Logger()}
-	go s.records.sweepNowAndThen(ctx)
+	go s.records.sweepPeriodically(ctx)
 	return nil
 }
 
-// Cleanup gives the process's share back. The store goes on answering.
+// Cleanup releases what stores in the process share. The store still works
+// afterwards.
 func (s *StorageStore) Cleanup() error {
 	if s.key == "" {
 		return nil
 	}
 	key := s.key
 	s.key = ""
-	_, err := storageProcesses.Delete(key)
+	_, err := storageProcessStates.Delete(key)
 	return err
 }
 
@@ -136,7 +138,7 @@ func (s *StorageStore) Get(ctx context.Context, id string) ([]byte, error) {
 	if record, ok := s.cache.get(id); ok {
 		return record, nil
 	}
-	seen := s.cache.look(id)
+	start := s.cache.startRead(id)
 	key, err := storageKey(id)
 	if err != nil {
 		return nil, err
@@ -145,7 +147,7 @@ func (s *StorageStore) Get(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.cache.keep(id, record, expires, seen)
+	s.cache.keep(id, record, expires, start)
 	return record, nil
 }
 
@@ -170,9 +172,9 @@ func (s *StorageStore) Delete(ctx context.Context, id string) error {
 	})
 }
 
-// write writes the record with the id. The process forgets what it had read
-// also after a failure: the write may have happened, and who lost against
-// another process has to see what that one wrote.
+// write writes the record with the id, and drops it from the cache. It does so
+// even after an error: a failed write may have taken effect, and a caller that
+// lost against another process must see what that process wrote.
 func (s *StorageStore) write(ctx context.Context, id string, write func(context.Context, *storageWrite) error) error {
 	key, err := storageKey(id)
 	if err != nil {
@@ -195,8 +197,8 @@ func (s *StorageStore) Lock(ctx context.Context, id string) (unlock func(), err 
 	return unlock, nil
 }
 
-// List implements Lister, a folder or more at a time. The cursor is the number
-// of the next folder.
+// List implements Lister. A page consists of whole folders, and the cursor is
+// the number of the next folder.
 func (s *StorageStore) List(ctx context.Context, cursor string, limit int) (ids []string, next string, err error) {
 	folder := 0
 	if cursor != "" {

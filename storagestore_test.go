@@ -18,13 +18,13 @@ import (
 // openStorage opens a store on a folder, as a process of its own would.
 func openStorage(t *testing.T, folder string, cacheTTL time.Duration) *StorageStore {
 	t.Helper()
-	shared := newStorageProcess(cacheTTL)
+	shared := newStorageProcessState(cacheTTL)
 	t.Cleanup(func() { _ = shared.Destruct() })
 	return storeOn(&certmagic.FileStorage{Path: folder}, shared)
 }
 
 // storeOn returns a store on a storage, for a process.
-func storeOn(storage certmagic.Storage, shared *storageProcess) *StorageStore {
+func storeOn(storage certmagic.Storage, shared *storageProcessState) *StorageStore {
 	records := &storageRecords{storage: storage, writers: &shared.writers, logger: zap.NewNop()}
 	return &StorageStore{records: records, cache: shared.cache}
 }

@@ -16,41 +16,43 @@ import (
 )
 
 const (
-	// storageSweepInterval is how often expired records are deleted, by one of
-	// the processes that share the storage.
+	// storageSweepInterval is how often one of the processes that share the
+	// storage deletes expired records.
 	storageSweepInterval = 15 * time.Minute
-	// sweepPause lets the storage breathe after each folder.
+	// sweepPause is the wait after each folder. It limits the load on the
+	// storage.
 	sweepPause = 50 * time.Millisecond
 
-	sweptKey = "truelayer/swept"
+	// lastSweepKey is the storage key of the time of the last sweep.
+	lastSweepKey = "truelayer/swept"
 )
 
-// sweepNowAndThen deletes expired records until ctx, which is the
-// configuration's, ends. The waits are spread so that processes which started
+// sweepPeriodically deletes expired records until ctx, the context of the
+// configuration, ends. The waits are random so that processes that started
 // together do not sweep together.
-func (r *storageRecords) sweepNowAndThen(ctx context.Context) {
-	for flight.Sleep(ctx, rand.N(storageSweepInterval)) { //nolint:gosec // spread, not secret
-		if err := r.sweepDue(ctx); err != nil && ctx.Err() == nil {
-			r.logger.Warn("sweeping expired sessions away failed; the next try follows by itself", zap.Error(err))
+func (r *storageRecords) sweepPeriodically(ctx context.Context) {
+	for flight.Sleep(ctx, rand.N(storageSweepInterval)) { //nolint:gosec // random, not secret
+		if err := r.sweepIfDue(ctx); err != nil && ctx.Err() == nil {
+			r.logger.Warn("deleting expired sessions failed; it is tried again later", zap.Error(err))
 		}
 	}
 }
 
-// sweepDue sweeps if nobody has for a while. The lease keeps two from doing it
-// at once; the time of the last one is in the storage.
-func (r *storageRecords) sweepDue(ctx context.Context) error {
-	release, err := r.lease(ctx, sweptKey)
+// sweepIfDue sweeps unless another process did so within the interval. A lease
+// keeps two processes from sweeping at once.
+func (r *storageRecords) sweepIfDue(ctx context.Context) error {
+	release, err := r.lease(ctx, lastSweepKey)
 	if err != nil {
 		return err
 	}
 	defer release()
-	last, err := r.storage.Load(ctx, sweptKey)
+	last, err := r.storage.Load(ctx, lastSweepKey)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading when it was done last: %w", err)
+		return fmt.Errorf("reading the time of the last sweep: %w", err)
 	}
 	now := time.Now()
 	if len(last) == 8 {
-		at := time.UnixMilli(int64(binary.BigEndian.Uint64(last))) //nolint:gosec // as it was written
+		at := time.UnixMilli(int64(binary.BigEndian.Uint64(last))) //nolint:gosec // written below
 		if ago := now.Sub(at); ago >= 0 && ago < storageSweepInterval {
 			return nil
 		}
@@ -58,11 +60,11 @@ func (r *storageRecords) sweepDue(ctx context.Context) error {
 	if err := r.sweepExpired(ctx); err != nil {
 		return err
 	}
-	return r.storage.Store(ctx, sweptKey, binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())))
+	return r.storage.Store(ctx, lastSweepKey, binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())))
 }
 
-// sweepExpired looks at every record and deletes those that have expired, and
-// likewise at leases, and at the names of locks whose record is not there.
+// sweepExpired deletes every record and every lease that has expired, and the
+// names of locks whose record does not exist.
 func (r *storageRecords) sweepExpired(ctx context.Context) error {
 	for folder := range storageFolders {
 		keys, err := r.listFolder(ctx, folder)
@@ -75,7 +77,7 @@ func (r *storageRecords) sweepExpired(ctx context.Context) error {
 				continue
 			}
 			if _, _, err := r.load(ctx, key); !errors.Is(err, fs.ErrNotExist) {
-				continue // it lasts, or cannot be read
+				continue // not expired, or unreadable
 			}
 			if err := r.deleteExpired(ctx, key); err != nil {
 				return err
@@ -88,7 +90,8 @@ func (r *storageRecords) sweepExpired(ctx context.Context) error {
 	return nil
 }
 
-// deleteExpired looks once more, alone: another login may have taken the id.
+// deleteExpired deletes a record if it is still expired once nobody else can
+// write it. Another login may have taken the id meanwhile.
 func (r *storageRecords) deleteExpired(ctx context.Context, key string) error {
 	return r.exclusively(ctx, key, func(ctx context.Context, w *storageWrite) error {
 		if _, _, err := r.load(ctx, key); !errors.Is(err, fs.ErrNotExist) {

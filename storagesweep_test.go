@@ -32,7 +32,7 @@ func storageSweep(t *testing.T) {
 	if err := os.WriteFile(leftover, []byte("record"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.records.sweepDue(t.Context()); err != nil {
+	if err := s.records.sweepIfDue(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := len(files(t, folder+"/"+storagePrefix)); got != 10+1 {
@@ -42,7 +42,7 @@ func storageSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(time.Second)
-	if err := openStorage(t, folder, 0).records.sweepDue(t.Context()); err != nil {
+	if err := openStorage(t, folder, 0).records.sweepIfDue(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := len(files(t, folder+"/"+storagePrefix)); got != 10+1+1 {
@@ -108,14 +108,14 @@ func TestStorageLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
-		if err := s.records.sweepDue(t.Context()); err != nil {
+		if err := s.records.sweepIfDue(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		key, err := storageKey("lasts")
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []string{storagePrefix + "/64/65" + lockNameSuffix, key, sweptKey}
+		want := []string{storagePrefix + "/64/65" + lockNameSuffix, key, lastSweepKey}
 		if names := files(t, folder); !slices.Equal(names, want) {
 			t.Errorf("%q are left, want %q", names, want)
 		}

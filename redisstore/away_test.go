@@ -39,9 +39,9 @@ func wantAway(t *testing.T, s *Store, id string) {
 		if errors.Is(err, fs.ErrNotExist) {
 			t.Fatal("a server that does not answer was taken for one that has nothing")
 		}
-		return errors.Is(err, errAway)
+		return errors.Is(err, errDown)
 	})
-	if err := s.Create(t.Context(), "other", []byte("record"), time.Hour); !errors.Is(err, errAway) && err == nil {
+	if err := s.Create(t.Context(), "other", []byte("record"), time.Hour); !errors.Is(err, errDown) && err == nil {
 		t.Error("something was created while the server was away")
 	}
 }
@@ -90,10 +90,10 @@ func TestReplaceDuringOutage(t *testing.T) {
 	if err := s.Create(t.Context(), "id", []byte("old"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	s.server.outage.failures.Store(toleratedOfServer)
+	s.server.outage.failures.Store(serverOutageThreshold)
 	s.server.outage.next.Store(int64(clock() + time.Hour))
-	if _, err := s.Get(t.Context(), "id"); !errors.Is(err, errAway) {
-		t.Errorf("get: got error %v, want %v", err, errAway)
+	if _, err := s.Get(t.Context(), "id"); !errors.Is(err, errDown) {
+		t.Errorf("get: got error %v, want %v", err, errDown)
 	}
 	if err := s.Replace(t.Context(), "id", []byte("old"), []byte("new"), time.Hour); err != nil {
 		t.Errorf("replace: %v", err)
@@ -105,11 +105,11 @@ func TestReplaceDuringOutage(t *testing.T) {
 
 // TestOutage: of many who ask while the server is away, one at a time looks.
 func TestOutage(t *testing.T) {
-	o := outage{tolerated: toleratedOfServer}
+	o := outage{threshold: serverOutageThreshold}
 	now := clock()
 	begun := 0
-	for range 2 * toleratedOfServer {
-		if o.silent(now) {
+	for range 2 * serverOutageThreshold {
+		if o.recordFailure(now) {
 			begun++
 		}
 	}
@@ -118,7 +118,7 @@ func TestOutage(t *testing.T) {
 	}
 	look := func(now time.Duration) (looking int) {
 		for range 100 {
-			if !o.known() || o.look(now) == nil {
+			if !o.active() || o.probe(now) == nil {
 				looking++
 			}
 		}
@@ -127,13 +127,13 @@ func TestOutage(t *testing.T) {
 	if n := look(now); n != 0 {
 		t.Errorf("%d looked at once", n)
 	}
-	if n := look(now + lookInterval); n != 1 {
+	if n := look(now + probeInterval); n != 1 {
 		t.Errorf("%d looked after a while", n)
 	}
-	if n := look(now + lookInterval); n != 0 {
+	if n := look(now + probeInterval); n != 0 {
 		t.Errorf("%d looked again", n)
 	}
-	if !o.answered() || o.answered() || look(now) != 100 {
+	if !o.recordAnswer() || o.recordAnswer() || look(now) != 100 {
 		t.Error("the outage did not end once")
 	}
 }
@@ -141,10 +141,10 @@ func TestOutage(t *testing.T) {
 // TestClock: the time of day does not matter for who looks, only how much of
 // it has passed.
 func TestClock(t *testing.T) {
-	if processBegan == processBegan.Round(0) { //nolint:staticcheck // Round(0) takes the monotonic clock's reading off, and == sees that
+	if processStart == processStart.Round(0) { //nolint:staticcheck // Round(0) takes the monotonic clock's reading off, and == sees that
 		t.Error("the clock can be set back")
 	}
-	if now := clock(); now < 0 || now > time.Since(processBegan) || now > 24*time.Hour {
+	if now := clock(); now < 0 || now > time.Since(processStart) || now > 24*time.Hour {
 		t.Errorf("%v since the process began", now)
 	}
 }
@@ -219,7 +219,7 @@ func TestCancelledWaits(t *testing.T) {
 	defer redis.Thaw()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	for range 2 * toleratedOfServer {
+	for range 2 * serverOutageThreshold {
 		wg.Go(func() {
 			if err := s.Delete(ctx, "id"); !errors.Is(err, context.Canceled) {
 				t.Errorf("got error %v, want %v", err, context.Canceled)

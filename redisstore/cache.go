@@ -10,47 +10,49 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// cache is what the process keeps of the records that it reads over one
-// connection. Unlike the library's own it has only records read that are known
-// to exist, and keeps nothing of a key that there is not.
+// cache holds the records that the process has read over one connection. Unlike
+// the library's own cache, it reads only records that are known to exist, and
+// has no entries for keys that do not exist.
 type cache struct {
 	mu      sync.RWMutex
-	entries map[string]*entry // by key; nil when the connection is gone
-	kept    list.List         // of the *entry that are not being read, the oldest first
+	entries map[string]*entry // by key; nil after Close
+	order   list.List         // of the *entry that are not being read, the oldest first
 	size    int
-	max     int
+	maxSize int
 }
 
-// entry is a record that the process keeps, one that is being read, or one that
-// is known to exist.
+// entry is a record that is cached, that is being read, or that is only known to
+// exist.
 type entry struct {
-	key     string
-	expires time.Time     // of what is kept
-	exists  time.Time     // until when the record is known to
-	read    chan struct{} // closed when the answer, or none, has come
-	answer  rueidis.RedisMessage
-	err     error
-	size    int
-	place   *list.Element // in kept; nil while the record is being read
-	used    atomic.Bool   // since it was the oldest last
+	key         string
+	expires     time.Time     // of the cached answer
+	existsUntil time.Time     // how long the record is known to exist
+	done        chan struct{} // closed when the read has succeeded or failed
+	answer      rueidis.RedisMessage
+	err         error
+	size        int
+	element     *list.Element // in order; nil while the record is being read
+	used        atomic.Bool   // since it last came to the front of order
 }
 
-// entryOverhead is about what an entry occupies beside its key and its record.
+// entryOverhead is roughly the size of an entry without its key and its record.
 const entryOverhead = 400
 
-// note, as a ttl, reads nothing: it says that the record exists.
-const note time.Duration = 0
+// markExists is a special ttl. It makes Flight note that the record exists
+// instead of having it read.
+const markExists time.Duration = 0
 
 func newCache(option rueidis.CacheStoreOption) rueidis.CacheStore {
-	return &cache{entries: make(map[string]*entry), max: option.CacheSizeEachConn}
+	return &cache{entries: make(map[string]*entry), maxSize: option.CacheSizeEachConn}
 }
 
 // Flight implements rueidis.CacheStore. If it returns neither a record nor an
-// entry to wait for, the library reads the record and the server tracks it.
+// entry to wait for, the library reads the record, and the server tracks the
+// key.
 func (c *cache) Flight(key, _ string, ttl time.Duration, now time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
 	c.mu.RLock()
 	e := c.entries[key]
-	if e != nil && e.place != nil && now.Before(e.expires) {
+	if e != nil && e.element != nil && now.Before(e.expires) {
 		defer c.mu.RUnlock()
 		if !e.used.Load() {
 			e.used.Store(true)
@@ -58,23 +60,23 @@ func (c *cache) Flight(key, _ string, ttl time.Duration, now time.Time) (rueidis
 		return e.answer, nil
 	}
 	c.mu.RUnlock()
-	if e == nil && ttl != note {
-		return rueidis.RedisMessage{}, unknown{}
+	if e == nil && ttl != markExists {
+		return rueidis.RedisMessage{}, notCached{}
 	}
 	return c.begin(key, ttl, now)
 }
 
-// begin notes that a record exists or that it is being read, unless another
-// request was first.
+// begin notes that a record exists, or that it is being read. If another request
+// was first, it returns what that one left.
 func (c *cache) begin(key string, ttl time.Duration, now time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[key]
 	switch {
 	case c.entries == nil:
-		return rueidis.RedisMessage{}, unknown{}
+		return rueidis.RedisMessage{}, notCached{}
 	case e == nil:
-	case e.place == nil:
+	case e.element == nil:
 		return rueidis.RedisMessage{}, e
 	case now.Before(e.expires):
 		return e.answer, nil
@@ -82,13 +84,13 @@ func (c *cache) begin(key string, ttl time.Duration, now time.Time) (rueidis.Red
 		c.remove(e)
 	}
 	switch {
-	case ttl == note:
-		c.keep(&entry{key: key, exists: now.Add(cacheTTL)})
-	case e != nil && now.Before(e.exists):
-		c.entries[key] = &entry{key: key, expires: now.Add(ttl), read: make(chan struct{})}
+	case ttl == markExists:
+		c.add(&entry{key: key, existsUntil: now.Add(cacheTTL)})
+	case e != nil && now.Before(e.existsUntil):
+		c.entries[key] = &entry{key: key, expires: now.Add(ttl), done: make(chan struct{})}
 		return rueidis.RedisMessage{}, nil
 	}
-	return rueidis.RedisMessage{}, unknown{}
+	return rueidis.RedisMessage{}, notCached{}
 }
 
 // Update implements rueidis.CacheStore.
@@ -96,20 +98,20 @@ func (c *cache) Update(key, _ string, answer rueidis.RedisMessage) (expires int6
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[key]
-	if e == nil || e.place != nil {
+	if e == nil || e.element != nil {
 		return 0
 	}
 	e.answer = answer
-	close(e.read)
-	if answer.IsNil() { // it went since it was known to exist
+	close(e.done)
+	if answer.IsNil() { // the record was deleted meanwhile
 		delete(c.entries, key)
 		return 0
 	}
-	if e.exists = e.expires; answer.CachePXAT() >= 0 {
-		e.exists = time.Now().Add(time.Duration(answer.CachePTTL() * time.Millisecond.Nanoseconds()))
-		e.expires = earlier(e.expires, e.exists)
+	if e.existsUntil = e.expires; answer.CachePXAT() >= 0 {
+		e.existsUntil = time.Now().Add(time.Duration(answer.CachePTTL() * time.Millisecond.Nanoseconds()))
+		e.expires = earlier(e.expires, e.existsUntil)
 	}
-	c.keep(e)
+	c.add(e)
 	return e.expires.UnixMilli()
 }
 
@@ -120,53 +122,55 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// keep adds an entry that is not being read.
-func (c *cache) keep(e *entry) {
+// add adds an entry that is not being read.
+func (c *cache) add(e *entry) {
 	e.size = entryOverhead + len(e.key) + e.answer.CacheSize()
-	e.place = c.kept.PushBack(e)
+	e.element = c.order.PushBack(e)
 	c.entries[e.key] = e
 	c.size += e.size
 	c.shrink()
 }
 
-// shrink forgets the oldest entries that were not used lately.
+// shrink removes the oldest entries until the cache fits. It gives an entry that
+// was used a second chance.
 func (c *cache) shrink() {
-	for c.size > c.max {
-		oldest := c.kept.Front()
+	for c.size > c.maxSize {
+		oldest := c.order.Front()
 		if e := oldest.Value.(*entry); e.used.Swap(false) {
-			c.kept.MoveToBack(oldest)
+			c.order.MoveToBack(oldest)
 		} else {
 			c.remove(e)
 		}
 	}
 }
 
-// remove forgets an entry that is not being read.
+// remove removes an entry that is not being read.
 func (c *cache) remove(e *entry) {
 	delete(c.entries, e.key)
-	c.kept.Remove(e.place)
+	c.order.Remove(e.element)
 	c.size -= e.size
 }
 
-// Cancel implements rueidis.CacheStore. Who waits is told to ask again: why the
-// reader gave up, such as a client that has left, is no answer for them.
+// Cancel implements rueidis.CacheStore. Those who wait are told to ask again. The
+// reader's own error, such as a canceled request, does not concern them.
 func (c *cache) Cancel(key, _ string, _ error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[key]; e != nil && e.place == nil {
+	if e := c.entries[key]; e != nil && e.element == nil {
 		delete(c.entries, key)
 		e.fail(rueidis.ErrDoCacheAborted)
 	}
 }
 
-// Delete implements rueidis.CacheStore. What is being read stays: its answer
-// comes behind the message that this is about, and is newer.
+// Delete implements rueidis.CacheStore. It leaves entries that are being read:
+// their answers arrive after the server's message about the change, so they are
+// newer.
 func (c *cache) Delete(keys []rueidis.RedisMessage) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if keys == nil {
 		for _, e := range c.entries {
-			if e.place != nil {
+			if e.element != nil {
 				c.remove(e)
 			}
 		}
@@ -174,7 +178,7 @@ func (c *cache) Delete(keys []rueidis.RedisMessage) {
 	}
 	for i := range keys {
 		key, err := keys[i].ToString()
-		if e := c.entries[key]; err == nil && e != nil && e.place != nil {
+		if e := c.entries[key]; err == nil && e != nil && e.element != nil {
 			c.remove(e)
 		}
 	}
@@ -185,34 +189,35 @@ func (c *cache) Close(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.entries {
-		if e.place == nil {
+		if e.element == nil {
 			e.fail(err)
 		}
 	}
 	c.entries, c.size = nil, 0
-	c.kept.Init()
+	c.order.Init()
 }
 
 func (e *entry) fail(err error) {
 	e.err = err
-	close(e.read)
+	close(e.done)
 }
 
 // Wait implements rueidis.CacheEntry.
 func (e *entry) Wait(ctx context.Context) (rueidis.RedisMessage, error) {
 	select {
-	case <-e.read:
+	case <-e.done:
 		return e.answer, e.err
 	case <-ctx.Done():
 		return rueidis.RedisMessage{}, ctx.Err()
 	}
 }
 
-// unknown is what there is of a record that is not known to exist.
-type unknown struct{}
+// notCached stands for a record that is neither cached nor known to exist. Its
+// Wait returns rueidis.Nil, and Store.read then sends a plain command.
+type notCached struct{}
 
 // Wait implements rueidis.CacheEntry.
-func (unknown) Wait(context.Context) (rueidis.RedisMessage, error) {
+func (notCached) Wait(context.Context) (rueidis.RedisMessage, error) {
 	return rueidis.RedisMessage{}, rueidis.Nil
 }
 
@@ -220,5 +225,5 @@ func (unknown) Wait(context.Context) (rueidis.RedisMessage, error) {
 var (
 	_ rueidis.CacheStore = (*cache)(nil)
 	_ rueidis.CacheEntry = (*entry)(nil)
-	_ rueidis.CacheEntry = unknown{}
+	_ rueidis.CacheEntry = notCached{}
 )

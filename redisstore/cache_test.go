@@ -32,7 +32,7 @@ func textOf(t *testing.T, m rueidis.RedisMessage) string {
 // fill keeps a record as a read of it does.
 func fill(t *testing.T, c *cache, key string, ttl time.Duration, now time.Time) {
 	t.Helper()
-	c.Flight(key, "GET", note, now)
+	c.Flight(key, "GET", markExists, now)
 	c.Flight(key, "GET", ttl, now)
 	c.Update(key, "GET", value(t, "record of "+key))
 }
@@ -43,7 +43,7 @@ func has(t *testing.T, c *cache, key string, now time.Time) bool {
 	c.mu.RLock()
 	e := c.entries[key]
 	c.mu.RUnlock()
-	if e == nil || e.place == nil || !now.Before(e.expires) {
+	if e == nil || e.element == nil || !now.Before(e.expires) {
 		return false
 	}
 	m, _ := c.Flight(key, "GET", time.Minute, now)
@@ -63,16 +63,16 @@ func TestCacheSize(t *testing.T) {
 			t.Fatalf("gone after %d others", i)
 		}
 		fill(t, c, fmt.Sprint(i), time.Minute, now)
-		if c.size > c.max || len(c.entries) != c.kept.Len() || c.size < entryOverhead*len(c.entries) {
-			t.Fatalf("%d bytes of %d entries, %d in line", c.size, len(c.entries), c.kept.Len())
+		if c.size > c.maxSize || len(c.entries) != c.order.Len() || c.size < entryOverhead*len(c.entries) {
+			t.Fatalf("%d bytes of %d entries, %d in line", c.size, len(c.entries), c.order.Len())
 		}
 	}
 	if has(t, c, "0", now) || !has(t, c, "999", now) || len(c.entries) < 10 {
 		t.Errorf("%d entries are there, and not the latest", len(c.entries))
 	}
-	large := strings.Repeat("x", 2*c.max)
+	large := strings.Repeat("x", 2*c.maxSize)
 	fill(t, c, large, time.Minute, now)
-	if c.size > c.max || has(t, c, large, now) {
+	if c.size > c.maxSize || has(t, c, large, now) {
 		t.Errorf("%d bytes with a record that is too large", c.size)
 	}
 }
@@ -88,11 +88,11 @@ func TestCacheEnds(t *testing.T) {
 	if has(t, c, "expires", later) || !has(t, c, "expires", now) {
 		t.Error("a record does not end with its ttl")
 	}
-	if _, e := c.Flight("stays", "GET", time.Minute, now.Add(time.Hour)); e != (unknown{}) {
+	if _, e := c.Flight("stays", "GET", time.Minute, now.Add(time.Hour)); e != (notCached{}) {
 		t.Error("a record that nobody asked for in an hour is known to exist")
 	}
 	fill(t, c, "stays", time.Minute, now)
-	c.Flight("expires", "GET", note, later)
+	c.Flight("expires", "GET", markExists, later)
 	if m, e := c.Flight("expires", "GET", time.Minute, later); e != nil || m.IsString() {
 		t.Error("nobody is told to read what is known to exist")
 	}
@@ -110,18 +110,18 @@ func TestCacheEnds(t *testing.T) {
 		t.Error("a record is gone")
 	}
 	c.Delete(nil)
-	if len(c.entries) != 0 || c.size != 0 || c.kept.Len() != 0 {
+	if len(c.entries) != 0 || c.size != 0 || c.order.Len() != 0 {
 		t.Errorf("%d entries of %d bytes are left", len(c.entries), c.size)
 	}
-	c.Flight("pending", "GET", note, now)
+	c.Flight("pending", "GET", markExists, now)
 	c.Flight("pending", "GET", time.Minute, now)
 	_, waiting = c.Flight("pending", "GET", time.Minute, now)
 	c.Close(rueidis.ErrDoCacheAborted)
 	if _, err := waiting.Wait(t.Context()); err != rueidis.ErrDoCacheAborted { //nolint:errorlint // the library compares so
 		t.Errorf("got error %v", err)
 	}
-	for _, ttl := range []time.Duration{time.Minute, note} {
-		if _, e := c.Flight("pending", "GET", ttl, now); e != (unknown{}) || len(c.entries) != 0 {
+	for _, ttl := range []time.Duration{time.Minute, markExists} {
+		if _, e := c.Flight("pending", "GET", ttl, now); e != (notCached{}) || len(c.entries) != 0 {
 			t.Error("something is kept for a connection that is gone")
 		}
 	}

@@ -72,8 +72,8 @@ func TestCaddyfileErrors(t *testing.T) {
 		"redis {\n address a:1\n timeout soon\n}":                      `timeout "soon" is not a duration`,
 		"redis {\n address a:1\n timeout 1ms\n}":                       "not between 100ms and 1m",
 		"redis {\n address a:1\n database first\n}":                    `database "first" is not a number`,
-		"redis {\n address a:1\n key_prefix a*\n}":                     "has another character than",
-		"redis {\n address a:1\n key_prefix {x}\n}":                    "has another character than",
+		"redis {\n address a:1\n key_prefix a*\n}":                     "has a character other than",
+		"redis {\n address a:1\n key_prefix {x}\n}":                    "has a character other than",
 		"redis {\n address a:1\n cache_size 5\n}":                      "neither 0 nor at least 1 MiB",
 		"redis {\n address a:1\n cache_size big\n}":                    `cache_size "big" is not a size`,
 		"redis {\n address a:1\n password hunter2 \"hunter2 more\"\n}": "password takes one argument",
@@ -122,7 +122,7 @@ func TestProvisionErrors(t *testing.T) {
 		"address: a placeholder":                   {Address: []string{"{env.TEST_REDIS_NONE}"}},
 		"address \"hunter2\" is not a host":        {Address: []string{"{env.TEST_REDIS_PASSWORD}"}},
 		"sentinel password: a placeholder":         {Address: one, Sentinel: &Sentinel{Master: "m", Password: new("{nothing}")}},
-		"has another character than a letter":      {Address: one, KeyPrefix: "a b"},
+		"has a character other than a letter":      {Address: one, KeyPrefix: "a b"},
 		"cache_size -1 is neither 0 nor at least ": {Address: one, CacheSize: new(-1)},
 	} {
 		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})

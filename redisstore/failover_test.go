@@ -138,7 +138,7 @@ func TestReplicaAtTheAddress(t *testing.T) {
 				t.Fatalf("%s: got error %v, want %v", name, err, errReplica)
 			}
 		}
-		if n, most := f.address.Opened(), 2*toleratedOfServer+2*int(time.Since(began)/lookInterval+1); n > most {
+		if n, most := f.address.Opened(), 2*serverOutageThreshold+2*int(time.Since(began)/probeInterval+1); n > most {
 			t.Errorf("%s: %d connections for 1000 requests", name, n)
 		}
 		f.replica.Must("+OK", "REPLICAOF", "NO", "ONE")

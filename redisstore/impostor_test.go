@@ -209,7 +209,7 @@ func TestErrorsOfTheServer(t *testing.T) {
 	for answer, want := range map[string]string{
 		"-ERR unknown command `HELLO`, with args beginning with: COMMAND\r\n":    "older than Redis 6",
 		"-ERR bad request: COMMAND\r\n":                                          "redis-cli",
-		"-WRONGPASS invalid username-password pair: COMMAND\r\n":                 "password are wrong",
+		"-WRONGPASS invalid username-password pair: COMMAND\r\n":                 "the password is wrong",
 		"-NOAUTH HELLO must be called with the client already authenticated\r\n": "option password",
 		"-NOPERM User " + username + " has no permissions\r\n":                   "docs/scaling.md",
 		"-" + password + "\r\n":                                                  "may repeat",
@@ -227,7 +227,7 @@ func TestErrorsOfTheServer(t *testing.T) {
 				s := open(t, &Store{Address: []string{i.address}, Username: username, Password: new(password), CacheSize: &cacheSize})
 				s.logger = zap.New(core)
 				said := ""
-				for range toleratedOfServer {
+				for range serverOutageThreshold {
 					_, err := s.Get(t.Context(), "id")
 					said += fmt.Sprintf("%v %+v\n", err, err)
 					_, _, err = s.List(t.Context(), "", 1)

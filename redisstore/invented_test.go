@@ -38,7 +38,7 @@ func (c *caches) entries() (n int) {
 	defer c.mu.Unlock()
 	for _, kept := range c.all {
 		kept.mu.RLock()
-		n += max(len(kept.entries), kept.kept.Len())
+		n += max(len(kept.entries), kept.order.Len())
 		kept.mu.RUnlock()
 	}
 	return n
@@ -162,7 +162,7 @@ func TestKeptRecords(t *testing.T) {
 func TestLeavingReader(t *testing.T) {
 	c := newCache(rueidis.CacheStoreOption{CacheSizeEachConn: minCacheSize}).(*cache)
 	now := time.Now()
-	c.Flight("key", "GET", note, now)
+	c.Flight("key", "GET", markExists, now)
 	if _, e := c.Flight("key", "GET", time.Minute, now); e != nil {
 		t.Fatal("nobody is told to read")
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// List implements truelayer.Lister, node by node. The cursor is the node's
-// number and Redis's own cursor there. A cluster's replicas are nodes too, so
-// an id may come several times.
+// List implements truelayer.Lister. It goes through the nodes one by one. The
+// cursor consists of the node's number and the node's own cursor. Replicas in a
+// cluster are nodes too, so an id may be returned several times.
 func (s *Store) List(ctx context.Context, cursor string, limit int) (ids []string, next string, err error) {
 	node, position, err := readCursor(cursor)
 	if err != nil {
@@ -30,21 +30,21 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) (ids []strin
 		return nil, "", nil
 	}
 	client = nodes[names[node]]
-	answer, err := asker(func(ctx context.Context, client rueidis.Client) rueidis.RedisResult {
+	answer, err := request(func(ctx context.Context, client rueidis.Client) rueidis.RedisResult {
 		return client.Do(ctx, client.B().Scan().Cursor(position).Match(s.KeyPrefix+":{*}").Count(int64(max(1, limit))).Build().Pin())
-	}).answer(ctx, client)
+	}).send(ctx, client)
 	var page rueidis.ScanEntry
 	if err == nil {
 		page, err = answer.AsScanEntry()
 	}
-	if err := s.verdict(ctx, "listing sessions", err); err != nil {
+	if err := s.interpret(ctx, "listing sessions", err); err != nil {
 		return nil, "", err
 	}
 	for _, key := range page.Elements {
-		encoded, ours := strings.CutPrefix(key, s.KeyPrefix+":{")
-		encoded, whole := strings.CutSuffix(encoded, "}")
-		if !ours || !whole {
-			continue // the server does not send what it was asked for
+		encoded, hasPrefix := strings.CutPrefix(key, s.KeyPrefix+":{")
+		encoded, hasSuffix := strings.CutSuffix(encoded, "}")
+		if !hasPrefix || !hasSuffix {
+			continue // a broken server, since MATCH excludes such a key
 		}
 		id, err := base64.RawURLEncoding.DecodeString(encoded)
 		if err == nil {

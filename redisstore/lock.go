@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// lockTTL is how long a lock lasts after its holder was heard of last.
+	// lockTTL is how long a lock lasts after its holder renewed it.
 	lockTTL = 5 * time.Second
-	// maxLockPoll is the longest wait between two looks at a lock that another
-	// process holds. A refresh takes some hundred milliseconds.
+	// maxLockPoll is the longest wait between two attempts to take a lock. A
+	// refresh takes a few hundred milliseconds.
 	maxLockPoll = 100 * time.Millisecond
 )
 
-// A lock is a key with the holder's random token. Only its holder renews or
-// deletes it: a holder that stood still may find another's in its place.
+// A lock is a key with its holder's random token. The scripts check the token: a
+// holder that was paused may find that another process has taken the lock.
 const (
 	renewScript = `if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`
@@ -39,10 +39,10 @@ func (s *Store) Lock(ctx context.Context, id string) (unlock func(), err error) 
 			go l.renew(context.WithoutCancel(ctx))
 			return func() { l.release(context.WithoutCancel(ctx)) }, nil
 		}
-		if !errors.Is(err, fs.ErrNotExist) { // anything but: another has it
+		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		timer := time.NewTimer(poll/2 + mathrand.N(poll/2)) //nolint:gosec // spread, not secret
+		timer := time.NewTimer(poll/2 + mathrand.N(poll/2)) //nolint:gosec // random, not secret
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -52,7 +52,7 @@ func (s *Store) Lock(ctx context.Context, id string) (unlock func(), err error) 
 	}
 }
 
-// lock is a lock that is held, or asked for.
+// lock is a lock that is held or waited for.
 type lock struct {
 	s         *Store
 	id, token string
@@ -61,13 +61,14 @@ type lock struct {
 
 func (l *lock) key() string { return l.s.key(l.id) + ":lock" }
 
-func (l *lock) do(ctx context.Context, connect connector, what string, command func(rueidis.Builder) rueidis.Completed) (rueidis.RedisResult, error) {
+func (l *lock) do(ctx context.Context, connect connectFunc, what string, command func(rueidis.Builder) rueidis.Completed) (rueidis.RedisResult, error) {
 	return l.s.do(ctx, connect, what, func(ctx context.Context, client rueidis.Client) rueidis.RedisResult {
 		return client.Do(ctx, command(client.B()).Pin())
 	})
 }
 
-// take takes the lock if it is free. The error is fs.ErrNotExist if it is not.
+// take takes the lock if it is free. Otherwise the error is fs.ErrNotExist, which
+// is what do makes of Redis's answer.
 func (l *lock) take(ctx context.Context) error {
 	_, err := l.do(ctx, l.s.client, "taking a lock", func(b rueidis.Builder) rueidis.Completed {
 		return b.Set().Key(l.key()).Value(l.token).Nx().PxMilliseconds(lockTTL.Milliseconds()).Build()
@@ -75,7 +76,7 @@ func (l *lock) take(ctx context.Context) error {
 	return err
 }
 
-// renew keeps the lock until it is released or another's.
+// renew renews the lock until it is released or lost.
 func (l *lock) renew(ctx context.Context) {
 	ticker := time.NewTicker(lockTTL / 4)
 	defer ticker.Stop()
@@ -85,12 +86,12 @@ func (l *lock) renew(ctx context.Context) {
 		case <-l.done:
 			return
 		}
-		answer, err := l.do(ctx, l.s.connection, "renewing a lock", func(b rueidis.Builder) rueidis.Completed {
+		answer, err := l.do(ctx, l.s.clientDespiteOutage, "renewing a lock", func(b rueidis.Builder) rueidis.Completed {
 			return b.Eval().Script(renewScript).Numkeys(1).Key(l.key()).
 				Arg(l.token, strconv.FormatInt(lockTTL.Milliseconds(), 10)).Build()
 		})
 		if err != nil {
-			continue // it may still be ours at the next try
+			continue // the next renewal may succeed
 		}
 		if renewed, err := answer.AsBool(); err == nil && !renewed {
 			return
@@ -98,13 +99,13 @@ func (l *lock) renew(ctx context.Context) {
 	}
 }
 
-// release gives the lock back. If that fails it ends by itself.
+// release releases the lock. If that fails, the lock expires.
 func (l *lock) release(ctx context.Context) {
 	close(l.done)
-	_, err := l.do(ctx, l.s.connection, "releasing a lock", func(b rueidis.Builder) rueidis.Completed {
+	_, err := l.do(ctx, l.s.clientDespiteOutage, "releasing a lock", func(b rueidis.Builder) rueidis.Completed {
 		return b.Eval().Script(unlockScript).Numkeys(1).Key(l.key()).Arg(l.token).Build()
 	})
 	if err != nil {
-		l.s.logger.Warn("releasing a lock failed; it ends by itself", zap.Error(err))
+		l.s.logger.Warn("releasing a lock failed; it expires", zap.Error(err))
 	}
 }

@@ -15,8 +15,8 @@ import (
 	truelayer "github.com/caddy-truelayer/caddy-truelayer"
 )
 
-// cacheTTL bounds how long a record that was read is kept in the process. The
-// server says when it changes; this is for messages that get lost.
+// cacheTTL bounds how long the process caches a record. The server says when a
+// record changes, but such a message may get lost.
 const cacheTTL = time.Minute
 
 // replaceScript is a compare-and-swap, which Redis has no command for.
@@ -33,9 +33,10 @@ const (
 	replaceDone
 )
 
-// key is where the record with the id is, in letters that every tool prints.
-// What is between the braces decides which node of a cluster has it, so that
-// the id's lock is there too: Get's promise holds for what one node says.
+// key returns the key of the record with the id, in printable characters. In a
+// cluster, the part between the braces determines the node. The lock of the id
+// has the same part, so it is on the same node. What Get says about the order of
+// answers holds for one node only.
 func (s *Store) key(id string) string {
 	var buf [128]byte
 	key := append(append(buf[:0], s.KeyPrefix...), ":{"...)
@@ -45,11 +46,11 @@ func (s *Store) key(id string) string {
 
 // Get implements truelayer.TokenStore.
 //
-// What the process keeps of a record is dropped when the server says that it
-// has changed. That message and all answers come over one connection, in the
-// order in which things happened there: whoever has seen the answer to a
-// Replace that conflicted, or to a Lock, does not find anything older here.
-// Reads go to the primary, never to a replica.
+// A cached record is dropped when the server says that it has changed. That
+// message and all answers arrive over one connection, in the order in which
+// things happened on the server. After the answer to a Lock, or to a Replace that
+// conflicted, the cache therefore has nothing older. Reads go to the primary,
+// never to a replica.
 func (s *Store) Get(ctx context.Context, id string) ([]byte, error) {
 	client, err := s.client(ctx)
 	if err != nil {
@@ -57,49 +58,50 @@ func (s *Store) Get(ctx context.Context, id string) ([]byte, error) {
 	}
 	key := s.key(id)
 	record, err := s.read(ctx, client, key)
-	// the connection broke while another request read the same, or was given up
+	// the connection broke while another request read the record, or was closed
 	if errors.Is(err, rueidis.ErrDoCacheAborted) || errors.Is(err, rueidis.ErrClosing) {
-		if client, err = s.connection(ctx); err != nil {
+		if client, err = s.clientDespiteOutage(ctx); err != nil {
 			return nil, err
 		}
 		record, err = s.read(ctx, client, key)
 	}
-	if next := s.replacement(ctx, client, err); next != nil {
+	if next := s.retryClient(ctx, client, err); next != nil {
 		record, err = s.read(ctx, next, key)
 	}
-	return record, s.verdict(ctx, "reading a session", err)
+	return record, s.interpret(ctx, "reading a session", err)
 }
 
-// read asks for a record with a plain command at first, and has it kept only if
-// it is asked for again soon. Of each key that is to be kept the server remembers
-// whom to tell, also if there is no such key, and anybody can invent those. A
-// record that goes between the two leaves that much behind.
+// read reads a record from the cache or from the server. The first read of a
+// record is a plain command, and only the next one is cached. For each cached key,
+// the server remembers which clients to tell, even if the key does not exist. If
+// the first read were cached, visitors could fill the server's memory with
+// invented keys. A record that is deleted between the two reads still costs the
+// server that memory.
 //
-// It pins its commands, as all others here are: the library would use their
-// memory for the next one, also while a connection that has just broken may
-// still be writing it.
+// All commands of this package are pinned. The library would otherwise reuse
+// their memory while a broken connection may still be writing them.
 func (s *Store) read(ctx context.Context, client rueidis.Client, key string) (record []byte, err error) {
-	defer recoverFromNonsense(&err)
+	defer recoverFromPanic(&err)
 	if *s.CacheSize > 0 {
 		record, err = client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), cacheTTL).AsBytes()
-		if !rueidis.IsRedisNil(err) { // which is also what there is of a record that the process does not know
+		if !rueidis.IsRedisNil(err) { // the answer of notCached, too
 			return record, err
 		}
 	}
 	record, err = client.Do(ctx, client.B().Get().Key(key).Build().Pin()).AsBytes()
 	if err == nil {
-		s.exists(ctx, client, key)
+		s.noteExists(ctx, client, key)
 	}
 	return record, err
 }
 
-// exists notes that a record does, so that the next read has it kept. Nothing is
-// sent.
-func (s *Store) exists(ctx context.Context, client rueidis.Client, key string) {
+// noteExists notes in the cache that a record exists, so that the next read is
+// cached. It sends nothing.
+func (s *Store) noteExists(ctx context.Context, client rueidis.Client, key string) {
 	var err error
-	defer recoverFromNonsense(&err)
+	defer recoverFromPanic(&err)
 	if *s.CacheSize > 0 {
-		client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), note)
+		client.DoCache(ctx, client.B().Get().Key(key).Cache().Pin(), markExists)
 	}
 }
 
@@ -112,21 +114,21 @@ func (s *Store) Create(ctx context.Context, id string, record []byte, ttl time.D
 	_, err = s.write(ctx, s.client, "creating a session", id, func(b rueidis.Builder, key string) rueidis.Completed {
 		return b.Set().Key(key).Value(rueidis.BinaryString(record)).Nx().PxMilliseconds(milliseconds).Build()
 	})
-	if errors.Is(err, fs.ErrNotExist) { // no "OK"
+	if errors.Is(err, fs.ErrNotExist) { // SET with NX answers nil if the key exists
 		return fs.ErrExist
 	}
 	return err
 }
 
-// Replace implements truelayer.TokenStore. It is sent even while the server is
-// known to be away: what it brings may be a refresh token that only this
-// process has, and that must not be late when the server is back.
+// Replace implements truelayer.TokenStore. It tries even during an outage: the
+// record may have a refresh token that only this process knows, and it should be
+// stored as soon as the server is back.
 func (s *Store) Replace(ctx context.Context, id string, old, record []byte, ttl time.Duration) error {
 	milliseconds, err := checkTTL(ttl)
 	if err != nil {
 		return err
 	}
-	answer, err := s.write(ctx, s.connection, "replacing a session", id, func(b rueidis.Builder, key string) rueidis.Completed {
+	answer, err := s.write(ctx, s.clientDespiteOutage, "replacing a session", id, func(b rueidis.Builder, key string) rueidis.Completed {
 		return b.Eval().Script(replaceScript).Numkeys(1).Key(key).
 			Arg(rueidis.BinaryString(old), rueidis.BinaryString(record), strconv.FormatInt(milliseconds, 10)).Build()
 	})
@@ -142,7 +144,7 @@ func (s *Store) Replace(ctx context.Context, id string, old, record []byte, ttl 
 		return truelayer.ErrConflict
 	}
 	if client := s.server.client.Load(); client != nil {
-		s.exists(ctx, *client, s.key(id))
+		s.noteExists(ctx, *client, s.key(id))
 	}
 	return nil
 }
@@ -155,48 +157,49 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	return err
 }
 
-// write sends a command, and behind it one that only asks: its answer comes
-// after the server's message that the record has changed, so that this process
-// does not read what it has just overwritten.
-func (s *Store) write(ctx context.Context, connect connector, what, id string, command func(b rueidis.Builder, key string) rueidis.Completed) (rueidis.RedisResult, error) {
+// write sends a command and then an EXISTS. The answer to EXISTS arrives after the
+// server's message that the record has changed. When write returns, the cache
+// therefore no longer has the record that was overwritten.
+func (s *Store) write(ctx context.Context, connect connectFunc, what, id string, command func(b rueidis.Builder, key string) rueidis.Completed) (rueidis.RedisResult, error) {
 	key := s.key(id)
 	return s.do(ctx, connect, what, func(ctx context.Context, client rueidis.Client) rueidis.RedisResult {
 		return client.DoMulti(ctx, command(client.B(), key).Pin(), client.B().Exists().Key(key).Build().Pin())[0]
 	})
 }
 
-// do returns an answer and the error that it is.
-func (s *Store) do(ctx context.Context, connect connector, what string, ask asker) (answer rueidis.RedisResult, err error) {
+// do sends a request within the store's timeout, and interprets the answer.
+func (s *Store) do(ctx context.Context, connect connectFunc, what string, req request) (answer rueidis.RedisResult, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
 	defer cancel()
 	client, err := connect(ctx)
 	if err != nil {
 		return rueidis.RedisResult{}, err
 	}
-	answer, err = ask.answer(ctx, client)
-	if next := s.replacement(ctx, client, err); next != nil {
-		answer, err = ask.answer(ctx, next)
+	answer, err = req.send(ctx, client)
+	if next := s.retryClient(ctx, client, err); next != nil {
+		answer, err = req.send(ctx, next)
 	}
-	return answer, s.verdict(ctx, what, err)
+	return answer, s.interpret(ctx, what, err)
 }
 
-// asker asks a server something.
-type asker func(context.Context, rueidis.Client) rueidis.RedisResult
+// request sends a command and returns the answer.
+type request func(context.Context, rueidis.Client) rueidis.RedisResult
 
-func (ask asker) answer(ctx context.Context, client rueidis.Client) (answer rueidis.RedisResult, err error) {
-	defer recoverFromNonsense(&err)
-	answer = ask(ctx, client)
+// send sends the request. It returns a panic of the client library as an error.
+func (r request) send(ctx context.Context, client rueidis.Client) (answer rueidis.RedisResult, err error) {
+	defer recoverFromPanic(&err)
+	answer = r(ctx, client)
 	return answer, answer.Error()
 }
 
-// replacement returns the connections to ask again over, if an answer says that
-// the server does nothing since it is no primary, and there are others.
-func (s *Store) replacement(ctx context.Context, client rueidis.Client, err error) rueidis.Client {
+// retryClient returns a new client if err says that the server refused the request
+// because it is not the primary. It returns nil if there is no other client.
+func (s *Store) retryClient(ctx context.Context, client rueidis.Client, err error) rueidis.Client {
 	answer, answered := errors.AsType[*rueidis.RedisError](err)
-	if !answered || !noPrimary(answer.Error()) {
+	if !answered || !notPrimary(answer.Error()) {
 		return nil
 	}
-	s.server.redial(clock(), refusal(answer.Error()))
+	s.server.redial(clock(), explain(answer.Error()))
 	next, err := s.server.connect(ctx)
 	if err != nil || next == client {
 		return nil
@@ -204,37 +207,38 @@ func (s *Store) replacement(ctx context.Context, client rueidis.Client, err erro
 	return next
 }
 
-// connector is client or connection.
-type connector func(context.Context) (rueidis.Client, error)
+// connectFunc is Store.client or Store.clientDespiteOutage.
+type connectFunc func(context.Context) (rueidis.Client, error)
 
-// client returns the connections, unless the server is known to be away.
+// client returns the client. During an outage the error is errDown, except for a
+// few calls a second that probe the server.
 func (s *Store) client(ctx context.Context) (rueidis.Client, error) {
-	if s.server.outage.known() {
-		if err := s.server.outage.look(clock()); err != nil {
+	if s.server.outage.active() {
+		if err := s.server.outage.probe(clock()); err != nil {
 			return nil, err
 		}
 	}
-	return s.connection(ctx)
+	return s.clientDespiteOutage(ctx)
 }
 
-// connection returns the connections.
-func (s *Store) connection(ctx context.Context) (rueidis.Client, error) {
+// clientDespiteOutage returns the client even during an outage.
+func (s *Store) clientDespiteOutage(ctx context.Context) (rueidis.Client, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	client, err := s.server.connect(ctx)
 	if err != nil {
-		return nil, s.verdict(ctx, "connecting", err)
+		return nil, s.interpret(ctx, "connecting", err)
 	}
 	return client, nil
 }
 
-// verdict says what an answer, or none, means for a caller, and for the
-// callers after it.
-func (s *Store) verdict(ctx context.Context, what string, err error) error {
+// interpret returns the store's error for an error of the client library, and
+// records whether the server has answered.
+func (s *Store) interpret(ctx context.Context, what string, err error) error {
 	answer, answered := errors.AsType[*rueidis.RedisError](err)
 	if err == nil || answered {
-		if s.server.outage.answered() {
+		if s.server.outage.recordAnswer() {
 			s.logger.Info("redis answers again")
 		}
 		switch {
@@ -243,17 +247,17 @@ func (s *Store) verdict(ctx context.Context, what string, err error) error {
 		case rueidis.IsRedisNil(err):
 			return fs.ErrNotExist
 		}
-		return fmt.Errorf("%s: %w", what, refusal(answer.Error()))
+		return fmt.Errorf("%s: %w", what, explain(answer.Error()))
 	}
 	err = withoutServerText(err)
-	if errors.Is(err, errNonsense) {
+	if errors.Is(err, errBadAnswer) {
 		s.server.drop()
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return ctx.Err() // whoever asked has gone
+		return ctx.Err() // the caller gave up; this says nothing about the server
 	}
-	if s.server.outage.silent(clock()) {
-		s.logger.Error("redis gives no answer that can be used; requests that need it get 503, and nobody is signed out", zap.Error(err))
+	if s.server.outage.recordFailure(clock()) {
+		s.logger.Error("redis gives no usable answer; requests that need it get status 503, and nobody is signed out", zap.Error(err))
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

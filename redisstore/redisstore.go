@@ -1,6 +1,7 @@
 // Package redisstore is a Caddy module that keeps the sessions of the
-// truelayer handler in Redis or Valkey, for several Caddys behind a balancer.
-// Import it beside the handler's package; the directive is `store redis`.
+// truelayer handler in Redis or Valkey, for several Caddys behind a load
+// balancer. Import it beside the handler's package, and use `store redis` in the
+// Caddyfile.
 package redisstore
 
 import (
@@ -22,75 +23,76 @@ func init() {
 	caddy.RegisterModule(new(Store))
 }
 
-// Store keeps sessions in Redis 6 or newer, or in Valkey: one server, one
-// that Sentinel watches over, or a cluster. Every Caddy that uses it has the
-// same sessions at once.
+// Store keeps sessions in Redis 6 or newer, or in Valkey: a single server, a
+// primary that Sentinels watch, or a cluster. Every Caddy that uses it has the
+// same sessions.
 //
-// What is read is kept in the process, and the server says when it changes
-// (client-side caching), so most requests need no round trip and a logout
-// nevertheless holds everywhere within milliseconds. While the server does not
-// answer, requests that need it are answered with status 503 and nobody is
-// signed out.
+// Each process caches the sessions that it reads, and the server tells it when
+// one changes (client-side caching). Most requests need no round trip, and a
+// logout takes effect everywhere within milliseconds. While the server does not
+// answer, requests that need it get status 503, and nobody is signed out.
 //
-// A server that forgets what it has acknowledged brings a session that was
-// ended back, or loses a refresh token: see the documentation for the settings
-// that it needs (`appendonly`, `maxmemory-policy noeviction`).
+// If the server forgets a write that it has acknowledged, an ended session may
+// come back or a refresh token may be lost. The documentation lists the settings
+// that prevent this (`appendonly`, `maxmemory-policy noeviction`).
 type Store struct {
-	// Host and port of the server, or of several: Sentinels or the nodes of a
-	// cluster. Required. Accepts global placeholders, expanded when the
-	// configuration is loaded.
+	// Host and port of the server. With Sentinel or a cluster, the addresses of
+	// several Sentinels or nodes. Required. Accepts global placeholders, which
+	// are expanded when the configuration is loaded.
 	Address []string `json:"address,omitempty"`
 
-	// The user of Redis's access control lists. Default: Redis's own,
-	// `default`. Accepts global placeholders.
+	// The user name, as in Redis's access control lists. Accepts global
+	// placeholders. Default: `default`, as in Redis.
 	Username string `json:"username,omitempty"`
 
-	// Its password. Accepts global placeholders; write `{env.REDIS_PASSWORD}`
-	// or `{file./path}`, since a literal one can be read in the configuration
-	// that Caddy's admin endpoint shows. Default: none.
+	// The user's password. Accepts global placeholders. Write
+	// `{env.REDIS_PASSWORD}` or `{file./path}`, since Caddy's admin endpoint
+	// shows a literal password. Default: none.
 	Password *string `json:"password,omitempty"` // a pointer, so that no formatter prints it
 
-	// The number of the database. A cluster has number 0 only. Default: 0.
+	// The number of the database. A cluster has only database 0. Default: 0.
 	Database int `json:"database,omitempty"`
 
-	// What every key begins with, before a colon: letters, digits, and any of
-	// `-_.:`. Caddys that share sessions have the same. Default: `truelayer`.
+	// The prefix of every key, before a colon. It consists of letters, digits
+	// and any of `-_.:`. Caddys that share sessions need the same prefix.
+	// Default: `truelayer`.
 	KeyPrefix string `json:"key_prefix,omitempty"`
 
-	// Speak TLS to the server, and to Sentinels. Default: plain TCP.
+	// Use TLS for connections to the server, and to Sentinels. Default: plain
+	// TCP.
 	TLS *TLS `json:"tls,omitempty"`
 
-	// Ask Sentinels, whose addresses are given then, which server is the
-	// primary. Default: none.
+	// Ask Sentinels which server is the primary. The addresses are those of the
+	// Sentinels. Default: none.
 	Sentinel *Sentinel `json:"sentinel,omitempty"`
 
-	// The addresses are nodes of a Redis Cluster; some are enough, the others
-	// are found.
+	// The addresses are nodes of a Redis Cluster. A few of them are enough, from
+	// which the others are discovered.
 	Cluster bool `json:"cluster,omitempty"`
 
-	// How long the server has for an answer before a request goes without and
-	// is told to come back, from 100ms to 1m. Default: 1s.
+	// How long to wait for an answer of the server before a visitor's request
+	// fails with status 503, from 100ms to 1m. Default: 1s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// How many bytes of sessions each process keeps, for each node of a
-	// cluster. 0 turns that off, for a server that cannot track what its clients
-	// keep: every request is a round trip then. Default: 128 MiB, some 50,000
-	// sessions.
+	// The size of the cache in each process, in bytes. In a cluster it is the
+	// size for each node. 0 turns the cache off, for a server that does not
+	// support client-side caching: every request then needs a round trip.
+	// Default: 128 MiB, about 50,000 sessions.
 	CacheSize *int `json:"cache_size,omitempty"`
 
 	server    *server
-	serverKey string // "" if Cleanup has nothing to give back
+	serverKey string // in servers; "" if there is nothing to release
 	logger    *zap.Logger
 }
 
-// TLS is how the server is spoken to.
+// TLS configures the connections to the server and to Sentinels.
 type TLS struct {
-	// A file with the certificates, in PEM, of the authorities that may have
-	// signed the server's. Default: the system's.
+	// A file with the certificate authorities to trust, in PEM. Default: those
+	// of the system.
 	CA string `json:"ca,omitempty"`
 
-	// Files with the client's certificate and its key, in PEM, for a server
-	// that asks for one. Default: none.
+	// Files with the client's certificate and its key, in PEM, for a server that
+	// asks for them. Default: none.
 	Certificate string `json:"certificate,omitempty"`
 	Key         string `json:"key,omitempty"`
 
@@ -98,14 +100,14 @@ type TLS struct {
 	ServerName string `json:"server_name,omitempty"`
 }
 
-// Sentinel is which server Sentinels are asked for.
+// Sentinel configures how to find the primary through Sentinels.
 type Sentinel struct {
-	// The name that the Sentinels know the primary and its replicas by.
+	// The name under which the Sentinels know the primary and its replicas.
 	// Required. In a Caddyfile it is the argument of `sentinel`.
 	Master string `json:"master,omitempty"`
 
-	// User and password at the Sentinels themselves. Default: none. Accept
-	// global placeholders.
+	// User name and password for the Sentinels themselves. Accept global
+	// placeholders. Default: none.
 	Username string  `json:"username,omitempty"`
 	Password *string `json:"password,omitempty"`
 }
@@ -128,8 +130,8 @@ func (*Store) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision checks the configuration. It connects to nothing: that happens
-// when the first request needs it, so Caddy starts and reloads without Redis.
+// Provision checks the configuration. It does not connect, so Caddy starts and
+// reloads without Redis. The first request that needs Redis makes the connection.
 func (s *Store) Provision(ctx caddy.Context) error {
 	s.logger = ctx.Logger()
 	s.options().SetDefaults()
@@ -155,7 +157,7 @@ func (s *Store) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Cleanup gives the connection back. The store goes on answering for a while.
+// Cleanup releases the connection. The store still works for closeDelay.
 func (s *Store) Cleanup() error {
 	if s.serverKey == "" {
 		return nil
@@ -166,7 +168,8 @@ func (s *Store) Cleanup() error {
 	return err
 }
 
-// check checks every option whose value is literal, and what concerns two of them.
+// check checks the options, except for values with placeholders, and what concerns
+// two of them.
 func (s *Store) check() error {
 	checks := []error{s.options().Check()}
 	if len(s.Address) == 0 {
@@ -176,7 +179,7 @@ func (s *Store) check() error {
 	case s.Sentinel != nil && s.Cluster:
 		checks = append(checks, errors.New("sentinel and cluster are two ways to run Redis: keep one"))
 	case s.Sentinel == nil && !s.Cluster && len(s.Address) > 1:
-		checks = append(checks, errors.New("several addresses: say with sentinel or cluster what they are"))
+		checks = append(checks, errors.New("several addresses: add sentinel or cluster, or keep one address"))
 	}
 	if s.Sentinel != nil && s.Sentinel.Master == "" {
 		checks = append(checks, errors.New("sentinel: the name of the primary is missing"))
@@ -209,7 +212,7 @@ func checkKeyPrefix(prefix string) error {
 	for i := range len(prefix) {
 		c := prefix[i]
 		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && strings.IndexByte("-_.:", c) < 0 {
-			return fmt.Errorf("key_prefix %q has another character than a letter, a digit, or one of -_.: in it", prefix)
+			return fmt.Errorf("key_prefix %q has a character other than a letter, a digit or any of '-_.:'", prefix)
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ func open(t *testing.T, s *Store) *Store {
 		t.Fatal(err)
 	}
 	shared := s.server
-	own := &server{option: shared.option, timeout: shared.timeout, outage: outage{tolerated: shared.outage.tolerated}}
+	own := &server{option: shared.option, timeout: shared.timeout, outage: outage{threshold: shared.outage.threshold}}
 	s.server = own
 	t.Cleanup(func() {
 		if client := own.client.Load(); client != nil {

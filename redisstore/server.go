@@ -13,12 +13,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// servers holds one server for each target, shared by the stores of the
-// process and kept over reloads of the configuration.
+// servers holds one server for each target. The stores of the process share it,
+// and it is kept across reloads of the configuration.
 var servers = caddy.NewUsagePool()
 
-// server is a Redis with this process's connections to it, which are made when
-// they are needed first.
+// server is a Redis server, or a cluster, with this process's client for it. The
+// client is made when it is first needed.
 type server struct {
 	option     rueidis.ClientOption
 	timeout    time.Duration
@@ -26,25 +26,25 @@ type server struct {
 	client     atomic.Pointer[rueidis.Client]
 	connecting singleflight.Group
 	outage     outage
-	// nextRedial is when the connections may be given up again, by clock.
+	// nextRedial is when redial may drop the client again, by clock.
 	nextRedial atomic.Int64
 }
 
 func newServer(t target, option rueidis.ClientOption) *server {
-	s := &server{option: option, timeout: t.Timeout, cluster: t.Cluster, outage: outage{tolerated: toleratedOfServer}}
+	s := &server{option: option, timeout: t.Timeout, cluster: t.Cluster, outage: outage{threshold: serverOutageThreshold}}
 	if t.Cluster {
-		s.outage.tolerated = toleratedOfCluster
+		s.outage.threshold = clusterOutageThreshold
 	}
 	return s
 }
 
-// retirement is how long a server that no configuration uses any more goes on
-// answering the requests that were under way. None of them needs it longer.
-const retirement = 2 * time.Minute
+// closeDelay is how long the client stays open after the last configuration that
+// used it. No request that is still running needs it for longer.
+const closeDelay = 2 * time.Minute
 
-// Destruct closes the connections, later.
+// Destruct closes the client after closeDelay.
 func (s *server) Destruct() error {
-	time.AfterFunc(retirement, func() {
+	time.AfterFunc(closeDelay, func() {
 		if client := s.client.Load(); client != nil {
 			(*client).Close()
 		}
@@ -52,7 +52,7 @@ func (s *server) Destruct() error {
 	return nil
 }
 
-// connect returns the connections.
+// connect returns the client, and makes it if there is none.
 func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 	if client := s.client.Load(); client != nil {
 		return *client, nil
@@ -60,8 +60,8 @@ func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	made := s.connecting.DoChan("", func() (made any, err error) {
-		defer recoverFromNonsense(&err)
-		if client := s.client.Load(); client != nil { // made since it was looked for
+		defer recoverFromPanic(&err)
+		if client := s.client.Load(); client != nil { // made since the check above
 			return *client, nil
 		}
 		client, err := rueidis.NewClient(s.option)
@@ -85,50 +85,50 @@ func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 	}
 }
 
-var errNonsense = errors.New("redis answered what it never does; look at what answers at its address")
+var errBadAnswer = errors.New("not an answer of redis; check what listens at its address")
 
-// recoverFromNonsense is deferred around calls of the client library, which looks for an
-// answer's parts where they ought to be: what is no answer makes it panic.
-func recoverFromNonsense(err *error) {
+// recoverFromPanic is deferred around calls of the client library. The library
+// takes answers apart without checking their form, so a malformed one makes it
+// panic.
+func recoverFromPanic(err *error) {
 	if recover() != nil {
-		*err = errNonsense
+		*err = errBadAnswer
 	}
 }
 
-// drop closes the connections, and the next who needs them makes new ones. The
-// library may wait for the end of what is no answer; what else is under way is
-// answered, or fails.
+// drop closes the client. The next call of connect makes a new one. Closing runs
+// in the background because the library may wait for the end of a malformed
+// answer.
 func (s *server) drop() {
 	if client := s.client.Swap(nil); client != nil {
 		go func() {
 			var err error
-			defer recoverFromNonsense(&err)
+			defer recoverFromPanic(&err)
 			(*client).Close()
 		}()
 	}
 }
 
-// redialInterval is the least time from one redial to the next: each costs what
-// the process has kept of the records.
+// redialInterval is the shortest time between two redials. Each one empties the
+// cache.
 const redialInterval = 5 * time.Second
 
-// redial drops connections to a server that says it is no primary. Where one
-// address stands for whoever is the primary, those to the one before live on
-// when it is demoted. The nodes of a cluster say themselves who is in their
-// place.
+// redial drops the client of a server that is not the primary. If an address
+// always leads to the current primary, connections to a demoted one would
+// otherwise stay open. In a cluster it does nothing: the nodes themselves name
+// the new primary.
 func (s *server) redial(now time.Duration, why error) {
 	next := s.nextRedial.Load()
 	if s.cluster || int64(now) < next || !s.nextRedial.CompareAndSwap(next, int64(now+redialInterval)) {
 		return
 	}
 	s.drop()
-	caddy.Log().Named(moduleID).Warn("redis is no primary any more, or not ready; connecting anew", zap.Error(why))
+	caddy.Log().Named(moduleID).Warn("redis is no longer the primary, or not ready; reconnecting", zap.Error(why))
 }
 
-// watch asks the server now and then whether it is still the primary, as
-// Sentinels and clusters are asked, until the connections are closed. Reads
-// alone do not tell, and a replica that has lost its primary does not hear of
-// logouts.
+// watch checks periodically whether the server is still the primary, until the
+// client is closed. A process that only reads would not notice a demotion, and a
+// replica that has lost its primary does not learn of logouts.
 func (s *server) watch(client rueidis.Client) {
 	ticker := time.NewTicker(topologyInterval)
 	defer ticker.Stop()
@@ -143,7 +143,7 @@ func (s *server) watch(client rueidis.Client) {
 }
 
 func (s *server) isReplica(client rueidis.Client) (replica bool, err error) {
-	defer recoverFromNonsense(&err)
+	defer recoverFromPanic(&err)
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
 	answer, err := client.Do(ctx, client.B().Role().Build().Pin()).ToArray()
@@ -151,66 +151,68 @@ func (s *server) isReplica(client rueidis.Client) (replica bool, err error) {
 		return false, err
 	}
 	role, err := answer[0].ToString()
-	return namesReplica(role), err
+	return isReplicaRole(role), err
 }
 
 var errReplica = errors.New("the server is a replica, which may not know of a logout yet: make it the primary, give the primary's address, or use sentinel")
 
-// namesReplica reports whether a role is a replica's: ROLE has one word for it
-// and HELLO the other.
-func namesReplica(role string) bool { return role == "slave" || role == "replica" }
+// isReplicaRole reports whether a role is that of a replica. ROLE and HELLO use
+// different words.
+func isReplicaRole(role string) bool { return role == "slave" || role == "replica" }
 
-// outage remembers that a server does not answer. Requests then fail at once
-// in place of waiting for it, and only one now and then looks whether it is
-// back, so that those who waited do not all come at the same moment.
+// outage is a circuit breaker. After threshold failures, calls fail at once
+// instead of waiting for the server. Only one call in each probeInterval probes
+// whether the server is back.
 type outage struct {
-	// failures counts calls without an answer since the last one with one.
+	// failures counts the calls without an answer since the last answer.
 	failures atomic.Int32
-	// tolerated is how many of them are no outage yet. In a cluster of which one
-	// node is away the others' answers come between them, sooner or later.
-	tolerated int32
-	// next is when somebody looks, by the clock below.
+	// threshold is how many failures make an outage.
+	threshold int32
+	// next is when the next call may probe, by clock.
 	next atomic.Int64
 }
 
-// clock is the time since the process began, which nobody can set back. With
-// the time of day nobody would look for as long as it was set back.
-func clock() time.Duration { return time.Since(processBegan) }
+// clock returns the time since the process started. Unlike the time of day, it
+// cannot be set back, which would delay the next probe.
+func clock() time.Duration { return time.Since(processStart) }
 
-var processBegan = time.Now()
+var processStart = time.Now()
 
 const (
-	toleratedOfServer  = 5
-	toleratedOfCluster = 50
+	serverOutageThreshold = 5
+	// clusterOutageThreshold is higher because a single node may be down. The
+	// answers of the other nodes then reset the count sooner or later.
+	clusterOutageThreshold = 50
 
-	lookInterval = 200 * time.Millisecond
+	probeInterval = 200 * time.Millisecond
 )
 
-var errAway = errors.New("redis has not answered lately; it is asked again a few times a second")
+var errDown = errors.New("redis has not answered recently; it is tried again several times a second")
 
-// known reports whether the server is known to be away.
-func (o *outage) known() bool { return o.failures.Load() >= o.tolerated }
+// active reports whether there is an outage.
+func (o *outage) active() bool { return o.failures.Load() >= o.threshold }
 
-// look returns errAway, unless this call is to look whether the server is
+// probe returns errDown, or nil if this call should probe whether the server is
 // back.
-func (o *outage) look(now time.Duration) error {
+func (o *outage) probe(now time.Duration) error {
 	next := o.next.Load()
-	if int64(now) < next || !o.next.CompareAndSwap(next, int64(now+lookInterval)) {
-		return errAway
+	if int64(now) < next || !o.next.CompareAndSwap(next, int64(now+probeInterval)) {
+		return errDown
 	}
 	return nil
 }
 
-// answered notes an answer, and reports whether it ended an outage.
-func (o *outage) answered() bool {
-	return o.failures.Load() > 0 && o.failures.Swap(0) >= o.tolerated
+// recordAnswer records an answer, and reports whether it ended an outage.
+func (o *outage) recordAnswer() bool {
+	return o.failures.Load() > 0 && o.failures.Swap(0) >= o.threshold
 }
 
-// silent notes that no answer came, and reports whether an outage begins.
-func (o *outage) silent(now time.Duration) bool {
+// recordFailure records a call without an answer, and reports whether it began an
+// outage.
+func (o *outage) recordFailure(now time.Duration) bool {
 	failures := o.failures.Add(1)
-	if failures == o.tolerated {
-		o.next.Store(int64(now + lookInterval))
+	if failures == o.threshold {
+		o.next.Store(int64(now + probeInterval))
 	}
-	return failures == o.tolerated
+	return failures == o.threshold
 }

@@ -18,9 +18,9 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/redisstore/internal/guardedconn"
 )
 
-// target is what a store connects to, with placeholders expanded and files
-// read. Stores with equal targets share a connection, also over a reload; one
-// with a renewed certificate does not.
+// target is what a store connects to, with placeholders expanded and files read.
+// Stores with equal targets share a client, even across reloads. A renewed
+// certificate makes a different target.
 type target struct {
 	Addresses          []string
 	Username, Password string
@@ -50,7 +50,7 @@ func (s *Store) expand() (target, error) {
 		}
 		if *expanded, err = caddy.NewReplacer().ReplaceOrErr(value, true, true); err != nil || *expanded == "" {
 			// without the cause, which may repeat the value
-			errs = append(errs, fmt.Errorf("%s: a placeholder in it is unknown or empty: check that the environment variable or file exists for the user that runs Caddy", option))
+			errs = append(errs, fmt.Errorf("%s: a placeholder in it is unknown or empty: check that the user that runs Caddy has the environment variable or can read the file", option))
 		}
 	}
 	t.Addresses = make([]string, len(s.Address))
@@ -111,7 +111,7 @@ func (t target) identity() string {
 	return string(digest[:])
 }
 
-// clientOption is the target in the client library's words.
+// clientOption returns the target as an option of the client library.
 func (t target) clientOption() (rueidis.ClientOption, error) {
 	option := rueidis.ClientOption{
 		InitAddress:       t.Addresses,
@@ -121,14 +121,13 @@ func (t target) clientOption() (rueidis.ClientOption, error) {
 		ForceSingleClient: !t.Cluster && t.Master == "",
 		DisableCache:      t.CacheSize == 0,
 		CacheSizeEachConn: t.CacheSize,
-		// One connection to each node, with a reader that never rests: what the
-		// server says of a key then comes in the order in which it happened, see
-		// records.go.
+		// One connection to each node, which is always being read. All messages
+		// about a key then arrive in order, see Store.Get.
 		PipelineMultiplex: -1,
 		AlwaysPipelining:  true,
-		// A server that falls silent is noticed by a ping that is due after a
-		// quarter of the time without an answer, or after the next quarter, and
-		// has half of it.
+		// A silent server is noticed within the timeout. After a quarter of the
+		// timeout without an answer, or after the next quarter, the library
+		// sends a ping, and the answer has half of the timeout.
 		Dialer:           net.Dialer{Timeout: t.Timeout / 2, KeepAlive: t.Timeout / 4},
 		ConnWriteTimeout: t.Timeout / 2,
 		DialCtxFn:        guardedconn.Dialer(t.CacheSize != 0, t.checkRole),
@@ -156,22 +155,23 @@ func (t target) clientOption() (rueidis.ClientOption, error) {
 	return option, nil
 }
 
-// checkRole refuses a replica. In a cluster it does not: there every node is
-// asked where the keys are.
+// checkRole refuses a replica. In a cluster it accepts replicas, which the library
+// asks where the keys are.
 func (t target) checkRole(role string) error {
-	if !t.Cluster && namesReplica(role) {
+	if !t.Cluster && isReplicaRole(role) {
 		return errReplica
 	}
 	return nil
 }
 
-// topologyInterval is how often Sentinels and clusters are asked who is the
-// primary, beside being told of changes, and a server whether it still is.
+// topologyInterval is how often Sentinels and clusters are asked for the primary,
+// besides the changes that they announce. It is also how often a single server is
+// asked whether it still is the primary.
 const topologyInterval = 5 * time.Second
 
-// retryOnce repeats a read at once whose connection broke: the server was
-// restarted, or another one took over. The library repeats nothing else. One
-// that got no answer in time is not repeated: its time is over.
+// retryOnce repeats a read immediately, once, if its connection broke: the server
+// was restarted, or another one took over. The library repeats nothing else. A
+// read without an answer in time is not repeated.
 func retryOnce(attempts int, _ rueidis.Completed, err error) time.Duration {
 	if attempts > 1 || errors.Is(err, os.ErrDeadlineExceeded) {
 		return -1

@@ -1,7 +1,7 @@
-// Package boltstore is an example of a store of your own: it keeps sessions in
-// one file, with bbolt, so that they survive a restart of the one Caddy that
-// has the file open. Build it into Caddy by importing it beside the handler's
-// package; in the Caddyfile it is
+// Package boltstore is an example of a custom store. It keeps sessions in one
+// file, with bbolt, so that they survive a restart. Only one Caddy can have the
+// file open. To build the store into Caddy, import it beside the handler's
+// package. To use it, write in the Caddyfile:
 //
 //	store bolt {
 //		path /var/lib/caddy/sessions.db
@@ -28,9 +28,9 @@ import (
 
 func init() { caddy.RegisterModule(new(Store)) }
 
-// Store keeps sessions in a file of bbolt.
+// Store keeps sessions in a bbolt file.
 type Store struct {
-	// The file, which is made if it is not there. Required.
+	// The file, which is created if it does not exist. Required.
 	Path string `json:"path,omitempty"`
 }
 
@@ -50,8 +50,8 @@ func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// Provision does not open the file yet: `caddy validate` provisions as well,
-// while another process may have it.
+// Provision checks the configuration. It does not open the file: `caddy validate`
+// calls Provision too, while another process may have the file open.
 func (s *Store) Provision(caddy.Context) error {
 	if s.Path == "" {
 		return errors.New("store bolt: path is missing")
@@ -59,9 +59,9 @@ func (s *Store) Provision(caddy.Context) error {
 	return nil
 }
 
-// files are the open files by path. A file stays open until the process ends:
-// requests outlive the configuration that they began under, and bbolt needs no
-// farewell, everything that it has acknowledged is on disk.
+// files holds the open files by path. A file stays open until the process ends,
+// since requests outlive the configuration under which they began. It need not be
+// closed: everything that bbolt has acknowledged is on disk.
 var files = struct {
 	sync.Mutex
 	open map[string]*bolt.DB
@@ -90,10 +90,10 @@ func (s *Store) file() (*bolt.DB, error) {
 	return file, nil
 }
 
-// lasting returns a stored value's record: what follows the eight bytes of its
-// end, unless that is over.
-func lasting(value []byte) ([]byte, error) {
-	if len(value) < 8 || time.Now().UnixMilli() >= int64(binary.BigEndian.Uint64(value)) { //nolint:gosec // as it was written
+// unexpired returns the record in a stored value, behind eight bytes with its
+// expiry. The error is fs.ErrNotExist if the record has expired or does not exist.
+func unexpired(value []byte) ([]byte, error) {
+	if len(value) < 8 || time.Now().UnixMilli() >= int64(binary.BigEndian.Uint64(value)) { //nolint:gosec // written by put
 		return nil, fs.ErrNotExist
 	}
 	return value[8:], nil
@@ -106,14 +106,16 @@ func (s *Store) Get(ctx context.Context, id string) (record []byte, err error) {
 		return nil, err
 	}
 	err = file.View(func(tx *bolt.Tx) error {
-		found, err := lasting(tx.Bucket(bucket).Get([]byte(id)))
-		record = bytes.Clone(found) // bbolt's own bytes are valid in here only
+		found, err := unexpired(tx.Bucket(bucket).Get([]byte(id)))
+		record = bytes.Clone(found) // the bytes of bbolt are valid only in here
 		return err
 	})
 	return record, err
 }
 
-// write runs what is all done or not done at all, alone.
+// write runs change in a transaction: all of it takes effect or nothing, and no
+// other write runs meanwhile. It passes the current record, or the error of
+// unexpired.
 func (s *Store) write(ctx context.Context, id string, change func(b *bolt.Bucket, found []byte, err error) error) error {
 	file, err := s.file()
 	if err := errors.Join(ctx.Err(), err); err != nil {
@@ -121,7 +123,7 @@ func (s *Store) write(ctx context.Context, id string, change func(b *bolt.Bucket
 	}
 	return file.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucket)
-		found, err := lasting(b.Get([]byte(id)))
+		found, err := unexpired(b.Get([]byte(id)))
 		return change(b, found, err)
 	})
 }
@@ -162,8 +164,8 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	return s.write(ctx, id, func(b *bolt.Bucket, _ []byte, _ error) error { return b.Delete([]byte(id)) })
 }
 
-// sweep deletes the expired ones of a few records, wherever it happens to
-// look: each new session makes room for more than itself.
+// sweep looks at 20 records from a random one on, and deletes those that have
+// expired. It runs for each new session, so expired records do not accumulate.
 func sweep(b *bolt.Bucket) error {
 	cursor := b.Cursor()
 	id, value := cursor.Seek([]byte(rand.Text()))
@@ -172,7 +174,7 @@ func sweep(b *bolt.Bucket) error {
 			id, value = cursor.First()
 			continue
 		}
-		if _, err := lasting(value); err != nil {
+		if _, err := unexpired(value); err != nil {
 			if err := cursor.Delete(); err != nil {
 				return err
 			}

@@ -1,5 +1,5 @@
-// Command caddy is Caddy with this module compiled in: what xcaddy would build.
-// The last line adds the Redis store; leave it out if you do not use it.
+// Command caddy is Caddy with this module compiled in, as xcaddy would build it.
+// The last import adds the Redis store. Remove it if you do not use that store.
 package main
 
 import (

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// application stands for a program that was never changed for bank logins.
-// All it does is read the Authorization field of the requests that it gets and
-// call the Verification API with it.
+// application is an example of a program that knows nothing about bank logins. It
+// only reads the Authorization field of the requests that it gets, and calls the
+// Verification API with it.
 type application struct {
 	api    string
 	client *http.Client
@@ -33,7 +33,7 @@ var applicationText string
 
 var applicationPage = template.Must(template.New("application").Parse(applicationText))
 
-// view is what the page shows.
+// view is the content of the page.
 type view struct {
 	Account bool
 	Name    string
@@ -77,7 +77,7 @@ func (a *application) verify(w http.ResponseWriter, r *http.Request) {
 	show(w, v)
 }
 
-// callVerify passes the Authorization field on as it came.
+// callVerify calls the Verification API with the Authorization field of r.
 func (a *application) callVerify(r *http.Request, name string) (*verification, error) {
 	body, err := json.Marshal(map[string]string{"name": name})
 	if err != nil {
@@ -108,7 +108,7 @@ func (a *application) callVerify(r *http.Request, name string) (*verification, e
 	return &result, nil
 }
 
-// excerpt shows enough of a token to see that it is there.
+// excerpt returns the beginning of a token, enough to show that there is one.
 func excerpt(authorization string) string {
 	const most = len("Bearer ") + 12
 	if len(authorization) <= most {

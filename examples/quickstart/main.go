@@ -1,11 +1,11 @@
-// Command quickstart shows the whole of it on one machine, without an account
-// anywhere: a Caddy with this module, a simulation of TrueLayer, and a small
-// application that knows nothing about banks.
+// Command quickstart is a complete demonstration on one machine. It needs no
+// account anywhere. It runs a Caddy with this module, a simulation of TrueLayer,
+// and a small application that knows nothing about banks.
 //
 //	go run ./examples/quickstart
 //
-// With TRUELAYER_CLIENT_ID and TRUELAYER_CLIENT_SECRET in the environment it
-// uses TrueLayer's sandbox in place of the simulation.
+// With TRUELAYER_CLIENT_ID and TRUELAYER_CLIENT_SECRET in the environment, it uses
+// TrueLayer's sandbox instead of the simulation.
 package main
 
 import (
@@ -51,12 +51,12 @@ func main() {
 	}
 }
 
-// run starts everything, says where it is, and ends it when ctx ends.
+// run starts everything, prints the site's address, and stops when ctx ends.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	port := flags.Int("port", 8080, "the site's `port`")
-	appPort := flags.Int("app-port", 8081, "the application's `port`; 0 is any free one")
-	simulatorPort := flags.Int("simulator-port", 8082, "the simulation's `port`; 0 is any free one")
+	appPort := flags.Int("app-port", 8081, "the application's `port`; 0 chooses a free one")
+	simulatorPort := flags.Int("simulator-port", 8082, "the simulation's `port`; 0 chooses a free one")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		defer stop()
 		api = authServer
 	} else {
-		fmt.Fprintf(out, "using TrueLayer's sandbox; %s/truelayer has to be registered in the Console\n", site)
+		fmt.Fprintf(out, "using TrueLayer's sandbox; register the redirect URI %s/truelayer in TrueLayer's Console\n", site)
 	}
 
 	app, stop, err := serve(*appPort, newApplication(api))
@@ -101,8 +101,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return caddy.Stop()
 }
 
-// startSimulator serves the simulation on 127.0.0.1, so that for a browser it
-// is another site than localhost, as the real one is.
+// startSimulator serves the simulation on 127.0.0.1. For a browser that is not the
+// same site as localhost, just as TrueLayer is not the same site as the
+// application.
 func startSimulator(port int, redirectURI string) (base string, stop func(), err error) {
 	const id, secret = "sandbox-quickstart", "quickstart-secret"
 	s, err := simulator.New(simulator.Config{Clients: []simulator.Client{{
@@ -130,7 +131,7 @@ func serve(port int, handler http.Handler) (address string, stop func(), err err
 	return listener.Addr().String(), func() { _ = server.Close() }, nil
 }
 
-// startCaddy runs the Caddyfile beside this file in this process.
+// startCaddy runs Caddy in this process, with the Caddyfile next to this file.
 func startCaddy(environment map[string]string) error {
 	for name, value := range environment {
 		if err := os.Setenv(name, value); err != nil {

@@ -7,29 +7,30 @@ import (
 	"time"
 )
 
-// maxTime is the year 2286: what lies beyond is no time in Unix seconds.
+// maxTime is in the year 2286. A larger number is not a time in Unix seconds.
 const maxTime = 1e10
 
-// Claims are what TrueLayer writes into its access tokens, as far as anybody
-// outside is told. They are read without a check of the signature: the token
-// came straight from the token endpoint, and nothing that protects anything is
-// decided by them.
+// Claims are the publicly documented claims of TrueLayer's access tokens. They are
+// read without a check of the signature: the token came directly from the token
+// endpoint, and no security decision depends on them.
 type Claims struct {
 	// Subject is TrueLayer's id of the connection ("sub", the credentials id).
 	Subject string
 	// Provider is the bank ("connector_id"), such as "ob-monzo".
 	Provider string
-	// ConsentEnds is when the consent is over ("consent_expiry_time"); zero if
-	// the token does not say.
+	// ConsentEnds is when the consent ends ("consent_expiry_time"). It is zero
+	// if the token does not say.
 	ConsentEnds time.Time
 
-	// expires is when the token ends ("exp"); zero if it does not say.
+	// expires is when the token expires ("exp"). It is zero if the token does
+	// not say.
 	expires time.Time
 }
 
-// readClaims returns the zero Claims for a token that is not a JWT: an access
-// token is opaque to a client (RFC 6749 section 1.4). Each claim is read for
-// itself, so that one in a form of its own takes no other with it.
+// readClaims returns the claims of an access token. It returns the zero Claims if
+// the token is not a JWT, since an access token is opaque to a client (RFC 6749
+// section 1.4). A claim in an unexpected form is omitted and does not affect the
+// others.
 func readClaims(access string) Claims {
 	parts := strings.Split(access, ".")
 	if len(parts) != 3 {
@@ -51,7 +52,7 @@ func readClaims(access string) Claims {
 	}
 }
 
-// readPlain returns a string that is plain, "" for anything else.
+// readPlain returns a claim that is a plain string, or "" for anything else.
 func readPlain(raw json.RawMessage) string {
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
@@ -60,9 +61,9 @@ func readPlain(raw json.RawMessage) string {
 	return plain(text)
 }
 
-// readTime returns a time in Unix seconds (RFC 7519 section 2, NumericDate), as
-// a number or as a string of one, or in the form of RFC 3339, which TrueLayer's
-// API has for the same times. Anything else is the zero time.
+// readTime returns a claim that is a time: Unix seconds (RFC 7519 section 2,
+// NumericDate), as a number or a string, or RFC 3339, which TrueLayer's API uses
+// for the same times. It returns the zero time for anything else.
 func readTime(raw json.RawMessage) time.Time {
 	seconds, ok := readNumber(raw)
 	if !ok {
@@ -80,20 +81,20 @@ func readTime(raw json.RawMessage) time.Time {
 	return time.Unix(int64(seconds), 0)
 }
 
-// readNumber returns a number, or the number that a string consists of.
+// readNumber returns a number, or the number in a string.
 func readNumber(raw json.RawMessage) (float64, bool) {
 	var text string
 	if json.Unmarshal(raw, &text) == nil && text != "" {
 		raw = json.RawMessage(text)
 	}
-	var number *float64 // nil for null, which leaves a number as it is
+	var number *float64 // a pointer, since null would leave a float64 unchanged
 	if json.Unmarshal(raw, &number) != nil || number == nil {
 		return 0, false
 	}
 	return *number, true
 }
 
-// plain lets a claim through only if it can stand in a header field or a log.
+// plain returns s if it is safe in a header field and in a log, or else "".
 func plain(s string) string {
 	if len(s) > 128 {
 		return ""

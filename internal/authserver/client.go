@@ -19,27 +19,27 @@ type Client struct {
 	Server *Server
 	ID     string
 	Secret Secret
-	// Now is the clock that a token's expiry is counted with.
+	// Now is the clock for the expiry of tokens.
 	Now func() time.Time
 }
 
-// AuthorizationRequest is what an auth link asks for (RFC 6749 section 4.1.1
-// and TrueLayer's "Generate an auth link").
+// AuthorizationRequest holds the parameters of an auth link (RFC 6749 section
+// 4.1.1 and TrueLayer's "Generate an auth link").
 type AuthorizationRequest struct {
 	RedirectURI string
 	Scopes      []string
 	Providers   []string
-	// ProviderID selects one provider and skips the choice of a bank.
+	// ProviderID selects one provider, so that visitors do not choose a bank.
 	ProviderID string
 	State      string
 	// Verifier is the PKCE code verifier; the zero Secret leaves PKCE out.
 	Verifier Secret
-	// Params are further parameters; they must not name any of the above.
+	// Params are further parameters, none of them one of the above.
 	Params map[string]string
 }
 
-// AuthLink returns the URL that a visitor is sent to. Multi-values are joined
-// by spaces. TrueLayer accepts every link once.
+// AuthLink returns the URL to which a visitor is sent. Lists are joined by spaces.
+// TrueLayer accepts each link once.
 func (c *Client) AuthLink(a AuthorizationRequest) string {
 	q := url.Values{
 		"response_type": {"code"},
@@ -67,9 +67,9 @@ func (c *Client) AuthLink(a AuthorizationRequest) string {
 }
 
 // Exchange sends the authorization code to the token endpoint, once (RFC 6749
-// section 4.1.3). The client authenticates in the body: that is the only form
-// TrueLayer documents. redirectURI is the one in the link that brought the
-// code; verifier may be the zero Secret. Every error is an *Error.
+// section 4.1.3). The client authenticates in the body, the only way that
+// TrueLayer documents. The redirectURI is that of the auth link. The verifier may
+// be the zero Secret. Every error is an *Error.
 func (c *Client) Exchange(ctx context.Context, code, redirectURI string, verifier Secret) (Token, error) {
 	form := url.Values{
 		"grant_type":    {"authorization_code"},
@@ -85,8 +85,8 @@ func (c *Client) Exchange(ctx context.Context, code, redirectURI string, verifie
 }
 
 // Refresh sends a refresh token to the token endpoint, once (RFC 6749 section
-// 6). The answer may hold a new refresh token, which then replaces the one that
-// was sent. Every error is an *Error.
+// 6). If the answer has a new refresh token, it replaces the one that was sent.
+// Every error is an *Error.
 func (c *Client) Refresh(ctx context.Context, refresh Secret) (Token, error) {
 	return c.requestToken(ctx, url.Values{
 		"grant_type":    {"refresh_token"},
@@ -97,9 +97,9 @@ func (c *Client) Refresh(ctx context.Context, refresh Secret) (Token, error) {
 }
 
 func (c *Client) requestToken(ctx context.Context, form url.Values) (Token, error) {
-	// counted from before the request, so that a slow answer never makes a
-	// token look younger than it is, and from the whole second, since a token's
-	// own times are whole seconds (RFC 7519 section 2, NumericDate)
+	// taken before the request, so that a slow answer never makes a token look
+	// younger than it is; truncated because the times in a token are whole
+	// seconds (RFC 7519 section 2, NumericDate)
 	sent := c.Now().Truncate(time.Second)
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
@@ -117,8 +117,8 @@ func (c *Client) requestToken(ctx context.Context, form url.Values) (Token, erro
 	return token, nil
 }
 
-// Disconnect ends a connection at TrueLayer: "DELETE /api/delete" with the
-// user's access token. That it is gone already is no error.
+// Disconnect ends a connection at TrueLayer, by "DELETE /api/delete" with the
+// user's access token. It returns nil if the connection has already ended.
 func (c *Client) Disconnect(ctx context.Context, access Secret) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.Server.base+"/api/delete", nil)
 	if err != nil {
@@ -130,26 +130,26 @@ func (c *Client) Disconnect(ctx context.Context, access Secret) error {
 		return err
 	}
 	if status/100 != 2 && status != http.StatusUnauthorized {
-		return fmt.Errorf("disconnecting: answered %d", status)
+		return fmt.Errorf("disconnecting: TrueLayer answered with status %d", status)
 	}
 	return nil
 }
 
-// Error says why a token request brought no token. It holds nothing of the
-// answer's body but the error code, so it may be logged.
+// Error says why a token request returned no token. It contains only the error
+// code of the answer's body, so it is safe to log.
 type Error struct {
-	// Status is the answer's HTTP status, 0 when there was none.
+	// Status is the HTTP status of the answer, or 0 if there was no answer.
 	Status int
-	// Unsent says that there was no connection to send the request over, so that
-	// the server cannot have seen it.
+	// Unsent reports that no connection was made, so the server has not seen the
+	// request.
 	Unsent bool
-	// Code is the answer's error code (RFC 6749 section 5.2), "" when the
-	// answer had none that could be read.
+	// Code is the error code in the answer (RFC 6749 section 5.2), or "" if it has
+	// no readable one.
 	Code string
-	// RetryAfter is how long the server wants to be left alone, at most
-	// MaxRetryAfter; 0 if it did not say (RFC 9110 section 10.2.3).
+	// RetryAfter is how long the server asks the client to wait, at most
+	// MaxRetryAfter (RFC 9110 section 10.2.3). It is 0 if the server did not say.
 	RetryAfter time.Duration
-	// CorrelationID is TrueLayer's id of the call, for its support; may be "".
+	// CorrelationID is TrueLayer's id of the call, for its support. It may be "".
 	CorrelationID string
 
 	cause error
@@ -173,7 +173,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the failure underneath, if any.
+// Unwrap returns the underlying error, if any.
 func (e *Error) Unwrap() error { return e.cause }
 
 var errNotJSON = errors.New("the answer is not the JSON object that RFC 6749 section 5 describes")

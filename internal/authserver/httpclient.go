@@ -16,29 +16,27 @@ import (
 const (
 	// requestTimeout bounds one call from dialing to the last byte of the answer.
 	requestTimeout = 15 * time.Second
-	// idleTimeout is how long a connection is kept unused: less than most of
-	// what stands in between keeps idle connections before it forgets them.
+	// idleTimeout is how long an unused connection is kept. Most firewalls and
+	// NAT gateways keep idle connections for longer.
 	idleTimeout = 30 * time.Second
-	// pingAfter is how long an HTTP/2 connection may be silent before it is
-	// asked whether it is alive, and pingTimeout is how long it has to answer.
-	// Together they are less than a call may take.
+	// pingAfter is how long an HTTP/2 connection may be silent before it gets a
+	// ping, and pingTimeout is how long the answer may take. Together they are
+	// less than requestTimeout.
 	pingAfter   = 5 * time.Second
 	pingTimeout = 5 * time.Second
 )
 
-// httpClient calls one server, and keeps the connections for further calls. It
-// is bounded in time and never follows a redirect: a token endpoint that
-// redirects would otherwise be handed to another host together with the client
-// secret.
+// httpClient calls one server and reuses its connections. Each call has a time
+// limit. It never follows a redirect: a token endpoint that redirects could
+// otherwise send the client secret to another host.
 //
-// A connection that something in between has dropped without a word cannot be
-// told from one whose server is slow. So a call that fails retires all the
-// connections there are: the next call dials anew, and calls that are under way
-// go on to their end. Nothing is repeated here; net/http itself repeats a POST
-// only when it knows that the server has not acted on it.
+// A connection that a firewall has silently dropped looks like one whose server is
+// slow. A call that fails therefore retires all open connections: the next call
+// dials a new one, and calls in progress continue. The client repeats nothing, and
+// net/http repeats a POST only if the server has certainly not acted on it.
 type httpClient struct {
 	timeout   time.Duration
-	transport atomic.Pointer[http.Transport] // it holds the connections
+	transport atomic.Pointer[http.Transport] // owns the connections
 }
 
 func newHTTPClient() *httpClient {
@@ -52,14 +50,14 @@ func newHTTPClient() *httpClient {
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  requestTimeout,
 		MaxResponseHeaderBytes: maxAnswer,
-		// without it the bound on the body would have to hold for a gzip bomb
+		// or else the limit on the body would have to deal with gzip bombs
 		DisableCompression: true,
 	})
 	return c
 }
 
-// do sends a request and reads the answer, up to limit bytes of its body. The
-// status is 0 when there was none.
+// do sends a request and reads the answer. It is an error if the body is larger
+// than limit bytes. The status is 0 if there was no answer.
 func (c *httpClient) do(req *http.Request, limit int) (status int, header http.Header, body []byte, err error) {
 	transport := c.transport.Load()
 	client := http.Client{
@@ -72,13 +70,13 @@ func (c *httpClient) do(req *http.Request, limit int) (status int, header http.H
 	resp, err := client.Do(req)
 	if err != nil {
 		c.retire(transport)
-		return 0, nil, nil, silent(err)
+		return 0, nil, nil, withoutAnswerText(err)
 	}
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
 	if err != nil {
 		c.retire(transport)
-		return resp.StatusCode, resp.Header, nil, fmt.Errorf("reading the answer: %w", silent(err))
+		return resp.StatusCode, resp.Header, nil, fmt.Errorf("reading the answer: %w", withoutAnswerText(err))
 	}
 	if len(body) > limit {
 		return resp.StatusCode, resp.Header, nil, fmt.Errorf("the answer is larger than %d bytes", limit)
@@ -86,8 +84,8 @@ func (c *httpClient) do(req *http.Request, limit int) (status int, header http.H
 	return resp.StatusCode, resp.Header, body, nil
 }
 
-// retire lets go of the connections among which a call failed, unless another
-// call has done so already. Those that are in use close when they fall idle.
+// retire replaces the transport in which a call failed, unless another call has
+// already done so. Connections in use close when they become idle.
 func (c *httpClient) retire(failed *http.Transport) {
 	if c.transport.CompareAndSwap(failed, failed.Clone()) {
 		failed.CloseIdleConnections()
@@ -97,10 +95,10 @@ func (c *httpClient) retire(failed *http.Transport) {
 // CloseIdleConnections closes the connections that no call is using.
 func (c *httpClient) CloseIdleConnections() { c.transport.Load().CloseIdleConnections() }
 
-// silent lets through what an error says of the network and of TLS. The rest of
-// net/http's errors repeat what they could not read of an answer, at any
-// length: a status line, a field, an address to go to.
-func silent(err error) error {
+// withoutAnswerText returns errors of the network and of TLS as they are. It
+// replaces the other errors of net/http, which may repeat parts of the answer at
+// any length, such as a status line, a header field or a redirect.
+func withoutAnswerText(err error) error {
 	cause := err
 	if call, ok := errors.AsType[*url.Error](err); ok {
 		cause = call.Err
@@ -125,4 +123,4 @@ func silent(err error) error {
 	return errMalformed
 }
 
-var errMalformed = errors.New("the connection broke, or what came is not well-formed HTTP, or too much of it")
+var errMalformed = errors.New("the connection broke, or the answer is malformed HTTP or too large")

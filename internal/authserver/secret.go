@@ -1,14 +1,14 @@
 package authserver
 
 // Secret is text that no formatter prints: the client secret, a token, a code
-// verifier. The text lies behind a pointer because fmt cannot call methods on
-// unexported fields and would otherwise print a plain string type in clear.
+// verifier. The text is behind a pointer because fmt does not call the methods of
+// unexported fields, and would print a string.
 type Secret struct{ text *string }
 
-// NewSecret hides text.
+// NewSecret returns a Secret with the text.
 func NewSecret(text string) Secret { return Secret{&text} }
 
-// Reveal returns the text; "" for the zero Secret.
+// Reveal returns the text, which is "" for the zero Secret.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
@@ -22,6 +22,6 @@ func (Secret) String() string { return "[redacted]" }
 // GoString implements fmt.GoStringer.
 func (Secret) GoString() string { return "[redacted]" }
 
-// MarshalText implements encoding.TextMarshaler, which JSON encoders and zap
-// use. A Secret cannot be carried through an encoder, on purpose.
+// MarshalText implements encoding.TextMarshaler, which JSON encoders and zap use.
+// It omits the text as well.
 func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }

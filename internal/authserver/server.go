@@ -1,6 +1,6 @@
-// Package authserver is TrueLayer's auth server as a Go client: the auth link,
-// the token endpoint, and the check of access tokens. It knows HTTP and OAuth
-// 2.0 (RFC 6749, RFC 6750, RFC 7636, RFC 9068) and nothing of Caddy.
+// Package authserver is a client for TrueLayer's auth server: it makes auth links,
+// calls the token endpoint, and checks access tokens. It implements OAuth 2.0
+// (RFC 6749, RFC 6750, RFC 7636, RFC 9068) and does not depend on Caddy.
 package authserver
 
 import (
@@ -10,23 +10,23 @@ import (
 	"strings"
 )
 
-// maxAnswer bounds what is read of an answer. A token answer is 1 to 3 KB.
+// maxAnswer is the largest answer to accept. A token answer has 1 to 3 KB.
 const maxAnswer = 64 << 10
 
-// Server is one auth server as this process knows it: its address and its
-// connections. Clients of the same auth server share one.
+// Server is the address of an auth server and the connections to it. Clients of
+// the same auth server share one.
 type Server struct {
 	base string
 	http *httpClient
 }
 
-// NewServer returns the auth server at base, a URL without a trailing slash
-// whose path, if any, is put before every endpoint's. It makes no call.
+// NewServer returns the auth server at base, a URL. If base has a path, the paths
+// of all endpoints are below it. NewServer makes no call.
 func NewServer(base string) *Server {
 	return &Server{base: strings.TrimSuffix(base, "/"), http: newHTTPClient()}
 }
 
-// Base returns the address that the server was made with.
+// Base returns the URL of the auth server.
 func (s *Server) Base() string { return s.base }
 
 // CloseIdleConnections closes the connections that no call is using.
@@ -43,7 +43,7 @@ func (s *Server) post(ctx context.Context, path string, form url.Values) (int, h
 	return s.do(req)
 }
 
-// do sends a request and reads the answer, bounded.
+// do sends a request and reads the answer, up to maxAnswer.
 func (s *Server) do(req *http.Request) (int, http.Header, []byte, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "caddy-truelayer")

@@ -17,9 +17,9 @@ const (
 	maxAccessToken  = 16 << 10
 	maxRefreshToken = 4 << 10
 	maxScope        = 2 << 10
-	// MaxRetryAfter is the longest that a server is left alone.
+	// MaxRetryAfter is the longest time to wait because a server asks for it.
 	MaxRetryAfter = 5 * time.Minute
-	// maxExpiresIn is far beyond any real lifetime; it keeps arithmetic safe.
+	// maxExpiresIn is far longer than any real lifetime. It prevents overflows.
 	maxExpiresIn = 366 * 24 * 60 * 60
 	// usualLifetime is how long TrueLayer's access tokens last.
 	usualLifetime = time.Hour
@@ -28,24 +28,24 @@ const (
 // Token is a successful answer of the token endpoint (RFC 6749 section 5.1).
 type Token struct {
 	Access Secret
-	// Refresh is the zero Secret when the answer had none.
+	// Refresh is the zero Secret if the answer has no refresh token.
 	Refresh Secret
-	// Issued is when it was asked for, Expires when it ends.
+	// Issued is when the access token was requested. Expires is when it expires.
 	Issued, Expires time.Time
-	// ExpiresBy is what says when it ends: the answer's "expires_in", else the
-	// access token's "exp", else its "usual lifetime".
+	// ExpiresBy names the source of Expires: "expires_in" of the answer, "exp" of
+	// the access token, or else the "usual lifetime".
 	ExpiresBy string
-	// Scopes are the granted ones; nil when the answer names none, which
-	// means: as asked.
+	// Scopes are the granted scopes. They are nil if the answer names none, which
+	// means that all requested scopes were granted.
 	Scopes []string
-	// Claims are what the access token says of itself, unverified.
+	// Claims are the unverified claims of the access token.
 	Claims Claims
 }
 
-// readToken reads a token answer strictly: what it accepts is what RFC 6749
-// section 5.1 and TrueLayer's description of the endpoint allow, so that an
-// answer of another shape is never taken for a success. Unknown members are
-// ignored, as section 5.1 demands. No error repeats any of the answer.
+// readToken reads a token answer. It is strict: it accepts only what RFC 6749
+// section 5.1 and TrueLayer's description of the endpoint allow, so no other
+// answer counts as a success. It ignores unknown members, as section 5.1
+// requires. No error repeats any part of the answer.
 func readToken(body []byte, sent time.Time) (Token, error) {
 	members, err := readObject(body)
 	if err != nil {
@@ -91,14 +91,14 @@ func readToken(body []byte, sent time.Time) (Token, error) {
 	return token, nil
 }
 
-// readExpiry finds out when the token ends. RFC 6749 section 5.1 only recommends
-// that an answer says so. What it says must be a whole number of seconds, which
-// some servers write as 3600.0 or "3600".
+// readExpiry sets when the token expires. RFC 6749 section 5.1 recommends but does
+// not require expires_in. It must be a whole number of seconds, which some
+// servers write as 3600.0 or "3600".
 func (t *Token) readExpiry(expiresIn json.RawMessage) error {
 	if expiresIn != nil && string(expiresIn) != "null" {
 		seconds, ok := readNumber(expiresIn)
 		if !ok || seconds < 1 || seconds > maxExpiresIn || seconds != math.Trunc(seconds) {
-			return errors.New("the answer's expires_in is not a sane positive integer")
+			return errors.New("the answer's expires_in is not a whole number of seconds of at most a year")
 		}
 		t.Expires, t.ExpiresBy = t.Issued.Add(time.Duration(seconds)*time.Second), "expires_in"
 		return nil
@@ -110,8 +110,9 @@ func (t *Token) readExpiry(expiresIn json.RawMessage) error {
 	return nil
 }
 
-// readObject splits a JSON object into its members. encoding/json alone would
-// take the last of two members of a name and match names in any case.
+// readObject splits a JSON object into its members. It refuses an object with two
+// members of the same name. encoding/json would take the last one, and would
+// match names in any case.
 func readObject(body []byte) (map[string]json.RawMessage, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
@@ -125,7 +126,7 @@ func readObject(body []byte) (map[string]json.RawMessage, error) {
 		}
 		name, _ := key.(string)
 		if _, twice := members[name]; twice {
-			return nil, errors.New("the answer has a member twice")
+			return nil, errors.New("the answer has two members of the same name")
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
@@ -142,9 +143,9 @@ func readObject(body []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// readString returns a member that is a string of visible ASCII characters and
-// spaces (the VSCHAR of RFC 6749 appendix A; it is what a header field can
-// carry), or "" when it is absent or null.
+// readString returns a member that is a string, or "" if it is absent or null. The
+// string must consist of visible ASCII characters (VSCHAR in RFC 6749 appendix
+// A), which are safe in a header field. Only scope may have spaces.
 func readString(members map[string]json.RawMessage, name string, limit int) (string, error) {
 	raw, ok := members[name]
 	if !ok || string(raw) == "null" {
@@ -165,23 +166,24 @@ func readString(members map[string]json.RawMessage, name string, limit int) (str
 	return value, nil
 }
 
-// readError reads an error answer (RFC 6749 section 5.2). TrueLayer stands
-// behind a content delivery network, so the body may as well be HTML.
+// readError reads an error answer (RFC 6749 section 5.2). The body may be HTML,
+// since TrueLayer is behind a content delivery network.
 func readError(status int, header http.Header, body []byte, now time.Time) *Error {
 	e := &Error{Status: status, CorrelationID: correlationID(header), RetryAfter: readRetryAfter(header, now)}
 	members, err := readObject(body)
 	if err == nil {
 		e.Code, err = readString(members, "error", 64)
 	}
-	if err != nil || !isToken(e.Code) {
+	if err != nil || !isLogSafe(e.Code) {
 		e.Code = ""
 		e.cause = fmt.Errorf("answered %d without a readable error code", status)
 	}
 	return e
 }
 
-// readRetryAfter reads a number of seconds or a date, which counts from the
-// answer's own date if it has one: the server's clock need not be right.
+// readRetryAfter reads the field Retry-After, a number of seconds or a date. A
+// date is compared with the answer's own Date if it has one, since the server's
+// clock may be wrong.
 func readRetryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")
 	if seconds, err := strconv.Atoi(value); err == nil {
@@ -198,14 +200,15 @@ func readRetryAfter(header http.Header, now time.Time) time.Duration {
 }
 
 func correlationID(header http.Header) string {
-	if id := header.Get("X-Tl-Correlation-Id"); len(id) <= 64 && isToken(id) {
+	if id := header.Get("X-Tl-Correlation-Id"); len(id) <= 64 && isLogSafe(id) {
 		return id
 	}
 	return ""
 }
 
-// isToken reports whether s is short plain text that is safe in a log.
-func isToken(s string) bool {
+// isLogSafe reports whether s consists of ASCII letters, digits, '-', '_' and '.',
+// and is not empty.
+func isLogSafe(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c != '-' && c != '_' && c != '.' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
 			return false

@@ -19,21 +19,21 @@ import (
 )
 
 const (
-	// maxKeySet bounds the key set that is read; a real one is a few KB.
+	// maxKeySet is the largest key set to accept. A real one has a few KB.
 	maxKeySet = 256 << 10
-	// keySetInterval is how long the set is left alone after it was fetched:
-	// otherwise each token with an unknown key id, or a wrong signature, would
-	// make it be fetched again.
+	// keySetInterval is the shortest time between two fetches of the key set.
+	// Otherwise, every token with an unknown key id or a wrong signature would
+	// cause a fetch.
 	keySetInterval = time.Minute
 )
 
-// ErrKeysUnavailable says that the key set could not be had, so that nothing
-// is known about the token.
+// ErrKeysUnavailable means that a token could not be checked because the key set
+// could not be fetched.
 var ErrKeysUnavailable = errors.New("the key set for verify_access_token could not be fetched")
 
-// Verifier checks access tokens in the form of RFC 9068 against a JSON Web Key
-// Set. The set is fetched when it is first needed and again for a key id that
-// it lacks; in between it is cached.
+// Verifier checks access tokens as RFC 9068 describes them against a JSON Web Key
+// Set. It fetches the set when it first needs it, and again if the set lacks a
+// token's key.
 type Verifier struct {
 	keys     *keySetTransport
 	issuer   string
@@ -42,7 +42,7 @@ type Verifier struct {
 	tokens   *oidc.IDTokenVerifier
 }
 
-// NewVerifier returns a Verifier for tokens that issuer gave to clientID. It
+// NewVerifier returns a Verifier for tokens that issuer issued to clientID. It
 // makes no call.
 func NewVerifier(keySetURL, issuer, clientID string, now func() time.Time) *Verifier {
 	v := &Verifier{
@@ -51,12 +51,12 @@ func NewVerifier(keySetURL, issuer, clientID string, now func() time.Time) *Veri
 		clientID: clientID,
 		now:      now,
 	}
-	// go-oidc takes its HTTP client from a context and ignores the rest of it
+	// go-oidc uses this context only to find its HTTP client
 	ctx := oidc.ClientContext(context.Background(), &http.Client{Transport: v.keys})
 	v.tokens = oidc.NewVerifier(issuer, keySet{oidc.NewRemoteKeySet(ctx, keySetURL), v.keys}, &oidc.Config{
-		// the audience of an access token is the API; the client is checked below
+		// the audience of an access token is the API; checkClaims checks the client
 		SkipClientIDCheck:    true,
-		SkipIssuerCheck:      true, // checked below too, with a remedy
+		SkipIssuerCheck:      true, // checkClaims checks it, and names a remedy
 		SupportedSigningAlgs: []string{oidc.RS256, oidc.PS256, oidc.ES256},
 		Now:                  now,
 	})
@@ -66,16 +66,16 @@ func NewVerifier(keySetURL, issuer, clientID string, now func() time.Time) *Veri
 // CloseIdleConnections closes the connections that no fetch is using.
 func (v *Verifier) CloseIdleConnections() { v.keys.http.CloseIdleConnections() }
 
-// Verify checks type, signature, issuer, time and client of an access token.
-// The error is ErrKeysUnavailable, wrapped, when it could not be checked at
-// all; it never repeats the token.
+// Verify checks the type, signature, issuer, times and client of an access token.
+// The error wraps ErrKeysUnavailable if the token could not be checked. It never
+// repeats the token.
 func (v *Verifier) Verify(ctx context.Context, access Secret) error {
 	raw := access.Reveal()
 	if !isAccessTokenJWT(raw) {
 		return errors.New("the access token is not a JWT of type at+jwt (RFC 9068 section 2.1)")
 	}
-	var s signature
-	token, err := v.tokens.Verify(context.WithValue(ctx, signatureKey{}, &s), raw)
+	var s signatureCheck
+	token, err := v.tokens.Verify(context.WithValue(ctx, signatureCheckKey{}, &s), raw)
 	if s.unavailable != nil {
 		return s.unavailable
 	}
@@ -85,14 +85,15 @@ func (v *Verifier) Verify(ctx context.Context, access Secret) error {
 	return v.checkClaims(token)
 }
 
-// clockSkew is by how much the auth server's clock may be ahead; go-oidc allows
-// as much for nbf.
+// clockSkew is how far the auth server's clock may be ahead. go-oidc allows the
+// same for nbf.
 const clockSkew = 5 * time.Minute
 
-// checkClaims checks what go-oidc does not. The claims are signed by now.
+// checkClaims checks the claims that go-oidc does not check. The signature has
+// already been verified.
 func (v *Verifier) checkClaims(token *oidc.IDToken) error {
 	var payload json.RawMessage
-	_ = token.Claims(&payload) // go-oidc has read it
+	_ = token.Claims(&payload) // go-oidc has already parsed it
 	clientID := ""
 	members, err := readObject(payload)
 	if err == nil {
@@ -113,10 +114,10 @@ func (v *Verifier) checkClaims(token *oidc.IDToken) error {
 	return nil
 }
 
-// isAccessTokenJWT looks at the header's type, which keeps other kinds of JWT
-// that the same key signs from passing as access tokens. White space, which a
-// JWT has none of (RFC 7515 section 2), is dropped by some readers and not by
-// others: they would not see the same claims.
+// isAccessTokenJWT reports whether a token is a JWT whose type is that of an access
+// token. Other JWTs signed with the same key must not pass as access tokens. White
+// space is refused. A JWT has none (RFC 7515 section 2), and parsers differ in
+// how they treat it, so they might read different claims.
 func isAccessTokenJWT(raw string) bool {
 	if strings.ContainsFunc(raw, unicode.IsSpace) {
 		return false
@@ -125,11 +126,11 @@ func isAccessTokenJWT(raw string) bool {
 	return typ == "at+jwt"
 }
 
-// jwtHeader is what is read of a JWT's header (RFC 7515 section 4.1).
+// jwtHeader has the fields of a JWT's header that are used (RFC 7515 section 4.1).
 type jwtHeader struct{ Type, KeyID string }
 
-// readHeader returns the zero header if there is none that is unambiguous:
-// encoding/json alone would take a "TYP" for a typ.
+// readHeader returns a JWT's header. It returns the zero header if the header is
+// malformed or ambiguous. encoding/json would take "TYP" for "typ".
 func readHeader(raw string) jwtHeader {
 	head, _, _ := strings.Cut(raw, ".")
 	decoded, err := base64.RawURLEncoding.DecodeString(head)
@@ -148,32 +149,32 @@ func readHeader(raw string) jwtHeader {
 	return jwtHeader{typ, keyID}
 }
 
-// signature is how the check of a signature went. go-oidc's verifier flattens
-// that into text, which repeats parts of the token and of the key set.
-type signature struct {
+// signatureCheck is the result of the check of a signature. go-oidc's verifier
+// returns it only as text, which repeats parts of the token and of the key set.
+type signatureCheck struct {
 	checked     bool
-	right       bool
-	unavailable error // there were no keys to check with
+	valid       bool
+	unavailable error // why there were no keys, if so
 }
 
-// signatureKey is the context key of the place where keySet reports it.
-type signatureKey struct{}
+// signatureCheckKey is the context key of the signatureCheck that keySet fills in.
+type signatureCheckKey struct{}
 
-// describe says why go-oidc refused a token.
-func (s *signature) describe(err error) string {
+// describe returns why go-oidc refused a token.
+func (s *signatureCheck) describe(err error) string {
 	if _, ok := errors.AsType[*oidc.TokenExpiredError](err); ok {
 		return "it has expired"
 	}
 	switch {
 	case !s.checked:
 		return "it is malformed, or signed with none of RS256, PS256 and ES256"
-	case !s.right:
+	case !s.valid:
 		return "the signature is wrong, or its key is not in the key set"
 	}
 	return "its claims cannot be read, or it is not yet valid; check the clocks"
 }
 
-// keySet tells a signature that is wrong from one that could not be checked.
+// keySet distinguishes a wrong signature from one that could not be checked.
 type keySet struct {
 	remote    *oidc.RemoteKeySet
 	transport *keySetTransport
@@ -181,16 +182,16 @@ type keySet struct {
 
 func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
 	payload, err := k.remote.VerifySignature(ctx, jwt)
-	s, ok := ctx.Value(signatureKey{}).(*signature)
+	s, ok := ctx.Value(signatureCheckKey{}).(*signatureCheck)
 	if !ok {
 		return payload, err
 	}
-	s.checked, s.right = true, err == nil
-	// go-oidc wraps what kept it from having the keys, and nothing when it had
-	// them. That a token's key was there lately settles it as well: another look
-	// would have changed nothing.
+	s.checked, s.valid = true, err == nil
+	// go-oidc wraps an error only if it could not get the keys. If it was refused a
+	// fetch because the last one was recent, and that one had the token's key, the
+	// signature is wrong: another fetch would have changed nothing.
 	cause := errors.Unwrap(err)
-	if cause == nil || (errors.Is(err, errFetchedLately) && k.transport.has(readHeader(jwt).KeyID)) {
+	if cause == nil || (errors.Is(err, errFetchedRecently) && k.transport.has(readHeader(jwt).KeyID)) {
 		return payload, err
 	}
 	s.unavailable = ErrKeysUnavailable
@@ -199,43 +200,43 @@ func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error)
 		s.unavailable = fmt.Errorf("%w: %w", ErrKeysUnavailable, call)
 	case ctx.Err() != nil:
 		s.unavailable = fmt.Errorf("%w: %w", ErrKeysUnavailable, ctx.Err())
-	default: // the set could not be read, and go-oidc repeats all of it
-		s.unavailable = fmt.Errorf("%w: the answer is no key set", ErrKeysUnavailable)
+	default: // the answer is malformed, and go-oidc's error repeats all of it
+		s.unavailable = fmt.Errorf("%w: the answer is not a key set", ErrKeysUnavailable)
 		k.transport.forget()
 	}
 	return payload, err
 }
 
-// keySetTransport bounds what go-oidc would read without end and how often, and
-// marks every failure so that it can be told from a token that is wrong.
+// keySetTransport limits how much go-oidc reads and how often it fetches. Its
+// errors wrap ErrKeysUnavailable, so they differ from those of a wrong token.
 type keySetTransport struct {
 	http *httpClient
 	now  func() time.Time
 
 	mu        sync.Mutex
-	notBefore time.Time       // when it may be fetched again
+	notBefore time.Time       // of the next fetch
 	keyIDs    map[string]bool // of the set that was fetched last
 }
 
-var errFetchedLately = fmt.Errorf("%w: it was asked for a moment ago", ErrKeysUnavailable)
+var errFetchedRecently = fmt.Errorf("%w: it was fetched less than a minute ago", ErrKeysUnavailable)
 
 func (t *keySetTransport) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	t.mu.Lock()
-	defer t.mu.Unlock() // go-oidc fetches once at a time anyway
+	defer t.mu.Unlock() // held during the fetch, since go-oidc makes one at a time
 	if t.now().Before(t.notBefore) {
-		return nil, errFetchedLately
+		return nil, errFetchedRecently
 	}
 	return t.fetch(req)
 }
 
-// has reports whether the set that was fetched last has the key.
+// has reports whether the last fetched set has the key.
 func (t *keySetTransport) has(keyID string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.keyIDs[keyID]
 }
 
-// forget forgets a set that turned out to be none.
+// forget allows another fetch, after an answer that is not a key set.
 func (t *keySetTransport) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -246,7 +247,7 @@ func (t *keySetTransport) fetch(req *http.Request) (*http.Response, error) {
 	status, header, body, err := t.http.do(req, maxKeySet)
 	if err != nil {
 		if call, ok := errors.AsType[*url.Error](err); ok {
-			err = call.Err // go-oidc's client adds the address, too
+			err = call.Err // go-oidc's HTTP client adds the URL again
 		}
 		return nil, errors.Join(ErrKeysUnavailable, err)
 	}
@@ -259,7 +260,7 @@ func (t *keySetTransport) fetch(req *http.Request) (*http.Response, error) {
 		} `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil {
-		return nil, fmt.Errorf("%w: the answer is no key set", ErrKeysUnavailable)
+		return nil, fmt.Errorf("%w: the answer is not a key set", ErrKeysUnavailable)
 	}
 	t.keyIDs = make(map[string]bool, len(set.Keys))
 	for _, key := range set.Keys {

@@ -1,6 +1,6 @@
-// Package pages draws the pages that visitors see: data in, bytes out. The words
-// are in texts, the layout is one for all pages. It works without a script and
-// loads nothing.
+// Package pages renders the pages that visitors see. The texts are in the folder
+// texts, and all pages have the same layout. A page needs no script and loads
+// nothing.
 package pages
 
 import (
@@ -12,31 +12,31 @@ import (
 	"html/template"
 )
 
-// Text is what a page says.
+// Text is the text of a page.
 type Text struct {
 	Title string `json:"title"`
 	Text  string `json:"text"`
-	// Action is on the page's button; "" is none.
+	// Action is the label of the button. If it is "", there is no button.
 	Action string `json:"action"`
 }
 
-// Page is a page.
+// Page is the content of a page.
 type Page struct {
 	Text
-	// Detail is a further sentence.
+	// Detail is a second paragraph.
 	Detail string
-	// Provider is what the provider said, which is shown as a quotation.
+	// Provider is a message of the provider, which is shown as a quotation.
 	Provider string
-	// Link is where the button leads to, unless there is a Post.
+	// Link is the URL of the button, unless Post is set.
 	Link string
-	// Post is where the button posts to.
+	// Post is the URL to which the button posts.
 	Post string
-	// Home is the start of the site; "" leaves the link to it out.
+	// Home is the URL of the site's home page. If it is "", there is no link.
 	Home string
-	// Reason is a code for those who are asked for help.
+	// Reason is a code that helps to find the cause.
 	Reason string
-	// Framed says that the page is shown inside of another one. It may be, then;
-	// its links open at the top, since banks refuse to be framed.
+	// Framed allows other pages to embed the page in a frame. The links of every
+	// page open in the top window, since banks refuse to be framed.
 	Framed bool
 }
 
@@ -53,7 +53,7 @@ var (
 	}).Parse(layoutText))
 	texts = readTexts(english)
 
-	// the page's only style is allowed by its digest, nothing else at all
+	// policy allows the style, by its digest, and nothing else
 	policy = func() string {
 		digest := sha256.Sum256([]byte(style))
 		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; base-uri 'none'"
@@ -62,16 +62,16 @@ var (
 
 func readTexts(data []byte) (texts map[string]Text) {
 	if err := json.Unmarshal(data, &texts); err != nil {
-		panic(err) // our own file, which a test reads
+		panic(err) // the file is embedded, and a test reads it
 	}
 	return texts
 }
 
-// TextOf returns the text with the key, which is the code of a reason or the name of
-// a page; the zero Text if there is none.
+// TextOf returns the text with the key, which is a reason code or the name of a
+// page. It returns the zero Text if there is none.
 func TextOf(key string) Text { return texts[key] }
 
-// Draw returns the page, and the Content-Security-Policy that it needs.
+// Draw returns the HTML of the page and its Content-Security-Policy.
 func (p *Page) Draw() (body []byte, contentPolicy string, err error) {
 	var b bytes.Buffer
 	if err := layout.Execute(&b, p); err != nil {

@@ -12,7 +12,7 @@ import (
 type account struct {
 	ID       string
 	Name     string
-	Kind     string // as the Verification API calls it
+	Kind     string // as in the Verification API
 	Currency string
 	Number   string
 	SortCode string
@@ -26,7 +26,8 @@ const (
 	kindCard    = "CREDIT_CARD"
 )
 
-// accountsOf lists what a person has at a bank. It is the same at every login.
+// accountsOf returns the accounts of a person at a bank. They are the same at every
+// login.
 func accountsOf(p person, b bank) []account {
 	var list []account
 	if !p.cardOnly {
@@ -40,8 +41,8 @@ func accountsOf(p person, b bank) []account {
 	})
 }
 
-// cashAccount invents numbers that look right and pass their checksum, under
-// bank codes no bank has.
+// cashAccount returns an account with invented numbers. They have the right form
+// and checksum, but bank codes that no bank has.
 func cashAccount(p person, b bank, kind, name string, n int) account {
 	a := account{ID: accountID(p, b, kind), Name: name, Kind: kind}
 	bankCode := bicOf(b)
@@ -62,7 +63,7 @@ func accountID(p person, b bank, kind string) string {
 	return lowerHex(sum[:16])
 }
 
-// bicOf makes four letters of a bank's name.
+// bicOf returns a BIC's four-letter bank code, made from the bank's name.
 func bicOf(b bank) string {
 	letters := strings.Map(func(r rune) rune {
 		if r < 'A' || r > 'Z' {
@@ -73,8 +74,9 @@ func bicOf(b bank) string {
 	return (letters + "XXXX")[:4]
 }
 
-// iban puts country and check digits before an account's national number:
-// read as one number, letters counting from A = 10, it leaves 1 modulo 97.
+// iban returns an IBAN: the country, check digits, and the national number of an
+// account. With country and check digits moved to the end, and each letter replaced
+// by a number (A by 10, B by 11 and so on), it equals 1 modulo 97.
 func iban(country, national string) string {
 	var digits strings.Builder
 	for _, r := range national + country + "00" {
@@ -89,7 +91,7 @@ func iban(country, national string) string {
 	return fmt.Sprintf("%s%02d%s", country, check, national)
 }
 
-// Last is what a page shows of the number.
+// Last returns the last four digits of the number, which the pages show.
 func (a account) Last() string {
 	number := a.Number
 	if number == "" {
@@ -98,7 +100,7 @@ func (a account) Last() string {
 	return number[len(number)-4:]
 }
 
-// chosen keeps the accounts whose ids are among those picked.
+// chosen returns the accounts with the given ids.
 func chosen(list []account, ids []string) []account {
 	return slices.DeleteFunc(list, func(a account) bool { return !slices.Contains(ids, a.ID) })
 }

@@ -20,7 +20,7 @@ type visitor struct {
 	cancelAt string
 }
 
-// An ApproveOption makes Approve's person somebody else.
+// An ApproveOption changes the person whom Approve imitates.
 type ApproveOption func(*visitor)
 
 // AtBank chooses a bank other than Mock, by its provider_id.
@@ -28,7 +28,7 @@ func AtBank(providerID string) ApproveOption {
 	return func(v *visitor) { v.bank = providerID }
 }
 
-// As logs in as somebody other than john.
+// As logs in as a user other than john.
 func As(user, password string) ApproveOption {
 	return func(v *visitor) { v.user, v.password = user, password }
 }
@@ -44,10 +44,11 @@ func CancelAt(step string) ApproveOption {
 }
 
 // Approve follows an auth link through the simulator's dialog over HTTP, as a
-// person would: Mock, Allow, john and doe, all accounts. It returns where the
-// browser would go next, which is the application's redirect URI, without
-// going there. The fields of a form_post answer are returned in the URL's
-// query. A nil client is http.DefaultClient.
+// person would: it chooses Mock, presses Allow, logs in as john with the password
+// doe, and selects all accounts. It returns the URL to which the browser would go
+// next, at the application's redirect URI, but does not go there. If the answer is
+// a form_post, its fields are in the URL's query. If c is nil, Approve uses
+// http.DefaultClient.
 func Approve(ctx context.Context, c *http.Client, authLink string, options ...ApproveOption) (callbackURL string, err error) {
 	v := visitor{bank: mock.ID, user: "john", password: "doe"}
 	for _, option := range options {
@@ -63,7 +64,7 @@ func Approve(ctx context.Context, c *http.Client, authLink string, options ...Ap
 		return "", fmt.Errorf("parse the auth link: %w", err)
 	}
 	var form url.Values
-	// Four pages and as many redirects; more means going round in circles.
+	// A dialog has four pages and four redirects. More of them mean a loop.
 	for range 12 {
 		next, page, err := visit(ctx, &browser, at, form)
 		if err != nil {
@@ -87,8 +88,8 @@ func Approve(ctx context.Context, c *http.Client, authLink string, options ...Ap
 	return "", errors.New("the dialog does not come to an end: look at it in a browser")
 }
 
-// visit fetches a page, or posts a form, and returns where that redirects to
-// or else what the page says.
+// visit fetches a page, or posts a form. It returns the target of a redirect, or
+// else the page.
 func visit(ctx context.Context, c *http.Client, at *url.URL, form url.Values) (*url.URL, string, error) {
 	method, body := http.MethodGet, io.Reader(http.NoBody)
 	if form != nil {
@@ -123,7 +124,7 @@ func visit(ctx context.Context, c *http.Client, at *url.URL, form url.Values) (*
 	return nil, string(page), nil
 }
 
-// The simulator's own pages are regular enough to be read like this.
+// The simulator's own pages are regular enough to be parsed with expressions.
 var (
 	alert      = regexp.MustCompile(`role="alert">([^<]*)<`)
 	accountBox = regexp.MustCompile(`name="account" value="([^"]*)"`)
@@ -132,7 +133,7 @@ var (
 	hidden     = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
 )
 
-// fillIn is what the person does on a page.
+// fillIn returns the form that the person sends on a page, and its target.
 func (v *visitor) fillIn(at *url.URL, page string) (*url.URL, url.Values, error) {
 	step := strings.TrimPrefix(at.Path, "/dialog/")
 	form := url.Values{}
@@ -163,7 +164,8 @@ func (v *visitor) fillIn(at *url.URL, page string) (*url.URL, url.Values, error)
 	return nil, nil, fmt.Errorf("the page %s has no button for %s", at.Path, button)
 }
 
-// postedBack reads the page that posts the answer to the application.
+// postedBack returns the answer in a page that posts it to the application, as a
+// URL. It returns false for other pages.
 func postedBack(page string) (string, bool) {
 	form := backForm.FindStringSubmatch(page)
 	if form == nil {

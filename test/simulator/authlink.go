@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// authLink is an authorization request that passed every check.
+// authLink is an authorization request that has passed every check.
 type authLink struct {
 	digest      string // of its exact query
 	client      Client
@@ -24,8 +24,8 @@ type authLink struct {
 	formPost    bool
 }
 
-// knownScopes are what an application may ask a person for, in the words the
-// consent page uses. offline_access is about time, which it says elsewhere.
+// knownScopes maps the scopes to the words of the consent page. The text of
+// offline_access is empty, because the page states the duration elsewhere.
 var knownScopes = map[string]string{
 	"verification":    "Your name as the account holder, to compare it with the name you gave",
 	"info":            "Your full name and contact details",
@@ -44,9 +44,9 @@ const maxAuthLink = 8 << 10
 
 var s256Challenge = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
-// parseAuthLink checks an authorization request. Its errors are for the person
-// who wrote the link: they are shown to the user on a page of the service and
-// never sent to the redirect URI, as the service does it.
+// parseAuthLink checks an authorization request. Its errors are for the developer
+// of the application. As with TrueLayer, they appear on a page of the service and
+// are never sent to the redirect URI.
 func (s *Simulator) parseAuthLink(rawQuery string) (*authLink, error) {
 	if len(rawQuery) > maxAuthLink {
 		return nil, fmt.Errorf("the auth link is longer than %d bytes: send a shorter one", maxAuthLink)
@@ -115,7 +115,8 @@ func (l *authLink) check(query url.Values) error {
 	return nil
 }
 
-// checkPKCE takes S256 only: without a method OAuth 2.0 would mean plain.
+// checkPKCE accepts only S256. In OAuth 2.0, a request without a method means
+// plain.
 func checkPKCE(query url.Values) error {
 	challenge, method := query.Get("code_challenge"), query.Get("code_challenge_method")
 	if challenge == "" && method == "" {
@@ -130,8 +131,8 @@ func checkPKCE(query url.Values) error {
 	return nil
 }
 
-// back is the redirect URI with an answer in its query. The scope keeps its
-// spaces as +, as forms do.
+// back returns the redirect URI with an answer in its query. Spaces in the scope
+// are encoded as +, as in forms.
 func (l *authLink) back(fields url.Values) string {
 	if len(fields) == 0 {
 		return l.redirectURI

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// bank is a provider. Except for Mock, which the service's sandbox has too,
-// their names are invented.
+// bank is a provider. The names are invented, except for Mock, which TrueLayer's
+// sandbox has too.
 type bank struct {
 	ID      string // as in provider_id
 	Name    string
@@ -26,18 +26,19 @@ var banks = []bank{
 	{"xs2a-banco-olmo", "Banco Olmo", "es", "#8b1e1e"},
 }
 
-// mock is the bank that is always on offer.
+// mock is the bank that is always offered.
 var mock = banks[0]
 
-// maxNamedBanks bounds how many banks an auth link can bring into being.
+// maxNamedBanks bounds the list of banks that an auth link can make up by naming
+// them.
 const maxNamedBanks = 50
 
 var providerID = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+){0,9}$`)
 
-// offered are the banks that a providers parameter lets the user choose from:
-// Mock, then the groups' banks, then every single one that is named. A bank
-// the simulator has never heard of is made up from its id, so that a
-// configuration for the real service can be tried as it is.
+// offered returns the banks that a providers parameter lets the user choose from:
+// Mock, the banks of each group, and each bank that is named. If the simulator
+// does not know a bank, it makes one up from the id, so a configuration for the
+// real service works unchanged.
 func offered(providers []string) []bank {
 	if len(providers) == 0 {
 		return banks
@@ -62,7 +63,7 @@ func offered(providers []string) []bank {
 	return list
 }
 
-// group takes uk-ob-all apart.
+// group splits the id of a group, such as uk-ob-all.
 func group(id string) (country, kind string, ok bool) {
 	parts := strings.Split(id, "-")
 	if len(parts) != 3 || parts[2] != "all" {
@@ -71,11 +72,11 @@ func group(id string) (country, kind string, ok bool) {
 	return parts[0], parts[1], true
 }
 
-// kinds are what a bank's bare id begins with.
+// kinds are the prefixes of ids without a country.
 var kinds = []string{"ob", "oauth", "polishapi", "stet", "xs2a"}
 
-// named is the bank of an id in a providers parameter: a bare one, as in
-// provider_id, or one that carries its country, such as uk-ob-monzo.
+// named returns the bank with an id from a providers parameter. The id is one
+// without a country, as in provider_id, or one with it, such as uk-ob-monzo.
 func named(id string) (bank, bool) {
 	if id == "uk-cs-mock" {
 		return mock, true
@@ -95,8 +96,8 @@ func named(id string) (bank, bool) {
 	return b, true
 }
 
-// byProviderID is the bank of a bare id that matches providerID, made up if
-// need be.
+// byProviderID returns the bank with an id without a country, which matches
+// providerID. It makes up a bank that does not exist.
 func byProviderID(id string) bank {
 	for _, b := range banks {
 		if b.ID == id {
@@ -114,8 +115,8 @@ func byProviderID(id string) bank {
 	return bank{id, strings.Join(words, " "), "uk", "#4a4f63"}
 }
 
-// covers reports whether a providers parameter admits a bare provider_id, which
-// is not enough by itself, except for Mock.
+// covers reports whether a providers parameter includes a provider_id. It must,
+// except for Mock.
 func covers(providers []string, id string) bool {
 	if id == mock.ID {
 		return true

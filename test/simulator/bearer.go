@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// access is what became of a request's access token: the connection it opens,
-// or why it opens none.
+// access is the result of checking a request's access token: the connection that
+// it gives access to, or why it gives none.
 type access struct {
 	connection connection // a copy
-	expired    time.Time  // when the token ended, if that is what is wrong
+	expired    time.Time  // when the token expired, if it has
 	invalid    bool       // missing, forged, superseded, or its connection deleted
-	denied     bool       // the consent is over
+	denied     bool       // the consent has ended
 }
 
-// access checks a request's access token in every way but its scope.
+// access checks everything about a request's access token except its scope.
 func (s *Simulator) access(r *http.Request) access {
 	token, ok := bearer(r)
 	if !ok {
@@ -34,7 +34,8 @@ func (s *Simulator) access(r *http.Request) access {
 		return access{invalid: true}
 	}
 	a := access{connection: *known}
-	// The end of a consent is the end of its tokens, too, and the reason that helps.
+	// When a consent ends, its tokens expire as well. The consent is the more
+	// helpful reason.
 	switch {
 	case known.over(now):
 		a.denied = true
@@ -54,8 +55,8 @@ func bearer(r *http.Request) (token string, ok bool) {
 	return token, strings.EqualFold(scheme, "Bearer") && token != ""
 }
 
-// refusal is the Data API's answer to an access token that does not open what
-// needs this scope; nil if it does. An empty scope is any.
+// refusal returns the Data API's error for a resource that needs the scope, or nil
+// if the access token suffices. An empty scope means that any will do.
 func (a *access) refusal(scope string) *oauthError {
 	switch {
 	case a.invalid:
@@ -81,7 +82,7 @@ func (a *access) refusal(scope string) *oauthError {
 	return a.connection.person.apiFailure()
 }
 
-// apiFailure is the Data API's answer for a mock user in trouble.
+// apiFailure returns the Data API's error for a mock user whose calls fail.
 func (p person) apiFailure() *oauthError {
 	switch p.failure {
 	case "":

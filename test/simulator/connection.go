@@ -9,10 +9,10 @@ import (
 )
 
 // connection is a person's consent for one application to read some accounts
-// at one bank. It is created with the authorization code; the simulator's mu
-// guards it.
+// at one bank. It is created together with the authorization code. The
+// simulator's mu guards it.
 type connection struct {
-	seed      [32]byte // its subject, and what its other ids are derived from
+	seed      [32]byte // the subject in binary; other ids are derived from it
 	sessionID string
 	client    Client
 	scopes    []string
@@ -23,19 +23,20 @@ type connection struct {
 	ends      time.Time
 	ended     bool // the consent was revoked, or an old refresh token came back
 
-	refreshToken string    // the one that is good; empty if there is none
-	refreshUsed  time.Time // or issued
+	refreshToken string    // the valid one; empty if there is none
+	refreshUsed  time.Time // when it was last used, or issued
 	latestToken  string    // the jti of the last access token
 }
 
-// authorization is what an authorization code stands for.
+// authorization is what an authorization code is exchanged for.
 type authorization struct {
 	connection  *connection
 	redirectURI string
 	challenge   string
 }
 
-// subject is the stable id of the connection, credentials_id elsewhere.
+// subject returns the stable id of the connection, which other answers call
+// credentials_id.
 func (c *connection) subject() string {
 	return base64.StdEncoding.EncodeToString(c.seed[:])
 }
@@ -49,7 +50,7 @@ func (c *connection) derivedUUID(label string) string {
 	return uuidFrom([16]byte(d[:16]))
 }
 
-// over reports whether the consent is.
+// over reports whether the consent has ended.
 func (c *connection) over(now time.Time) bool {
 	return c.ended || !now.Before(c.ends)
 }
@@ -83,7 +84,7 @@ type claims struct {
 
 const privacyPolicy = "Feb2019"
 
-// issued is what the token endpoint is about to answer, still unsigned.
+// issued is an answer of the token endpoint before the access token is signed.
 type issued struct {
 	claims       claims
 	refreshToken string
@@ -92,8 +93,8 @@ type issued struct {
 	cheaply      bool
 }
 
-// issue makes the next access token of a connection. The caller holds mu and
-// signs after giving it back: signing takes a millisecond.
+// issue makes the next access token of a connection. The caller holds mu, and
+// signs the token after unlocking it, because signing takes a millisecond.
 func (s *Simulator) issue(c *connection, issuer string) issued {
 	now := s.clock()
 	granted := s.settings.GrantedScope
@@ -135,8 +136,8 @@ func (s *Simulator) issue(c *connection, issuer string) issued {
 	return out
 }
 
-// giveRefreshToken makes a refresh token for the connection and remembers it.
-// The one before, if any, stays known so that its reuse is noticed.
+// giveRefreshToken makes a refresh token for the connection and stores it. An
+// earlier one stays known, so that its reuse is detected.
 func (s *Simulator) giveRefreshToken(c *connection) string {
 	now := s.clock()
 	c.refreshToken, c.refreshUsed = newHex(32), now

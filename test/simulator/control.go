@@ -9,9 +9,10 @@ import (
 	"slices"
 )
 
-// The knobs for other processes. They are as open as the simulator itself,
-// which has nothing to guard; JSON is insisted on so that a web page the
-// developer happens to visit cannot turn them with a form.
+// This file has the endpoints through which other processes control the
+// simulator. They need no password, since the simulator has no real data. They
+// accept only JSON, so that a form on a web page that the developer visits cannot
+// use them.
 
 func (s *Simulator) serveSettings(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
@@ -20,7 +21,7 @@ func (s *Simulator) serveSettings(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, settings.wire())
 }
 
-// changeSettings sets what the body names and leaves the rest as it is.
+// changeSettings changes the settings that the body names.
 func (s *Simulator) changeSettings(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	settings := s.settings
@@ -39,7 +40,7 @@ func (s *Simulator) changeSettings(w http.ResponseWriter, r *http.Request) {
 	s.serveSettings(w, r)
 }
 
-// wireFault is a Fault without Hold, which only Go can let go.
+// wireFault is a Fault in JSON. It has no Hold, which is a Go channel.
 type wireFault struct {
 	Endpoint    string      `json:"endpoint"`
 	Times       int         `json:"times"`

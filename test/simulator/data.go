@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// serveData answers the Data API's resources that are about the connection
-// itself. Whatever else the real one offers is "not supported by the bank".
+// serveData serves the resources of the Data API that describe the connection. For
+// all others it answers that the bank does not support them.
 func (s *Simulator) serveData(w http.ResponseWriter, r *http.Request) {
 	a := s.access(r)
 	resources := map[string]struct {
@@ -73,8 +73,8 @@ func (s *Simulator) info(c *connection) any {
 	return map[string]string{"full_name": c.person.name, "update_timestamp": s.timestamp()}
 }
 
-// dataAccounts lists all accounts, or the one whose id is given. It leaves cards
-// out: they are a resource of their own.
+// dataAccounts returns all accounts, or the one with the given id. It omits cards,
+// which are a separate resource.
 func (s *Simulator) dataAccounts(c *connection, id string) []any {
 	types := map[string]string{kindCurrent: "TRANSACTION", kindSavings: "SAVINGS"}
 	list := []any{}

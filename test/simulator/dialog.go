@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// dialog is a user's way from the auth link to the code. Whoever knows its id
-// may go on with it, as with the service; there is no cookie. The simulator's
-// mu guards it.
+// dialog is a user's progress from the auth link to the code. As with TrueLayer,
+// there is no cookie: anyone who knows the id can continue the dialog. The
+// simulator's mu guards it.
 type dialog struct {
 	id        string
 	link      *authLink
@@ -19,7 +19,7 @@ type dialog struct {
 	over      bool
 }
 
-// The steps, which are also the last element of the pages' paths.
+// The steps of a dialog. They are also the last elements of the pages' paths.
 const (
 	stepBank     = "bank"
 	stepConsent  = "consent"
@@ -33,7 +33,7 @@ var (
 	errUsedLink = errors.New("its auth link was used before; go back to the application and start again, each login needs a link of its own")
 )
 
-// at is the step a dialog has come to.
+// at returns the current step.
 func (d *dialog) at() string {
 	switch {
 	case d.bank == nil:
@@ -46,8 +46,8 @@ func (d *dialog) at() string {
 	return stepAccounts
 }
 
-// reached reports whether a step can be shown: the present one or, for those
-// who use the back button, one before.
+// reached reports whether a step can be shown. It is the current step or, because
+// of the back button, an earlier one.
 func (d *dialog) reached(step string) bool {
 	order := []string{stepBank, stepConsent, stepLogin, stepAccounts}
 	for _, s := range order {
@@ -61,8 +61,8 @@ func (d *dialog) reached(step string) bool {
 	return false
 }
 
-// open finds the dialog of a request and copies it, so that pages are written
-// without holding mu.
+// open returns a copy of a request's dialog, so that pages are written without
+// holding mu.
 func (s *Simulator) open(r *http.Request) (dialog, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +91,7 @@ func (s *Simulator) serveStep(w http.ResponseWriter, r *http.Request) {
 	s.stepPage(w, &d, step, "")
 }
 
-// takeStep takes a step's form.
+// takeStep handles the form of a step.
 func (s *Simulator) takeStep(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	d, err := s.open(r)
@@ -155,7 +155,7 @@ func (s *Simulator) takeAccounts(w http.ResponseWriter, r *http.Request, d *dial
 	d.link.answer(w, fields)
 }
 
-// cancel sends the user back without a code. The link may be used again.
+// cancel sends the user back without a code. The auth link can be used again.
 func (s *Simulator) cancel(w http.ResponseWriter, d *dialog) {
 	s.mu.Lock()
 	s.dialogs.drop(d.id)
@@ -174,7 +174,7 @@ func (s *Simulator) cancel(w http.ResponseWriter, d *dialog) {
 	d.link.answer(w, fields)
 }
 
-// advance keeps what a step changed and goes to the next.
+// advance saves the changes of a step and redirects to the next one.
 func (s *Simulator) advance(w http.ResponseWriter, r *http.Request, d *dialog) {
 	s.mu.Lock()
 	if kept, ok := s.dialogs.get(d.id, s.clock()); ok && !kept.over {
@@ -201,7 +201,8 @@ func (s *Simulator) complete(d *dialog, accounts []account) (url.Values, error) 
 		bank: *d.bank, person: *d.person, accounts: accounts,
 		began: now, ends: now.Add(s.settings.ConsentLifetime),
 	}
-	// It outlives its consent for a while: its tokens then get 403, not 401.
+	// The connection is kept after its consent ends, so that its tokens get 403
+	// instead of 401.
 	s.connections.put(c.subject(), c, now, c.ends.Add(completedLifetime))
 	code := newHex(32)
 	s.codes.put(code, &authorization{c, d.link.redirectURI, d.link.challenge}, now, now.Add(codeLifetime))

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// expiring is a map that forgets: an entry leaves when its time is over and,
-// once there are max of them, when it is the oldest. It is not safe for
-// concurrent use.
+// expiring is a map whose entries expire. When it has max entries, a new one
+// replaces the oldest. It is not safe for concurrent use.
 //
-// Expired entries are swept from the oldest on, so one with a long life may
-// shelter shorter ones behind it for a while. They are never returned.
+// Expired entries are removed in the order in which they were added, up to the
+// first that has not expired. Those behind it stay in memory, but are never
+// returned.
 type expiring[V any] struct {
 	max   int
 	order list.List // of *expiringEntry[V]

@@ -31,22 +31,24 @@ const (
 	hugeSize = 2 << 20
 )
 
-// Fault is one way for an endpoint to misbehave. Its fields add up: one that
-// only waits or adds a header acts and answers as always.
+// Fault is a way for an endpoint to misbehave. Its fields can be combined. With
+// only Delay, Hold or Header, the endpoint still acts and answers as usual.
 type Fault struct {
-	// Times is how many requests it strikes; 0 strikes until ClearFaults.
+	// Times is how many requests the fault affects. With 0 it lasts until
+	// ClearFaults.
 	Times int
 
-	// Rate is how likely it strikes a request; 0 strikes each.
+	// Rate is the probability that the fault affects a request. With 0 it affects
+	// every request.
 	Rate float64
 
-	// Delay and Hold make it wait before anything else. A client that gives up
-	// meanwhile ends the wait but does not undo its request: that is acted upon.
+	// Delay and Hold make the endpoint wait first. If the client gives up
+	// meanwhile, the endpoint stops waiting and still acts on the request.
 	Delay time.Duration
 	Hold  <-chan struct{}
 
-	// Status, ContentType and Body, if any of them is set, answer in place of
-	// the endpoint. A Status alone gets the body the service would send with it.
+	// If any of Status, ContentType and Body is set, they replace the endpoint's
+	// answer. A Status alone is sent with the body that the service would send.
 	Status      int
 	ContentType string
 	Body        string
@@ -54,26 +56,28 @@ type Fault struct {
 	// Header is added to the answer.
 	Header http.Header
 
-	// Truncate announces the whole answer, sends half and closes the connection.
+	// Truncate announces the whole answer, sends half of it, and closes the
+	// connection.
 	Truncate bool
 
-	// Huge pads the answer by two megabytes. A JSON object stays one.
+	// Huge adds two megabytes to the answer. A JSON object stays well formed.
 	Huge bool
 
-	// DropBefore closes the connection without acting, DropAfter after acting:
-	// the code is spent, the refresh token replaced, the answer lost.
+	// DropBefore closes the connection before the endpoint acts. DropAfter closes
+	// it afterwards: the code is spent or the refresh token replaced, and the
+	// answer is lost.
 	DropBefore bool
 	DropAfter  bool
 }
 
-// faults are queued by endpoint; only the first of a queue is at work.
+// faults holds a queue of faults for each endpoint. Only the first is in effect.
 type faults struct {
 	mu    sync.Mutex
 	queue map[string][]*Fault
 }
 
-// Fail queues a fault for an endpoint: one of the constants from Authorize to
-// Data. It panics on any other name, which is a mistake in a test.
+// Fail queues a fault for an endpoint, one of the constants from Authorize to
+// Data. It panics for any other name, since that is a mistake in a test.
 func (s *Simulator) Fail(endpoint string, f Fault) {
 	if !slices.Contains(endpoints, endpoint) {
 		panic(fmt.Sprintf("simulator: no endpoint %q: give one of %s", endpoint, strings.Join(endpoints, ", ")))
@@ -86,15 +90,14 @@ func (s *Simulator) Fail(endpoint string, f Fault) {
 	s.faults.queue[endpoint] = append(s.faults.queue[endpoint], &f)
 }
 
-// ClearFaults makes every endpoint behave again. Requests that a fault holds
-// stay held.
+// ClearFaults removes all faults. Requests that wait for a Hold keep waiting.
 func (s *Simulator) ClearFaults() {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	clear(s.faults.queue)
 }
 
-// next is the fault that strikes this request, if one does.
+// next returns the fault for the current request, if there is one.
 func (q *faults) next(endpoint string) (Fault, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -115,9 +118,9 @@ func (q *faults) next(endpoint string) (Fault, bool) {
 	return struck, true
 }
 
-// endpoint counts what arrives and lets a fault come between the request and
-// the act. The body is read first: only then does net/http notice a client
-// that goes away.
+// endpoint returns a handler that counts requests and applies faults before it
+// calls act. It reads the body first, since net/http otherwise does not notice
+// that a client has gone.
 func (s *Simulator) endpoint(name string, act http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -140,8 +143,8 @@ func (s *Simulator) endpoint(name string, act http.HandlerFunc) http.Handler {
 	})
 }
 
-// strike answers as the fault says. http.ErrAbortHandler is net/http's way to
-// close a connection without a word.
+// strike answers a request as the fault says. A panic with http.ErrAbortHandler
+// makes net/http close the connection without an answer.
 func (f *Fault) strike(name string, act http.HandlerFunc, w http.ResponseWriter, r *http.Request) {
 	f.wait(r.Context())
 	if f.DropBefore {
@@ -191,7 +194,7 @@ func (f *Fault) wait(ctx context.Context) {
 	}
 }
 
-// answer writes what the fault puts in place of the endpoint's own answer.
+// answer writes the answer that replaces the endpoint's own.
 func (f *Fault) answer(name string, a *answer, r *http.Request) {
 	status := f.Status
 	if status == 0 {
@@ -210,7 +213,8 @@ func (f *Fault) answer(name string, a *answer, r *http.Request) {
 	_, _ = io.WriteString(a, f.Body)
 }
 
-// answer holds a response back so that a fault can spoil it.
+// answer is a ResponseWriter that buffers the response, so that a fault can change
+// it.
 type answer struct {
 	header http.Header
 	status int

@@ -6,11 +6,11 @@ import (
 	"net/url"
 )
 
-// Grant walks an auth link's dialog without HTTP and returns what the browser
-// would be sent to: john of Mock, or of the bank that provider_id names, agrees
-// to everything. It is for measurements, which would otherwise measure the
-// dialog's pages. A link with response_mode=form_post gets its fields in the
-// query; whoever asked for it posts them as a form.
+// Grant completes the dialog of an auth link without HTTP, and returns the URL to
+// which the browser would be sent. The user john of Mock, or of the bank that
+// provider_id names, agrees to everything. Grant is for benchmarks, which would
+// otherwise measure the dialog's pages. For a link with response_mode=form_post,
+// the URL's query has the fields, and the caller posts them as a form.
 func (s *Simulator) Grant(authLink string) (callbackURL string, err error) {
 	u, err := url.Parse(authLink)
 	if err != nil {

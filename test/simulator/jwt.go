@@ -16,7 +16,7 @@ import (
 	"sync"
 )
 
-// signingKey is an RSA key with what a token's header says about it.
+// signingKey is an RSA key and the header of the tokens that it signs.
 type signingKey struct {
 	*rsa.PrivateKey
 	id         string
@@ -24,17 +24,19 @@ type signingKey struct {
 	header     string // the JWT header, encoded
 }
 
-// firstKey is the key every Simulator of a process starts with: generating one
-// takes longer than most tests. RotateKeys gives a simulator a key of its own.
+// firstKey returns the key with which every Simulator in the process starts.
+// Generating a key takes longer than most tests. After RotateKeys, a simulator has
+// its own key.
 var firstKey = sync.OnceValue(newKey)
 
-// newKey panics where crypto/rsa would fail, which for this size it does not.
+// newKey generates a key. It panics if crypto/rsa fails, which does not happen for
+// this size.
 func newKey() *signingKey {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(fmt.Sprintf("simulator: generate a signing key: %v", err))
 	}
-	// There is no certificate to take a thumbprint of; the modulus stands in.
+	// There is no certificate, so the thumbprint is that of the modulus.
 	sum := sha256.Sum256(private.N.Bytes())
 	key := &signingKey{
 		PrivateKey: private,
@@ -45,7 +47,7 @@ func newKey() *signingKey {
 	return key
 }
 
-// keys are the published keys; the first one signs.
+// keys holds the published keys. The first one signs.
 type keys struct {
 	mu        sync.RWMutex
 	published []*signingKey
@@ -90,8 +92,8 @@ func (k *keys) sign(c claims, cheaply bool) (string, error) {
 
 var errNotOurs = errors.New("the access token is malformed or its signature is wrong: send one this simulator issued")
 
-// verify returns the claims of a token whose signature is right. It looks at
-// nothing else, not even at the time.
+// verify checks a token's signature and returns its claims. It does not check the
+// claims, not even the times.
 func (k *keys) verify(token string) (claims, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -119,8 +121,8 @@ func (k *keys) verify(token string) (claims, error) {
 	return c, nil
 }
 
-// checksum is the cheap stand-in for a signature: as long as one, recognized
-// here again, and good for nothing else.
+// checksum returns a cheap substitute for a signature. It has the same length, and
+// only verify accepts it.
 func (key *signingKey) checksum(content string) []byte {
 	var sum []byte
 	for len(sum) < key.Size() {
@@ -156,8 +158,8 @@ func encode(b []byte) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// segment encodes a part of a token. What goes in are strings and numbers,
-// which always marshal.
+// segment encodes a part of a token. The part consists of strings and numbers, so
+// marshaling does not fail.
 func segment(v any) string {
 	b, _ := json.Marshal(v)
 	return encode(b)

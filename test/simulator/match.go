@@ -6,12 +6,12 @@ import (
 	"unicode"
 )
 
-// verifiedFrom is the score at which two names count as the same person's.
+// verifiedFrom is the lowest score at which two names count as the same.
 const verifiedFrom = 80
 
-// matchScore says from 0 to 100 how alike two names are. Case, punctuation,
-// spaces and the order of the words do not matter. The service's own measure
-// is not public; this one is simple and always gives the same answer.
+// matchScore returns how similar two names are, from 0 to 100. Case, punctuation,
+// spaces and the order of the words do not matter. TrueLayer's own measure is not
+// public. This one is simple and deterministic.
 func matchScore(a, b string) int {
 	x, y := words(a), words(b)
 	longest := max(len(x), len(y))
@@ -21,7 +21,7 @@ func matchScore(a, b string) int {
 	return 100 * (longest - distance(x, y)) / longest
 }
 
-// words is a name as its sorted lower-case words.
+// words returns the words of a name in lower case, sorted.
 func words(name string) []rune {
 	list := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r)
@@ -30,7 +30,8 @@ func words(name string) []rune {
 	return []rune(strings.Join(list, " "))
 }
 
-// distance is Levenshtein's: how many letters to insert, drop or replace.
+// distance returns the Levenshtein distance: how many letters to insert, delete or
+// replace.
 func distance(a, b []rune) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

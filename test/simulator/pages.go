@@ -17,8 +17,8 @@ import (
 //go:embed pages
 var pageFiles embed.FS
 
-// style and submit go into the pages, so that nothing else has to be fetched;
-// the policy names them by digest.
+// The pages contain style and submit, so they load nothing else. Their policy
+// allows the two by digest.
 var (
 	style  = pageFile("style.css")
 	submit = pageFile("submit.js")
@@ -36,7 +36,7 @@ func pageFile(name string) string {
 	return string(b)
 }
 
-// page is what the templates see. A step's page has all of it, others little.
+// page is the data of the templates. Most of it is for the pages of steps.
 type page struct {
 	Title    string
 	Alert    string
@@ -84,7 +84,7 @@ func (s *Simulator) stepPage(w http.ResponseWriter, d *dialog, step, alert strin
 	render(w, status, step+".html", p, "")
 }
 
-// asked puts scopes into words, each kind of data once.
+// asked returns the texts of scopes, each of them once.
 func asked(scopes []string) []string {
 	var words []string
 	for _, scope := range scopes {
@@ -136,9 +136,9 @@ func render(w http.ResponseWriter, status int, name string, p page, script strin
 	_, _ = w.Write(body.Bytes())
 }
 
-// guardPage sets the headers of everything a browser sees. There is no
-// form-action in the policy: Chromium holds the redirect after a form against
-// it, and that one leads to the application.
+// guardPage sets the headers of every page and redirect. The policy has no
+// form-action, because Chromium applies it to the redirect after a form, and that
+// redirect leads to the application.
 func guardPage(w http.ResponseWriter, script string) {
 	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; img-src data:; style-src " + digest(style)
 	if script != "" {

@@ -11,8 +11,8 @@ type person struct {
 	name     string
 	number   int
 	iban     bool   // has accounts with an IBAN and no sort code
-	cardOnly bool   // has nothing the Verification API can verify
-	failure  string // what every API call for this person ends in
+	cardOnly bool   // has no account that the Verification API can verify
+	failure  string // the error of every API call for this person
 }
 
 var (
@@ -22,7 +22,7 @@ var (
 	}
 )
 
-// The ways a bank's login fails, by the user name that brings them about.
+// loginFailures maps user names to the error that a login with them causes.
 var loginFailures = map[string]string{
 	"error.account_permanently_locked": "This account is locked for good. Please visit a branch with proof of identity.",
 	"error.account_temporarily_locked": "This account is locked for 30 minutes after too many attempts.",
@@ -34,8 +34,9 @@ var loginFailures = map[string]string{
 
 const wrongLogin = "User name or password is wrong. Please try again."
 
-// signIn is the bank's login. The text says why it refuses; with the password
-// "error" it lets people in and the trouble comes later, in the API.
+// signIn is the bank's login. It returns the person, or a text that says why the
+// login failed. With the password "error" the login succeeds and later API calls
+// fail.
 func signIn(user, password string) (person, string) {
 	user = strings.ToLower(strings.TrimSpace(user))
 	if text, fails := loginFailures[user]; fails {
@@ -65,7 +66,8 @@ func signIn(user, password string) (person, string) {
 	return p, ""
 }
 
-// mockNumber reads john as 0 and john1 to john100 as what they say.
+// mockNumber returns the number of a mock user: 0 for john, and 1 to 100 for john1
+// to john100.
 func mockNumber(user string) (int, bool) {
 	digits, ok := strings.CutPrefix(user, "john")
 	if !ok || digits == "" {
@@ -75,7 +77,8 @@ func mockNumber(user string) (int, bool) {
 	return n, err == nil && n >= 1 && n <= 100 && strconv.Itoa(n) == digits
 }
 
-// mockName gives each mock user a name of their own; john is John Doe.
+// mockName returns the name of a mock user. Each has a different one, and john is
+// John Doe.
 func mockName(number int) string {
 	return firstNames[number%len(firstNames)] + " " + lastNames[number/len(firstNames)]
 }

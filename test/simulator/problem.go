@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// oauthError is how the auth server and the Data API say no.
+// oauthError is an error answer of the auth server or the Data API.
 type oauthError struct {
 	status      int
 	Error       string            `json:"error"`
@@ -37,8 +37,8 @@ func invalidRequest(reason string) *oauthError {
 	}
 }
 
-// dataFailures are the Data API's errors by status, for faults that name nothing
-// else, and authFailures those of the auth server.
+// dataFailures has the errors of the Data API by status, and authFailures those of
+// the auth server. They are for faults with a Status alone.
 var (
 	dataFailures = map[int]oauthError{
 		http.StatusBadRequest:          {Error: "validation_error", Description: "a parameter is wrong: check them"},
@@ -82,7 +82,7 @@ func failAs(endpoint string, w http.ResponseWriter, r *http.Request, status int)
 	e.write(w)
 }
 
-// problem is how the Verification API says no.
+// problem is an error answer of the Verification API.
 type problem struct {
 	Errors   map[string][]string `json:"errors,omitempty"`
 	Type     string              `json:"type"`
@@ -108,8 +108,8 @@ func (p *problem) write(w http.ResponseWriter) {
 	write(w, p.Status, "application/problem+json; charset=utf-8", p)
 }
 
-// verifyFailure is the Verification API's problem for a status. The titles are
-// the service's, an application may compare them.
+// verifyFailure returns the Verification API's problem for a status. The titles are
+// those of TrueLayer, since an application may compare them.
 func verifyFailure(status int) *problem {
 	switch status {
 	case http.StatusUnauthorized:
@@ -128,8 +128,8 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	write(w, status, "application/json; charset=utf-8", v)
 }
 
-// write sends a JSON answer that no cache may keep: nearly all of them hold
-// tokens or somebody's accounts.
+// write sends a JSON answer that caches must not store, since most answers contain
+// tokens or account data.
 func write(w http.ResponseWriter, status int, contentType string, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {

@@ -26,8 +26,8 @@ var providerScopes = []string{
 	"info", "accounts", "cards", "balance", "transactions", "direct_debits", "standing_orders", "offline_access",
 }
 
-// serveProviders lists the mock banks. Every client has all of them, so
-// clientId changes nothing.
+// serveProviders lists the mock banks. It ignores clientId, since every client has
+// all banks.
 func (s *Simulator) serveProviders(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	countries := strings.Fields(query.Get("country"))
@@ -54,7 +54,7 @@ func logoPath(b bank) string {
 	return "/logos/" + b.ID + ".svg"
 }
 
-// Initial is what a bank's logo shows.
+// Initial returns the letter in a bank's logo.
 func (b bank) Initial() string { return b.Name[:1] }
 
 func serveLogo(w http.ResponseWriter, r *http.Request) {
@@ -70,7 +70,8 @@ func serveLogo(w http.ResponseWriter, r *http.Request) {
 		b.Tone, b.Initial())
 }
 
-// serveDelete forgets the connection of an access token, with all its tokens.
+// serveDelete deletes the connection of an access token. All its tokens become
+// invalid.
 func (s *Simulator) serveDelete(w http.ResponseWriter, r *http.Request) {
 	a := s.access(r)
 	if a.invalid || !a.expired.IsZero() {

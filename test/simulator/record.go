@@ -8,14 +8,14 @@ import (
 	"sync"
 )
 
-// What Secrets remembers is bounded. An access token, the longest of them, has
-// one and a half kilobytes.
+// These bound what Secrets returns. The longest secret is an access token, with
+// about 1.5 KB.
 const (
 	maxSecrets      = 10_000
 	maxSecretLength = 4 << 10
 )
 
-// record is what the simulator noticed, for those who ask afterwards.
+// record holds what Calls, CallsGrant, LastTokenRequest and Secrets return.
 type record struct {
 	mu      sync.Mutex
 	calls   map[string]int
@@ -23,27 +23,27 @@ type record struct {
 	form    url.Values
 	header  http.Header
 	seen    map[string]struct{}
-	secrets []string // in order; the oldest is overwritten at oldest
+	secrets []string // a ring buffer, once it is full
 	oldest  int
 }
 
-// Calls is how many requests arrived at an endpoint, counted before any fault
-// struck. Grant arrives nowhere and is not counted.
+// Calls returns the number of requests to an endpoint, including those that a fault
+// affected. Calls of Grant are not requests and do not count.
 func (s *Simulator) Calls(endpoint string) int {
 	s.record.mu.Lock()
 	defer s.record.mu.Unlock()
 	return s.record.calls[endpoint]
 }
 
-// CallsGrant is how many of the token requests had this grant_type.
+// CallsGrant returns the number of token requests with a grant_type.
 func (s *Simulator) CallsGrant(grantType string) int {
 	s.record.mu.Lock()
 	defer s.record.mu.Unlock()
 	return s.record.grants[grantType]
 }
 
-// LastTokenRequest is what the last token request said. A JSON request is
-// shown as the form it stands for.
+// LastTokenRequest returns the form and the header of the last token request. A
+// request in JSON is returned as the equivalent form.
 func (s *Simulator) LastTokenRequest() (url.Values, http.Header) {
 	s.record.mu.Lock()
 	defer s.record.mu.Unlock()
@@ -54,9 +54,10 @@ func (s *Simulator) LastTokenRequest() (url.Values, http.Header) {
 	return form, s.record.header.Clone()
 }
 
-// Secrets is every code, access token, refresh token, PKCE code verifier and
-// client secret that the simulator issued or was sent, right or wrong; of very
-// many, the latest. A test of an application looks for them in its logs.
+// Secrets returns the codes, access tokens, refresh tokens, PKCE code verifiers and
+// client secrets that the simulator has issued or received, even invalid ones. If
+// there are very many, it returns the latest. The test of an application can
+// search its logs for them.
 func (s *Simulator) Secrets() []string {
 	s.record.mu.Lock()
 	defer s.record.mu.Unlock()
@@ -101,7 +102,7 @@ func (r *record) tokenRequest(form url.Values, header http.Header) {
 	if r.grants == nil {
 		r.grants = make(map[string]int)
 	}
-	// Any caller may invent grant types; only the known ones are kept apart.
+	// Callers can invent grant types, so unknown ones are counted together.
 	switch grant := form.Get("grant_type"); grant {
 	case grantCode, grantRefresh:
 		r.grants[grant]++

@@ -7,47 +7,52 @@ import (
 	"time"
 )
 
-// Settings are the knobs of a service that works. For one that does not, see
+// Settings configure how the simulator behaves when it works. To make it fail, see
 // Fault.
 type Settings struct {
-	// TokenLifetime is how long an access token is valid; an hour by default.
+	// TokenLifetime is how long an access token is valid. The default is an hour.
 	TokenLifetime time.Duration `json:"token_lifetime"`
 
-	// ConsentLifetime is how long a new connection may be used; 90 days by default.
+	// ConsentLifetime is how long a new connection can be used. The default is 90
+	// days.
 	ConsentLifetime time.Duration `json:"consent_lifetime"`
 
-	// RefreshIdle is how long a refresh token may lie unused; 30 days by default.
+	// RefreshIdle is how long a refresh token stays valid without being used. The
+	// default is 30 days.
 	RefreshIdle time.Duration `json:"refresh_idle"`
 
-	// ClockSkew is how far the service's clock runs ahead of Config.Now.
+	// ClockSkew is how far the service's clock is ahead of Config.Now.
 	ClockSkew time.Duration `json:"clock_skew"`
 
-	// RefreshTokens says who gets one: "auto" (the default) whoever asked for
-	// offline_access, "always" or "never".
+	// RefreshTokens says which connections get a refresh token: "auto" (the
+	// default) means those with the scope offline_access. The others are "always"
+	// and "never".
 	RefreshTokens string `json:"refresh_tokens"`
 
-	// Rotate replaces the refresh token at each use. Using an old one again
-	// then ends the connection.
+	// Rotate replaces the refresh token at each use. Using an old one again then
+	// ends the connection.
 	Rotate bool `json:"rotate"`
 
-	// OnlyLatestToken makes the API refuse every access token of a connection
-	// but the last one issued.
+	// OnlyLatestToken makes the API refuse all access tokens of a connection
+	// except the last one.
 	OnlyLatestToken bool `json:"only_latest_token"`
 
-	// GrantedScope is the scope that the token endpoint names and grants; empty
-	// is what was asked for. "-" grants that too, but does not name it.
+	// GrantedScope is the scope that the token endpoint grants and names in its
+	// answer. If it is empty, that is the requested scope. "-" grants the requested
+	// scope without naming it.
 	GrantedScope string `json:"granted_scope"`
 
-	// Cancelled says what a user who cancels brings back: "error" (the default)
-	// the error access_denied and the state, "no_state" the error alone, as with
-	// a cancellation URI that ends in ?error=access_denied, and "nothing" no
-	// parameter at all, as where the Console has none in that URI.
+	// Cancelled says which parameters a user who cancels brings back. "error" (the
+	// default) means the error access_denied and the state. "no_state" means the
+	// error alone, as with a cancellation URI in the Console that ends in
+	// ?error=access_denied. "nothing" means none, as with a cancellation URI that
+	// has no parameters.
 	Cancelled string `json:"cancelled"`
 
-	// CheapSignatures puts a checksum of the right length where the RSA
-	// signature belongs. The simulator accepts such tokens, the JWKS cannot
-	// verify them. It is for measuring a client beside the simulator on one
-	// machine, where signing would be most of what is measured.
+	// CheapSignatures replaces the RSA signature by a checksum of the same length.
+	// The simulator accepts such tokens, but they cannot be verified with the JWKS.
+	// It is for benchmarks of a client on the same machine, which would otherwise
+	// mostly measure signing.
 	CheapSignatures bool `json:"cheap_signatures"`
 }
 
@@ -61,9 +66,9 @@ func defaultSettings() Settings {
 	}
 }
 
-// Set changes the settings. They hold for what happens from then on: a
-// connection keeps the end of consent it began with. The function must not
-// call the simulator.
+// Set changes the settings. The change affects only what happens afterwards: the
+// consent of an existing connection ends when it would have ended. The function
+// must not call the simulator.
 func (s *Simulator) Set(change func(*Settings)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,8 +88,8 @@ func (s *Settings) check() error {
 	return nil
 }
 
-// wireSettings writes the durations as Go strings; its fields hide the ones of
-// the same name beneath.
+// wireSettings is Settings in JSON, with durations as strings. Its fields hide the
+// embedded ones with the same names.
 type wireSettings struct {
 	*plainSettings
 	TokenLifetime   duration `json:"token_lifetime"`
@@ -111,7 +116,7 @@ func (w wireSettings) settings() Settings {
 	return s
 }
 
-// duration is a time.Duration that JSON spells as people do: "1h30m".
+// duration is a time.Duration that is a string in JSON, such as "1h30m".
 type duration time.Duration
 
 func (d duration) MarshalJSON() ([]byte, error) {

@@ -1,22 +1,22 @@
-// Package simulator is a TrueLayer for a laptop: the auth server, its dialog
-// with a few mock banks, and the part of the API that a connected account
-// opens, all on one origin and in memory.
+// Package simulator simulates TrueLayer: the auth server, its dialog with a few
+// mock banks, and the part of the API that a connected account gives access to.
+// Everything has one origin and is in memory.
 //
-// It exists so that an application can be tried, tested and measured without
-// an account at TrueLayer. It therefore refuses what the service refuses (a
-// redirect URI that is not registered, a code used twice, a wrong PKCE code
-// verifier, a token after its consent) and can be told to misbehave: see Fail
-// and Settings. It keeps nothing on disk, and it is no place for a real secret.
+// With the simulator, an application can be tried, tested and measured without an
+// account at TrueLayer. It refuses what TrueLayer refuses, such as a redirect URI
+// that is not registered, a code used twice, a wrong PKCE code verifier, and a
+// token whose consent has ended. It can be told to misbehave: see Fail and
+// Settings. It writes nothing to disk. Do not give it real secrets.
 //
-// It agrees with TrueLayer's API descriptions and documents where these are
-// public. A wrong id or secret of a client is 400 invalid_client, and a user who
-// cancels may come back without a state or without any parameter, as Settings
-// says.
+// It follows TrueLayer's API descriptions and documentation where these are
+// public. A wrong client id or secret is answered with 400 invalid_client. A user
+// who cancels may come back without a state, or without any parameter, see
+// Settings.
 //
-// Go code turns its knobs by calling it, other processes over HTTP and in JSON:
+// Go code controls it through methods, and other processes over HTTP with JSON:
 //
-//	GET, PUT      /simulator/settings   see Settings; PUT leaves out what stays
-//	POST, DELETE  /simulator/faults     see Fault; POST names an "endpoint", too
+//	GET, PUT      /simulator/settings   see Settings; PUT changes what it names
+//	POST, DELETE  /simulator/faults     see Fault; POST also names an "endpoint"
 //	POST          /simulator/revoke     RevokeConsents
 //	GET           /simulator/calls      Calls and CallsGrant
 //
@@ -34,16 +34,16 @@ import (
 	"time"
 )
 
-// Config says who may use the simulator and under which name it speaks.
+// Config is the configuration of a Simulator.
 type Config struct {
 	Clients []Client
 
-	// Issuer is the base URL that tokens name as their issuer. Empty: the
-	// scheme and Host of the token request.
+	// Issuer is the base URL that tokens name as their issuer. If it is empty, that
+	// is the scheme and Host of the token request.
 	Issuer string
 
-	// Now is the simulator's clock; nil is time.Now. It is asked from many
-	// goroutines at once.
+	// Now is the simulator's clock. If it is nil, that is time.Now. It must be safe
+	// for concurrent use.
 	Now func() time.Time
 }
 
@@ -52,15 +52,17 @@ type Client struct {
 	ID     string
 	Secret string
 
-	// Name is what the consent page calls the application; empty is the ID.
+	// Name is the application's name on the consent page. If it is empty, that is
+	// the ID.
 	Name string
 
-	// RedirectURIs are compared with the authorization request letter by letter.
+	// RedirectURIs are the registered redirect URIs. The one in an authorization
+	// request must be identical to one of them.
 	RedirectURIs []string
 }
 
-// Simulator is an http.Handler that plays TrueLayer. All its methods may be
-// used from many goroutines at once.
+// Simulator is an http.Handler that simulates TrueLayer. It is safe for concurrent
+// use.
 type Simulator struct {
 	issuer  string
 	now     func() time.Time
@@ -79,9 +81,9 @@ type Simulator struct {
 	refresh     expiring[string]      // refresh token -> subject, dead ones too
 }
 
-// Everything the simulator remembers has a most and, where the service gives
-// it a life, an end: an anonymous flood or a week of benchmarks must not grow
-// it without bound.
+// These limits keep the simulator from using more and more memory, even after a
+// flood of requests or a week of benchmarks. The lifetimes are those of
+// TrueLayer, where it has any.
 const (
 	maxDialogs     = 10_000
 	maxCompleted   = 100_000
@@ -171,12 +173,13 @@ func (s *Simulator) routes() {
 	s.mux.HandleFunc("GET /simulator/calls", s.serveCalls)
 }
 
-// ServeHTTP answers as TrueLayer's auth server, dialog and API would.
+// ServeHTTP implements http.Handler. It answers as TrueLayer's auth server, dialog
+// and API would.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// RevokeConsents ends the consent of every connection there is, also of those
+// RevokeConsents ends the consent of every existing connection, including those
 // whose code has not been exchanged yet.
 func (s *Simulator) RevokeConsents() {
 	s.mu.Lock()
@@ -184,13 +187,14 @@ func (s *Simulator) RevokeConsents() {
 	s.connections.each(func(c *connection) { c.ended = true })
 }
 
-// RotateKeys makes a new signing key. The one before stays published, so its
-// tokens stay valid; the one before that is gone.
+// RotateKeys makes a new signing key. The previous key stays published, so its
+// tokens stay valid. Older keys are removed.
 func (s *Simulator) RotateKeys() {
 	s.keys.rotate(newKey())
 }
 
-// base is the URL under which the caller reached the simulator.
+// base returns the issuer, or else the URL under which the caller reached the
+// simulator.
 func (s *Simulator) base(r *http.Request) string {
 	if s.issuer != "" {
 		return s.issuer
@@ -201,8 +205,7 @@ func (s *Simulator) base(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-// clock is the service's own time: the injected clock and its skew. The
-// caller holds mu.
+// clock returns the simulator's time, including ClockSkew. The caller holds mu.
 func (s *Simulator) clock() time.Time {
 	return s.now().Add(s.settings.ClockSkew)
 }

@@ -20,7 +20,7 @@ const (
 	grantRefresh = "refresh_token"
 )
 
-// tokenResponse is the token endpoint's good answer.
+// tokenResponse is the token endpoint's successful answer.
 type tokenResponse struct {
 	AccessToken  string `json:"access_token"`
 	ExpiresIn    int64  `json:"expires_in"`
@@ -70,8 +70,8 @@ func (s *Simulator) token(r *http.Request) (issued, *oauthError) {
 	return issued{}, invalidRequest("grant_type: send authorization_code or refresh_token")
 }
 
-// exchange spends a code. It is gone as soon as its own client has shown it,
-// even if the rest of the request is wrong.
+// exchange exchanges a code for tokens. The code is spent once its own client has
+// sent it, even if the rest of the request is wrong.
 func (s *Simulator) exchange(client Client, form url.Values, issuer string) (issued, *oauthError) {
 	if err := required(form, "code", "redirect_uri"); err != nil {
 		return issued{}, err
@@ -97,8 +97,8 @@ func (s *Simulator) exchange(client Client, form url.Values, issuer string) (iss
 	return out, nil
 }
 
-// refreshed uses a refresh token. A dead one that comes back means that two
-// parties hold the connection's tokens, so the connection ends.
+// refreshed exchanges a refresh token for new tokens. If it has been replaced by a
+// newer one, two parties have the connection's tokens, so the connection ends.
 func (s *Simulator) refreshed(client Client, form url.Values, issuer string) (issued, *oauthError) {
 	if err := required(form, "refresh_token"); err != nil {
 		return issued{}, err
@@ -127,8 +127,8 @@ func (s *Simulator) refreshed(client Client, form url.Values, issuer string) (is
 	return out, nil
 }
 
-// matchesChallenge checks PKCE with S256. A verifier without a challenge is
-// refused as well: the client's two halves of a login disagree.
+// matchesChallenge checks PKCE with S256. It refuses a verifier without a challenge
+// as well, since the client must then have mixed up two logins.
 func matchesChallenge(challenge, verifier string) bool {
 	if challenge == "" || verifier == "" {
 		return challenge == verifier
@@ -146,14 +146,14 @@ func required(form url.Values, names ...string) *oauthError {
 	return nil
 }
 
-// tokenFields are all a token request may hold.
+// tokenFields are all fields that a token request may have.
 var tokenFields = []string{
 	"grant_type", "client_id", "client_secret", "code", "redirect_uri", "code_verifier", "refresh_token",
 }
 
-// tokenForm reads a token request of either content type. A field that comes
-// twice is an error in both, one that nobody asked for only in JSON, where the
-// service's description of it is closed.
+// tokenForm reads a token request of either content type. A repeated field is an
+// error in both. An unknown field is an error only in JSON, because TrueLayer's
+// description of it does not allow others.
 func tokenForm(header http.Header, body []byte) (url.Values, error) {
 	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
 	if err != nil {

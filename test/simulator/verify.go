@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxName is in characters.
+// maxName is the longest name to verify, in characters.
 const maxName = 200
 
 type verification struct {
@@ -18,7 +18,7 @@ type verification struct {
 	Report   []report `json:"report"`
 }
 
-// report is what the Verification API says of one account.
+// report is the Verification API's result for one account.
 type report struct {
 	Verifiable         bool     `json:"verifiable"`
 	FailureDescription string   `json:"failure_description,omitempty"`
@@ -40,8 +40,8 @@ type holder struct {
 	Score    int    `json:"match_score"`
 }
 
-// serveVerify compares a name with the account holder's. That they differ is
-// an answer, not an error.
+// serveVerify compares a name with the account holder's. A difference is a result,
+// not an error.
 func (s *Simulator) serveVerify(w http.ResponseWriter, r *http.Request) {
 	a := s.access(r)
 	if refused := a.refusal("verification"); refused != nil {
@@ -85,7 +85,8 @@ func nameToVerify(r *http.Request) (string, *problem) {
 	return "", p
 }
 
-// verify is nil when there is no account that could be verified.
+// verify returns the result for a connection, or nil if it has no account that can
+// be verified.
 func verify(name string, c *connection) *verification {
 	score := matchScore(name, c.person.name)
 	v := &verification{Verified: score >= verifiedFrom, Holder: c.person.name, Score: score}

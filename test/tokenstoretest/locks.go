@@ -38,7 +38,7 @@ func lock(t *testing.T, s truelayer.TokenStore, id string) (unlock func()) {
 	return unlock
 }
 
-// wantLocked asks for a lock that is held, in vain.
+// wantLocked checks that a lock is held by somebody else.
 func wantLocked(t *testing.T, s truelayer.TokenStore, id string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -51,7 +51,7 @@ func wantLocked(t *testing.T, s truelayer.TokenStore, id string) {
 		}
 		got <- err
 	}()
-	for range 3 { // it gets its chances
+	for range 3 { // gives Lock some time
 		if _, err := s.Get(t.Context(), newID()); err == nil {
 			t.Error("a record that is not there")
 		}
@@ -66,7 +66,7 @@ func lockHeld(t *testing.T, one, other truelayer.TokenStore) {
 	id := newID()
 	unlock := lock(t, one, id)
 	wantLocked(t, other, id)
-	lock(t, other, newID())() // another id's is free
+	lock(t, other, newID())() // the lock of another id is free
 	create(t, other, id, []byte("a"), ttl)
 	wantRecord(t, one, id, []byte("a")) // and so is the record
 	unlock()
@@ -74,7 +74,7 @@ func lockHeld(t *testing.T, one, other truelayer.TokenStore) {
 	lock(t, one, id)()
 }
 
-// lockTurns: everybody gets the lock, and never two at once.
+// lockTurns checks that everybody gets the lock, and never two at once.
 func lockTurns(t *testing.T, one, other truelayer.TokenStore) {
 	id := newID()
 	var inside, turns atomic.Int64
@@ -90,7 +90,7 @@ func lockTurns(t *testing.T, one, other truelayer.TokenStore) {
 			if inside.Add(1) > 1 {
 				t.Error("two hold the lock")
 			}
-			if _, err := s.Get(t.Context(), newID()); err == nil { // some time passes
+			if _, err := s.Get(t.Context(), newID()); err == nil { // takes some time
 				t.Error("a record that is not there")
 			}
 			turns.Add(1)
@@ -103,11 +103,12 @@ func lockTurns(t *testing.T, one, other truelayer.TokenStore) {
 	}
 }
 
-// lockPastCaches: who has the lock sees what its last holder wrote.
+// lockPastCaches checks that the holder of a lock reads what the last holder
+// wrote.
 func lockPastCaches(t *testing.T, one, other truelayer.TokenStore) {
 	id := newID()
 	create(t, one, id, []byte("a"), ttl)
-	wantRecord(t, other, id, []byte("a")) // and remembers it
+	wantRecord(t, other, id, []byte("a")) // which may be cached
 	unlock := lock(t, one, id)
 	if err := one.Replace(t.Context(), id, []byte("a"), []byte("b"), ttl); err != nil {
 		t.Fatalf("replace: %v", err)
@@ -118,8 +119,8 @@ func lockPastCaches(t *testing.T, one, other truelayer.TokenStore) {
 	wantRecord(t, other, id, []byte("b"))
 }
 
-// lockLost: a holder that stood still for too long gives back nothing but its
-// own.
+// lockLost checks that a holder that was paused for too long does not release the
+// lock of its successor.
 func lockLost(t *testing.T, m Medium) {
 	one, other, third := m.Open(t), m.Open(t), m.Open(t)
 	id := newID()
@@ -133,7 +134,7 @@ func lockLost(t *testing.T, m Medium) {
 	lock(t, one, id)()
 }
 
-// listing: every record is found, page by page.
+// listing checks that List finds every record, page by page.
 func listing(t *testing.T, s truelayer.TokenStore) {
 	lister := s.(truelayer.Lister)
 	ids := make([]string, 120)

@@ -11,8 +11,8 @@ import (
 	truelayer "github.com/caddy-truelayer/caddy-truelayer"
 )
 
-// together calls f from many goroutines and counts the calls without error;
-// every other error has to be the one that is allowed.
+// together calls f from many goroutines at once and returns the number of calls
+// without an error. The other calls must return the allowed error.
 func together(t *testing.T, allowed error, f func(i int) error) int64 {
 	t.Helper()
 	const writers = 32
@@ -66,7 +66,7 @@ func oneCreator(t *testing.T, one, other truelayer.TokenStore) {
 	}
 }
 
-// othersWrites are seen sooner or later.
+// othersWrites checks that the writes of another process become visible.
 func othersWrites(t *testing.T, one, other truelayer.TokenStore) {
 	id := newID()
 	create(t, one, id, []byte("a"), ttl)
@@ -91,13 +91,14 @@ func othersWrites(t *testing.T, one, other truelayer.TokenStore) {
 	})
 }
 
-// pastCaches: who has lost against another process sees what that one wrote.
+// pastCaches checks that after an ErrConflict, a process reads what the other
+// process wrote.
 func pastCaches(t *testing.T, one, other truelayer.TokenStore) {
 	id := newID()
 	record := []byte("start")
 	create(t, one, id, record, ttl)
 	for i := range 20 {
-		wantRecord(t, other, id, record) // and remembers it
+		wantRecord(t, other, id, record) // which may be cached
 		next := fmt.Appendf(nil, "%d", i)
 		if err := one.Replace(t.Context(), id, record, next, ttl); err != nil {
 			t.Fatalf("replace: %v", err)

@@ -1,6 +1,6 @@
-// Package tokenstoretest checks that a store keeps the contract of
-// truelayer.TokenStore, and those of Locker and Lister if it implements them.
-// A test of a store calls Run:
+// Package tokenstoretest tests that a store implements the contract of
+// truelayer.TokenStore, and those of Locker and Lister if it has their methods.
+// The test of a store calls Run:
 //
 //	func TestMyStore(t *testing.T) {
 //		tokenstoretest.Run(t, func(t *testing.T) tokenstoretest.Medium {
@@ -25,20 +25,20 @@ import (
 	truelayer "github.com/caddy-truelayer/caddy-truelayer"
 )
 
-// Medium is where records are: a folder, a server.
+// Medium is where a store keeps its records, such as a folder or a server.
 type Medium struct {
-	// Open opens a store on the medium, each time as if it were another process
-	// that does so. What it takes ends with the test.
+	// Open opens a store on the medium. Each call acts as a separate process. It
+	// releases resources when the test ends.
 	Open func(*testing.T) truelayer.TokenStore
 
-	// LoseLock makes the medium forget the lock for an id, as it does when the
-	// lock's holder has stood still for too long. nil if the store has no locks,
-	// or cannot tell its own from another's afterwards.
+	// LoseLock makes the lock of an id expire, as if its holder had been paused
+	// for too long. It is nil if the store has no locks, or if a holder cannot
+	// detect that its lock was taken over.
 	LoseLock func(t *testing.T, id string)
 }
 
-// Run runs the suite, most of its tests at once. Each asks for a medium, which
-// may be the same: other records do no harm.
+// Run runs the tests, most of them in parallel. Each test calls medium, which may
+// return the same Medium every time: other records do no harm.
 func Run(t *testing.T, medium func(*testing.T) Medium) {
 	tests := map[string]func(*testing.T, truelayer.TokenStore){
 		"round trip":                   roundTrip,
@@ -88,7 +88,7 @@ func Run(t *testing.T, medium func(*testing.T) Medium) {
 
 const ttl = time.Hour
 
-// newID returns an id as the module makes them.
+// newID returns an id of the form that the module uses.
 func newID() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:])
@@ -175,8 +175,8 @@ func absent(t *testing.T, s truelayer.TokenStore) {
 	}
 }
 
-// await waits for what time or another process does. The store's clock is not
-// ours to set.
+// await polls until something has happened, because a test cannot set a store's
+// clock.
 func await(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(time.Minute)
@@ -241,7 +241,7 @@ func replaceTTL(t *testing.T, s truelayer.TokenStore) {
 	if err := s.Replace(t.Context(), short, []byte("a"), []byte("b"), 2100*time.Millisecond); err != nil {
 		t.Fatalf("replace: %v", err)
 	}
-	waitExpired(t, s, short) // by then the other would be gone as well
+	waitExpired(t, s, short) // by now long has outlived its first ttl
 	wantRecord(t, s, long, []byte("b"))
 }
 
@@ -275,7 +275,7 @@ func endedContext(t *testing.T, s truelayer.TokenStore) {
 	wantError(t, "create", s.Create(ctx, free, []byte("a"), ttl), context.Canceled)
 	wantError(t, "replace", s.Replace(ctx, id, []byte("a"), []byte("b"), ttl), context.Canceled)
 	wantError(t, "delete", s.Delete(ctx, id), context.Canceled)
-	if _, err := s.Get(ctx, id); err != nil { // a store that need not wait may answer
+	if _, err := s.Get(ctx, id); err != nil { // a store without waiting may answer
 		wantError(t, "get", err, context.Canceled)
 	}
 	wantRecord(t, s, id, []byte("a"))
@@ -283,7 +283,7 @@ func endedContext(t *testing.T, s truelayer.TokenStore) {
 	wantError(t, "get what was not created", err, fs.ErrNotExist)
 }
 
-// ownWrites: a process reads what it has written, whatever it remembers.
+// ownWrites checks that a process reads its own writes in spite of caches.
 func ownWrites(t *testing.T, s truelayer.TokenStore) {
 	id := newID()
 	record := []byte("start")
@@ -306,7 +306,8 @@ func ownWrites(t *testing.T, s truelayer.TokenStore) {
 	wantRecord(t, s, id, []byte("again"))
 }
 
-// afterCleanup: requests outlive a reload.
+// afterCleanup checks that a store works after its Cleanup, since requests outlive
+// a reload.
 func afterCleanup(t *testing.T, s truelayer.TokenStore) {
 	id := newID()
 	create(t, s, id, []byte("before"), ttl)
@@ -323,7 +324,7 @@ func afterCleanup(t *testing.T, s truelayer.TokenStore) {
 	roundTrip(t, s)
 }
 
-// atOnce is for the race detector.
+// atOnce makes concurrent calls for the race detector.
 func atOnce(t *testing.T, s truelayer.TokenStore) {
 	ids := []string{newID(), newID(), newID()}
 	together(t, nil, func(i int) error {

@@ -7,16 +7,16 @@ import (
 )
 
 var (
-	errUnasked = errors.New("an answer that nobody asked for")
-	errPush    = errors.New("a push message where Redis sends none")
+	errUnsolicited    = errors.New("an answer that nobody asked for")
+	errUnexpectedPush = errors.New("a push message where Redis sends none")
 )
 
 // commands counts the commands that are sent.
 type commands struct {
 	sent atomic.Int64
-	// subscribed is set on a connection to a Sentinel. The answer to SUBSCRIBE
-	// and UNSUBSCRIBE is a push message for each channel, or one error, so answers
-	// are not counted there.
+	// subscribed is set on a connection to a Sentinel. SUBSCRIBE and UNSUBSCRIBE
+	// are answered with a push message for each channel, or with one error, so
+	// answers are not counted there.
 	subscribed atomic.Bool
 }
 
@@ -34,26 +34,26 @@ func (c *commands) element(f *framing, index int) error {
 
 func (*commands) ends() {}
 
-// replies counts the answers to commands as rueidis does: every message that
-// is no push message answers one command.
+// replies counts the answers to commands as rueidis does: every message that is
+// not a push message answers one command.
 //
-// Redis 6 sends push messages in the middle of EXEC's answer for keys that it
-// finds expired, and counts them as elements of the answer
-// (https://github.com/redis/redis/issues/8935). The elements that they displace
-// follow as messages. rueidis reads these as elements if the server has called
-// itself version 6 and the connection is ready.
+// If Redis 6 finds that a key has expired, it sends a push message in the middle
+// of an answer to EXEC, and counts it as an element of the answer
+// (https://github.com/redis/redis/issues/8935). The element that it displaces
+// follows as a message. rueidis reads that message as an element if the server
+// has reported version 6 and the connection is ready.
 type replies struct {
 	commands  *commands
 	caching   bool
 	checkRole func(role string) error
 	handshake int64 // how many commands make the connection ready
 
-	came     int64
-	current  purpose
-	pushes   int    // in the message under way
-	owed     int    // messages that are elements of the one before
-	name     string // of HELLO's element whose value is next
-	version6 bool
+	received  int64
+	current   purpose
+	pushes    int    // in the message under way
+	displaced int    // elements of the last answer that are yet to come
+	name      string // of the field in HELLO's answer whose value is next
+	version6  bool
 }
 
 // purpose is what a message is for.
@@ -67,20 +67,20 @@ const (
 
 func (r *replies) begins(f *framing) error {
 	switch {
-	case f.depth > 0: // a push message inside of another message
-		if !r.version6 || !r.caching || f.depth > 1 || r.current != reply || r.came <= r.handshake {
-			return errPush
+	case f.depth > 0: // a push message inside another message
+		if !r.version6 || !r.caching || f.depth > 1 || r.current != reply || r.received <= r.handshake {
+			return errUnexpectedPush
 		}
 		r.pushes++
-	case r.owed > 0:
-		r.owed--
+	case r.displaced > 0:
+		r.displaced--
 		r.current = element
 	case f.kind == '>':
 		r.current = push
-	case r.came == r.commands.sent.Load() && !r.commands.subscribed.Load():
-		return errUnasked
+	case r.received == r.commands.sent.Load() && !r.commands.subscribed.Load():
+		return errUnsolicited
 	default:
-		r.came++
+		r.received++
 		r.current = reply
 	}
 	return nil
@@ -90,12 +90,12 @@ func (r *replies) element(f *framing, index int) error {
 	word := f.word()
 	switch {
 	case f.open[0].kind == '>':
-		// rueidis takes these for the answer to the next command
+		// rueidis would take these for the answer to the next command
 		if index == 0 && !r.commands.subscribed.Load() &&
 			(word == "subscribe" || word == "psubscribe" || word == "ssubscribe") {
-			return errPush
+			return errUnexpectedPush
 		}
-	case r.came != 1 || r.current != reply: // not HELLO's
+	case r.received != 1 || r.current != reply: // not the answer to HELLO
 	case index%2 == 0:
 		r.name = word
 	case r.name == "version":
@@ -108,7 +108,7 @@ func (r *replies) element(f *framing, index int) error {
 
 func (r *replies) ends() {
 	if r.current == reply {
-		r.owed, r.pushes = r.pushes, 0
+		r.displaced, r.pushes = r.pushes, 0
 	}
 }
 

@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// These bound what the answer to a command of the store, to CLUSTER SLOTS or
-// SHARDS, to HELLO, or of a Sentinel may have. The store's largest string is a
-// record of 64 KiB.
+// These bound every answer: to the store's commands, to HELLO, to CLUSTER SLOTS
+// and SHARDS, and of Sentinels. The largest string of the store is a record of
+// 64 KiB.
 const (
 	maxBlob  = 1 << 20
 	maxCount = 64 << 10
 	maxLine  = 64 << 10
 	maxDepth = 8
-	// maxMessage bounds what one message makes its reader allocate: its texts,
-	// and messageSize for each element that it announces. A cluster whose slots
-	// are as scattered as they can be needs 14 MB.
+	// maxMessage bounds the memory that rueidis allocates for one message: its
+	// strings, and messageSize for each element that it announces. The slots of a
+	// cluster need at most 14 MB.
 	maxMessage  = 16 << 20
 	messageSize = 40
 )
@@ -25,33 +25,33 @@ var (
 	errTooLarge = errors.New("an answer larger than any that the store needs from Redis")
 )
 
-// framing follows the messages of one direction of a connection, in versions 2
-// and 3 of RESP (https://redis.io/docs/latest/develop/reference/protocol-spec/),
-// however their bytes are cut into pieces. It refuses streamed types,
+// framing parses the messages of one direction of a connection, in versions 2
+// and 3 of RESP (https://redis.io/docs/latest/develop/reference/protocol-spec/).
+// The bytes may come in pieces of any size. It refuses streamed types,
 // attributes and blob errors, since Redis sends none.
 type framing struct {
-	rules rules
-	state state
-	kind  byte // of the header under way
-	depth int
-	open  [maxDepth]aggregate // the aggregates under way, the outermost first
-	room  int                 // of maxMessage
+	rules  rules
+	state  state
+	kind   byte // of the current header
+	depth  int
+	open   [maxDepth]aggregate // the unfinished aggregates, the outermost first
+	budget int                 // what is left of maxMessage
 
-	number   int // what the header says, without its sign
+	number   int // in the header, without its sign
 	digits   int
 	negative bool
-	cr       bool // the byte before was one
+	cr       bool // the last byte was '\r'
 	spaces   int
-	left     int // bytes of a string under way, and of the line break behind it
+	left     int // bytes to come of a string and the line break after it
 
 	length int      // of the last string or line
-	text   [12]byte // its beginning
+	text   [12]byte // the beginning of the last string or line
 }
 
-// rules check messages beyond their form.
+// rules are the checks of messages that go beyond their form.
 type rules interface {
 	// begins is called at the first byte of each message, and of each push
-	// message inside of another.
+	// message inside another.
 	begins(f *framing) error
 	// element is called at the last byte of each element of an outermost
 	// aggregate.
@@ -76,8 +76,8 @@ const (
 // word returns the beginning of the last string or line.
 func (f *framing) word() string { return string(f.text[:min(f.length, len(f.text))]) }
 
-// follow returns how many of the bytes may be passed on: all of them, or those
-// before the byte at which something is refused.
+// follow parses the next bytes of the connection. It returns how many of them may
+// be passed on: all of them, or those before the byte that it refuses.
 func (f *framing) follow(b []byte) (int, error) {
 	for i := 0; i < len(b); {
 		var err error
@@ -107,7 +107,7 @@ func (f *framing) follow(b []byte) (int, error) {
 
 func (f *framing) header(kind byte) error {
 	if f.depth == 0 {
-		f.room = maxMessage
+		f.budget = maxMessage
 	}
 	f.kind, f.state = kind, inLine
 	f.number, f.digits, f.negative, f.cr, f.spaces, f.length = 0, 0, false, false, 0, 0
@@ -122,8 +122,8 @@ func (f *framing) header(kind byte) error {
 	return nil
 }
 
-// line takes a header's next byte. After '_' and '#' it accepts only what
-// belongs there, since rueidis skips those bytes unread.
+// line parses the next byte of a header. It is strict after '_' and '#', where
+// rueidis skips bytes without reading them.
 func (f *framing) line(c byte) error {
 	if f.kind == '+' || f.kind == '-' || f.kind == ',' || f.kind == '(' {
 		return f.textLine(c)
@@ -200,14 +200,14 @@ func (f *framing) headerEnds() error {
 	size := f.number
 	switch f.kind {
 	default:
-		f.room -= f.length
+		f.budget -= f.length
 		return f.complete()
 	case '$', '=':
 		if f.negative {
 			return f.null()
 		}
 		f.length, f.left, f.state = size, size+2, inBlob
-		f.room -= size
+		f.budget -= size
 	case '*', '~', '>', '%':
 		if f.negative {
 			return f.null()
@@ -215,7 +215,7 @@ func (f *framing) headerEnds() error {
 		if f.kind == '%' {
 			size *= 2
 		}
-		if f.room -= size * messageSize; size == 0 {
+		if f.budget -= size * messageSize; size == 0 {
 			return f.complete()
 		}
 		if f.depth == maxDepth {
@@ -225,7 +225,7 @@ func (f *framing) headerEnds() error {
 		f.depth++
 		f.state = inType
 	}
-	if f.room < 0 {
+	if f.budget < 0 {
 		return errTooLarge
 	}
 	return nil
@@ -241,10 +241,10 @@ func (f *framing) null() error {
 
 // complete ends an element or message, and the aggregates that end with it.
 func (f *framing) complete() error {
-	if f.room < 0 {
+	if f.budget < 0 {
 		return errTooLarge
 	}
-	// rueidis takes the third word of these without checking that there is one
+	// rueidis panics if one of these errors has fewer than three words
 	if word := f.word(); f.kind == '-' && f.spaces < 2 && (strings.HasPrefix(word, "MOVED") || strings.HasPrefix(word, "ASK")) {
 		return errFraming
 	}

@@ -112,22 +112,22 @@ func TestFraming(t *testing.T) {
 		"something behind CR":       {":1\r1\n", errFraming},
 		"a redirection to nowhere":  {"-MOVED\r\n", errFraming},
 		"another":                   {"-ASKED 1\r\n", errFraming},
-		"an answer too many":        {"+OK\r\n+OK\r\n+OK\r\n", errUnasked},
-		"one of another type":       {"+OK\r\n*0\r\n*0\r\n", errUnasked},
-		"a subscription":            {">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n", errPush},
-		"one spelled otherwise":     {">1\r\n+psubscribe\r\n", errPush},
-		"one of a shard":            {">1\r\n=10\r\nssubscribe\r\n", errPush},
-		"a push inside":             {hello("7.0.0") + expired, errPush},
-		"one of no version":         {expired, errPush},
-		"one in the wrong version":  {strings.Replace(hello("7"), "$5\r\nproto\r\n:3", "$7\r\nversion\r\n*1\r\n+6.0", 1) + expired, errPush},
-		"one where a key is 6":      {"*4\r\n+a\r\n$7\r\nversion\r\n+6.0\r\n+b\r\n" + expired, errPush},
-		"one in HELLO's answer":     {strings.Replace(hello("6.0"), ":3", ">0", 1), errPush},
-		"one inside of a push":      {hello("6.0") + ">1\r\n>0\r\n", errPush},
-		"one deep inside":           {hello("6.0") + "*1\r\n*1\r\n>0\r\n", errPush},
-		"one in an answer's rest":   {hello("6.0") + "*1\r\n>0\r\n*1\r\n>0\r\n", errPush},
+		"an answer too many":        {"+OK\r\n+OK\r\n+OK\r\n", errUnsolicited},
+		"one of another type":       {"+OK\r\n*0\r\n*0\r\n", errUnsolicited},
+		"a subscription":            {">3\r\n$9\r\nsubscribe\r\n+x\r\n:1\r\n", errUnexpectedPush},
+		"one spelled otherwise":     {">1\r\n+psubscribe\r\n", errUnexpectedPush},
+		"one of a shard":            {">1\r\n=10\r\nssubscribe\r\n", errUnexpectedPush},
+		"a push inside":             {hello("7.0.0") + expired, errUnexpectedPush},
+		"one of no version":         {expired, errUnexpectedPush},
+		"one in the wrong version":  {strings.Replace(hello("7"), "$5\r\nproto\r\n:3", "$7\r\nversion\r\n*1\r\n+6.0", 1) + expired, errUnexpectedPush},
+		"one where a key is 6":      {"*4\r\n+a\r\n$7\r\nversion\r\n+6.0\r\n+b\r\n" + expired, errUnexpectedPush},
+		"one in HELLO's answer":     {strings.Replace(hello("6.0"), ":3", ">0", 1), errUnexpectedPush},
+		"one inside of a push":      {hello("6.0") + ">1\r\n>0\r\n", errUnexpectedPush},
+		"one deep inside":           {hello("6.0") + "*1\r\n*1\r\n>0\r\n", errUnexpectedPush},
+		"one in an answer's rest":   {hello("6.0") + "*1\r\n>0\r\n*1\r\n>0\r\n", errUnexpectedPush},
 		"a replica":                 {helloAs("replica", "7.0.0"), errReplica},
 		"one of another name":       {helloAs("slave", "7.0.0"), errReplica},
-		"one too many behind those": {hello("6.0") + expired + "+OK\r\n", errUnasked},
+		"one too many behind those": {hello("6.0") + expired + "+OK\r\n", errUnsolicited},
 	} {
 		whole, err := follow(refused.answers, 2, true, len(refused.answers))
 		if !errors.Is(err, refused.err) || whole == refused.answers {
@@ -139,7 +139,7 @@ func TestFraming(t *testing.T) {
 			}
 		}
 	}
-	if _, err := follow(hello("6.0")+expired, 2, false, 1); !errors.Is(err, errPush) {
+	if _, err := follow(hello("6.0")+expired, 2, false, 1); !errors.Is(err, errUnexpectedPush) {
 		t.Errorf("a push inside of an answer that nobody keeps: %v", err)
 	}
 	c := guard(nil, true, func(string) error { return nil })

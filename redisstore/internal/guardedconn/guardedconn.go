@@ -1,32 +1,32 @@
 // Package guardedconn wraps connections to Redis so that a hostile or broken
 // answer ends the connection and not the process.
 //
-// The client library, rueidis (v1.0.79), trusts what it reads. It reads in
-// goroutines of its own, where nobody can recover from a panic, and a process
-// that runs out of memory or stack cannot recover anywhere:
+// The client library, rueidis (v1.0.79), trusts what it reads. It reads in its
+// own goroutines, where no caller can recover from a panic. Running out of memory
+// or stack cannot be recovered from anywhere:
 //
 //   - readB and readA allocate whatever length an answer announces, and
-//     readBlobString does so for each chunk. A negative length panics, a huge
-//     one takes the memory.
+//     readBlobString does so for each chunk. They panic if a length is negative,
+//     and exhaust the memory if it is huge.
 //   - readS reads a line of any length, and readNextMessage calls itself once
 //     for each level of nesting.
-//   - readNull and readBoolean skip the rest of the line without looking at it.
-//   - (*pipe)._backgroundRead panics over an answer that no command is waiting
-//     for, and takes the confirmation of a subscription for such an answer.
-//   - (*RedisError).IsMoved and IsAsk take the third word of an error that
-//     begins with MOVED or ASK, and panic if it has fewer.
+//   - readNull and readBoolean skip the rest of the line without reading it.
+//   - (*pipe)._backgroundRead panics if an answer arrives for which no command
+//     is waiting. It takes the confirmation of a subscription for such an answer.
+//   - (*RedisError).IsMoved and IsAsk panic if an error that begins with MOVED
+//     or ASK has fewer than three words.
 //
-// A guarded connection follows the protocol in both directions. Its Read fails
-// before it returns any of these.
+// A guarded connection parses the protocol in both directions. Its Read returns
+// an error instead of any such bytes.
 //
-// The guard does not cover rueidis' code for Sentinel: listWatch cuts what a
+// The guard does not cover rueidis's code for Sentinel: listWatch splits what a
 // Sentinel publishes into words, and panics if there are too few. Only TLS
-// keeps others from answering in a Sentinel's place.
+// prevents others from impersonating a Sentinel.
 //
 // The package can be deleted when rueidis bounds lengths, counts, lines and
 // nesting, and closes the connection where it panics now. TestImpostor of
-// package redisstore then passes without it. The check of the server's role
-// needs another place then.
+// package redisstore then passes without it. The check of the server's role must
+// then move elsewhere.
 package guardedconn
 
 import (
@@ -35,11 +35,12 @@ import (
 	"net"
 )
 
-// Dialer returns a function for rueidis' option DialCtxFn, which connects as
-// rueidis does by itself and guards the connection. Caching says that rueidis
-// keeps what it reads: without that, Redis sends no push message in the middle
-// of an answer. CheckRole is called with the role that the server gives itself
-// in its answer to HELLO. An error from it ends the connection.
+// Dialer returns a function for rueidis's option DialCtxFn. The function connects
+// as rueidis does by default, and guards the connection. The argument caching
+// says whether rueidis uses client-side caching: only then may Redis send a push
+// message in the middle of an answer. The function checkRole is called with the
+// role that the server reports in its answer to HELLO. An error from it ends the
+// connection.
 func Dialer(caching bool, checkRole func(role string) error) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 	return func(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
 		var c net.Conn
@@ -56,8 +57,9 @@ func Dialer(caching bool, checkRole func(role string) error) func(context.Contex
 	}
 }
 
-// conn is a guarded connection. After a refused answer every Read fails, and
-// rueidis closes the connection. One goroutine reads at a time, and one writes.
+// conn is a guarded connection. After it has refused an answer, every Read fails,
+// and rueidis closes the connection. One goroutine may read and another may write
+// at the same time.
 type conn struct {
 	net.Conn
 	requests, answers framing

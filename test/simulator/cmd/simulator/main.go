@@ -1,4 +1,4 @@
-// The simulator command runs a TrueLayer for a laptop until Ctrl-C.
+// Command simulator runs the TrueLayer simulator until Ctrl-C. For example:
 //
 //	simulator -redirect-uri http://localhost:8080/truelayer
 package main
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// run serves until ctx ends.
+// run runs the simulator until ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	client := simulator.Client{}
 	flags := flag.NewFlagSet("simulator", flag.ContinueOnError)
@@ -76,8 +76,7 @@ func serve(ctx context.Context, address string, handler http.Handler, stdout io.
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	// Whoever is in the middle of something gets a moment, held requests do not
-	// get more than that.
+	// Requests in progress get a second to finish, even if a fault holds them.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := server.Shutdown(last); err != nil {
