@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// application is an example of a program that knows nothing about bank logins. It
-// only reads the Authorization field of the requests that it gets, and calls the
-// Verification API with it.
+// application stands for a program that was never changed for bank logins. It
+// reads the Authorization field of the requests that it gets and calls the
+// Verification API with it. The form that signs people out is all that it knows
+// of the module.
 type application struct {
 	api    string
 	client *http.Client
@@ -35,6 +36,7 @@ var applicationPage = template.Must(template.New("application").Parse(applicatio
 
 // view is the content of the page.
 type view struct {
+	Title   string // "" on the home page
 	Account bool
 	Name    string
 	Token   string
@@ -63,12 +65,12 @@ func (a *application) home(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a *application) account(w http.ResponseWriter, r *http.Request) {
-	show(w, view{Account: true, Token: excerpt(r.Header.Get("Authorization"))})
+	show(w, view{Title: "My account", Account: true, Token: excerpt(r.Header.Get("Authorization"))})
 }
 
 func (a *application) verify(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-	v := view{Account: true, Name: r.PostFormValue("name"), Token: excerpt(r.Header.Get("Authorization"))}
+	v := view{Title: "Name check", Account: true, Name: r.PostFormValue("name"), Token: excerpt(r.Header.Get("Authorization"))}
 	result, err := a.callVerify(r, v.Name)
 	if err != nil {
 		v.Problem = err.Error()

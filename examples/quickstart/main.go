@@ -61,6 +61,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 
+	if err := checkFree(*port); err != nil {
+		return err
+	}
 	data, err := os.MkdirTemp("", "truelayer-quickstart-")
 	if err != nil {
 		return err
@@ -76,16 +79,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		defer stop()
 		api = authServer
+		fmt.Fprintln(out, "started a simulation of TrueLayer at", authServer)
 	} else {
 		fmt.Fprintf(out, "using TrueLayer's sandbox; register the redirect URI %s/truelayer in TrueLayer's Console\n", site)
 	}
 
 	app, stop, err := serve(*appPort, newApplication(api))
 	if err != nil {
-		return err
+		return fmt.Errorf("starting the application: %w; choose another port with -app-port", err)
 	}
 	defer stop()
+	fmt.Fprintln(out, "started the application at http://"+app)
 
+	fmt.Fprintln(out, "starting Caddy; Ctrl-C ends everything")
 	if err := startCaddy(map[string]string{
 		"QUICKSTART_PORT":        strconv.Itoa(*port),
 		"QUICKSTART_APP":         app,
@@ -101,20 +107,33 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return caddy.Stop()
 }
 
-// startSimulator serves the simulation on 127.0.0.1. For a browser that is not the
-// same site as localhost, just as TrueLayer is not the same site as the
-// application.
+// checkFree returns an error if the site's port is in use. Caddy would share it
+// with another Caddy without a word, and visitors would reach either of them.
+func checkFree(port int) error {
+	listener, err := listen(port)
+	if err != nil {
+		return fmt.Errorf("checking the site's port: %w; stop the program that uses it, perhaps another quickstart, or choose another port with -port", err)
+	}
+	return listener.Close()
+}
+
+func listen(port int) (net.Listener, error) {
+	return net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+}
+
+// startSimulator serves the simulation on 127.0.0.1, so that for a browser it
+// is another site than localhost, as the real one is.
 func startSimulator(port int, redirectURI string) (base string, stop func(), err error) {
 	const id, secret = "sandbox-quickstart", "quickstart-secret"
 	s, err := simulator.New(simulator.Config{Clients: []simulator.Client{{
-		ID: id, Secret: secret, Name: "Quickstart", RedirectURIs: []string{redirectURI},
+		ID: id, Secret: secret, Name: "Payroll 2004", RedirectURIs: []string{redirectURI},
 	}}})
 	if err != nil {
 		return "", nil, err
 	}
 	address, stop, err := serve(port, s)
 	if err != nil {
-		return "", nil, err
+		return "", nil, fmt.Errorf("starting the simulation: %w; choose another port with -simulator-port", err)
 	}
 	return "http://" + address, stop, errors.Join(
 		os.Setenv("TRUELAYER_CLIENT_ID", id), os.Setenv("TRUELAYER_CLIENT_SECRET", secret))
@@ -122,9 +141,9 @@ func startSimulator(port int, redirectURI string) (base string, stop func(), err
 
 // serve serves a handler on a port of 127.0.0.1.
 func serve(port int, handler http.Handler) (address string, stop func(), err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	listener, err := listen(port)
 	if err != nil {
-		return "", nil, fmt.Errorf("%w; choose other ports with the flags, see -help", err)
+		return "", nil, err
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(listener) }()

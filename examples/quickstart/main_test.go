@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -13,69 +12,47 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-truelayer/caddy-truelayer/test/loopback"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
 // TestQuickstart goes through the whole of it over HTTP; test/browser does the
 // same with a real browser.
 func TestQuickstart(t *testing.T) {
-	for _, name := range []string{
-		"TRUELAYER_CLIENT_ID", "TRUELAYER_CLIENT_SECRET", "XDG_DATA_HOME", "XDG_CONFIG_HOME",
-		"QUICKSTART_PORT", "QUICKSTART_APP", "QUICKSTART_AUTH_SERVER", "QUICKSTART_DATA",
-	} {
-		t.Setenv(name, "") // and set it back after the test
-	}
-	temporary := t.TempDir()
-	t.Setenv("TMPDIR", temporary)
+	temporary := setUp(t)
 	site, ended := start(t)
+	v := newVisitor(t)
 
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
+	page, _ := v.visit(site+"/", nil)
+	contains(t, "the home page, which is public", page, `href="/account"`, "<title>Payroll 2004</title>")
+	if strings.Contains(page, "Sign out") {
+		t.Errorf("the home page, which knows no session, offers to sign out: %s", page)
 	}
-	browser := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	visit := func(target string, form url.Values) (string, string) {
-		t.Helper()
-		method, body := http.MethodGet, ""
-		if form != nil {
-			method, body = http.MethodPost, form.Encode()
+	for _, path := range []string{"/account", "/account/", "/forgotten"} {
+		if page, link := v.visit(site+path, nil); !strings.Contains(link, "client_id=") {
+			t.Errorf("%s is public: %s", path, page)
 		}
-		req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Accept", "text/html")
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		resp, err := browser.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		page, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(page), resp.Header.Get("Location")
 	}
 
-	if page, _ := visit(site+"/", nil); !strings.Contains(page, `href="/account"`) {
-		t.Fatalf("the home page is not public: %s", page)
-	}
-	_, link := visit(site+"/account", nil)
+	_, link := v.visit(site+"/account", nil)
 	callback, err := simulator.Approve(t.Context(), nil, link)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, back := visit(callback, nil); back != "/account" {
+	if _, back := v.visit(callback, nil); back != "/account" {
 		t.Fatalf("the callback leads to %q", back)
 	}
-	if page, _ := visit(site+"/account", nil); !strings.Contains(page, "Bearer eyJ") {
-		t.Errorf("the application got no token: %s", page)
-	}
+	page, _ = v.visit(site+"/account", nil)
+	contains(t, "the account page", page, "Bearer eyJ", "<title>My account – Payroll 2004</title>")
 	for name, want := range map[string]string{"John Doe": "<strong>Verified</strong>", "Somebody Else": "<strong>Not verified</strong>"} {
-		if page, _ := visit(site+"/account", url.Values{"name": {name}}); !strings.Contains(page, want) {
-			t.Errorf("%s: %s", name, page)
-		}
+		page, _ := v.visit(site+"/account", url.Values{"name": {name}})
+		contains(t, name, page, want, "<title>Name check – Payroll 2004</title>")
+	}
+
+	contains(t, "the account page", page, `<form method="post" action="/truelayer/logout">`)
+	v.visit(site+"/truelayer/logout", url.Values{})
+	if _, link := v.visit(site+"/account", nil); !strings.Contains(link, "client_id=") {
+		t.Errorf("after signing out the account page leads to %q", link)
 	}
 
 	ended()
@@ -84,30 +61,125 @@ func TestQuickstart(t *testing.T) {
 	}
 }
 
-// start runs the quickstart until ended is called.
-func start(t *testing.T) (site string, ended func()) {
+// TestPortsInUse: Caddy would share its port with a second quickstart, and each of
+// them would get half of the visitors.
+func TestPortsInUse(t *testing.T) {
+	setUp(t)
+	site, ended := start(t)
+	defer ended()
+	port := site[strings.LastIndex(site, ":")+1:]
+	for flag, args := range map[string][]string{
+		"-port":           {"-port", port},
+		"-app-port":       {"-port", freePort(t), "-app-port", port, "-simulator-port", "0"},
+		"-simulator-port": {"-port", freePort(t), "-app-port", "0", "-simulator-port", port},
+	} {
+		t.Setenv("TRUELAYER_CLIENT_ID", "") // or a second one would use the sandbox
+		err := run(t.Context(), args, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), "choose another port with "+flag) || !strings.Contains(err.Error(), "127.0.0.1:"+port) {
+			t.Errorf("%s in use: %v", flag, err)
+		}
+	}
+}
+
+// setUp has the environment set back after the test, and returns the directory for
+// temporary files.
+func setUp(t *testing.T) (temporary string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	for _, name := range []string{
+		"TRUELAYER_CLIENT_ID", "TRUELAYER_CLIENT_SECRET", "XDG_DATA_HOME", "XDG_CONFIG_HOME",
+		"QUICKSTART_PORT", "QUICKSTART_APP", "QUICKSTART_AUTH_SERVER", "QUICKSTART_DATA",
+	} {
+		t.Setenv(name, "")
+	}
+	temporary = t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	return temporary
+}
+
+func contains(t *testing.T, what, page string, wanted ...string) {
+	t.Helper()
+	for _, text := range wanted {
+		if !strings.Contains(page, text) {
+			t.Errorf("%s has no %s: %s", what, text, page)
+		}
+	}
+}
+
+// visitor opens pages and follows no redirect.
+type visitor struct {
+	t      *testing.T
+	client *http.Client
+}
+
+func newVisitor(t *testing.T) *visitor {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	if err := listener.Close(); err != nil {
+	return &visitor{t, &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+// visit opens a page, or sends a form to it, and returns the page and where it
+// leads.
+func (v *visitor) visit(target string, form url.Values) (page, location string) {
+	v.t.Helper()
+	method, body := http.MethodGet, ""
+	if form != nil {
+		method, body = http.MethodPost, form.Encode()
+	}
+	req, err := http.NewRequestWithContext(v.t.Context(), method, target, strings.NewReader(body))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html")
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := v.client.Do(req)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return string(text), resp.Header.Get("Location")
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	port, err := loopback.Port()
+	if err != nil {
 		t.Fatal(err)
 	}
+	return strconv.Itoa(port)
+}
+
+// start runs the quickstart until ended is called. It says what it does before it
+// is ready.
+func start(t *testing.T) (site string, ended func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	output, write := io.Pipe()
 	go func() {
-		done <- run(ctx, []string{"-port", strconv.Itoa(port), "-app-port", "0", "-simulator-port", "0"}, write)
+		done <- run(ctx, []string{"-port", freePort(t), "-app-port", "0", "-simulator-port", "0"}, write)
 		_ = write.Close()
 	}()
-	line, _ := bufio.NewReader(output).ReadString('\n')
-	site, found := strings.CutPrefix(strings.TrimSpace(line), "ready: ")
-	if !found {
-		cancel()
-		t.Fatalf("said %q: %v", line, <-done)
+	var said []string
+	lines := bufio.NewScanner(output)
+	for lines.Scan() {
+		var ready bool
+		if site, ready = strings.CutPrefix(lines.Text(), "ready: "); ready {
+			break
+		}
+		said = append(said, lines.Text())
 	}
+	if site == "" {
+		cancel()
+		t.Fatalf("said %q: %v", said, <-done)
+	}
+	contains(t, "what it says", strings.Join(said, "\n"), "started a simulation of TrueLayer at http://", "started the application at http://", "starting Caddy")
 	return site, func() {
 		cancel()
 		if err := <-done; err != nil {

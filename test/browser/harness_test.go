@@ -168,6 +168,7 @@ func application(pages map[string]string) http.Handler {
 		}
 		fmt.Fprint(w, "a file")
 	})
+	answerScripts(mux)
 	return mux
 }
 

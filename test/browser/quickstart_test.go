@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
 )
 
 // TestQuickstart does what the README asks its readers to do.
@@ -19,6 +20,7 @@ func TestQuickstart(t *testing.T) {
 
 	tab.open(site)
 	tab.sees("Get paid to the right account")
+	fitsNarrow(t, tab)
 	tab.click("My account")
 	tab.connects()
 	tab.sees("My account")
@@ -27,7 +29,10 @@ func TestQuickstart(t *testing.T) {
 		t.Errorf("the application got Authorization %q", got)
 	}
 	verifies(t, tab)
+	fitsNarrow(t, tab)
 	seesNoToken(t, tab, site)
+	tab.click("Sign out")
+	tab.sees("You are signed out")
 
 	if err := quickstart.interrupt(); err != nil {
 		t.Errorf("after Ctrl-C: %v", err)
@@ -35,7 +40,23 @@ func TestQuickstart(t *testing.T) {
 	if left := quickstart.leftovers(); len(left) > 0 {
 		t.Errorf("the quickstart left behind %q", left)
 	}
-	equal(t, "what it wrote", strings.TrimSpace(quickstart.written()), "ready: "+site)
+	for _, words := range []string{"started a simulation of TrueLayer at", "started the application at", "starting Caddy"} {
+		if before, _, _ := strings.Cut(quickstart.written(), "ready: "+site); !strings.Contains(before, words) {
+			t.Errorf("before it was ready it wrote\n%s", before)
+		}
+	}
+}
+
+// fitsNarrow looks at the page on a telephone: there is a margin on both sides,
+// and nothing to scroll to.
+func fitsNarrow(t *testing.T, tab *tab) {
+	t.Helper()
+	get(tab, "narrowing the window", chromedp.EmulateViewport(320, 640))
+	equal(t, "margins on a narrow screen", tab.script(`(() => {
+		const box = document.querySelector("main").getBoundingClientRect();
+		return [box.left, innerWidth - box.right, document.documentElement.scrollWidth].join(" ");
+	})()`), "16 16 320")
+	get(tab, "widening the window", chromedp.ResetViewport())
 }
 
 // verifies asks whether two people hold the account: one does.

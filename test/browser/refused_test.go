@@ -62,7 +62,7 @@ func TestFetch(t *testing.T) {
 	equal(t, "the answer", tab.script(ask), want)
 	equal(t, "visits to the bank", s.sim.Calls("authorize"), 0)
 
-	// what a script does with it
+	// the URL as it is comes back to what was fetched
 	tab.script(fmt.Sprintf(`setTimeout(() => location.assign(%q)); ""`, strings.Fields(want)[3]))
 	tab.connects()
 	tab.sees("My account")

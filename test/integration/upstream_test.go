@@ -122,44 +122,6 @@ func TestPlaceholders(t *testing.T) {
 	}
 }
 
-// TestErrorFromUpstream: error routes see the same request; the token is gone.
-func TestErrorFromUpstream(t *testing.T) {
-	w := start(t, plain, func(w *world) {
-		w.After = `
-	handle_errors {
-		respond "{err.status_code} [{http.request.header.Authorization}]"
-	}
-	reverse_proxy /broken 127.0.0.1:1`
-	})
-	b := w.signedIn()
-	equal(t, "error page", b.navigate(w.Site+"/broken").body, "502 []")
-}
-
-func TestErrorPagesOfTheSite(t *testing.T) {
-	w := start(t, plain, func(w *world) {
-		w.Options = "disable_error_pages"
-		w.After = `
-	handle_errors {
-		respond "{err.status_code} {http.truelayer.error}"
-	}`
-	})
-	b := w.browser()
-	failed := func(callback string) string {
-		t.Helper()
-		a := b.navigate(w.Site + callback)
-		equal(t, callback, a.StatusCode, http.StatusSeeOther)
-		return b.navigate(w.Site + a.location()).body
-	}
-	equal(t, "declined", failed("/truelayer?error=access_denied"), "403 access_denied")
-	equal(t, "lost", failed("/truelayer?code=x&state=y"), "400 login_lost")
-	equal(t, "nothing to hide", b.navigate(w.Site+"/truelayer").body, "400 callback_malformed")
-	equal(t, "no reason of ours", failed("/truelayer?failed=evil"), "400 callback_malformed")
-	equal(t, "more than a reason", failed("/truelayer?failed=login_lost&code=x&state=y"), "400 login_lost")
-	equal(t, "a machine's 401", b.fetch(w.Site + "/").problem(t)["reason"], any("login_required"))
-	frame := b.do("GET", w.Site+"/", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe")
-	equal(t, "a frame's 401", frame.body, "401 login_required")
-}
-
 func TestWebSocket(t *testing.T) {
 	w := start(t, plain, nil)
 	b := w.signedIn()
