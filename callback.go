@@ -29,6 +29,7 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 		return f.fail(w, q, failure{reason: issuerMismatch, received: response.issuer})
 	}
 	l := f.logins.find(q.cookies, response.state)
+	f.callbacks.noteCallback()
 	switch {
 	case response.err != "":
 		return f.declined(w, q, response, l)

@@ -19,14 +19,15 @@ import (
 // loginFlow takes visitors to their bank and back.
 type loginFlow struct {
 	*failureResponder
-	sessions *session.Manager
-	cookies  *cookieNames
-	logins   *loginCookies
-	link     authserver.AuthorizationRequest // the part that all logins share
-	pkce     bool
-	issuer   string
-	logger   *zap.Logger
-	now      func() time.Time
+	sessions  *session.Manager
+	cookies   *cookieNames
+	logins    *loginCookies
+	link      authserver.AuthorizationRequest // the part that all logins share
+	callbacks callbackWatch
+	pkce      bool
+	issuer    string
+	logger    *zap.Logger
+	now       func() time.Time
 }
 
 // randomText returns 32 random bytes in base64url, which is what RFC 7636
@@ -41,13 +42,14 @@ func randomText() string {
 // a page is sent to the bank.
 func (f *loginFlow) requireLogin(w http.ResponseWriter, q *request) error {
 	returnTo := f.addresses.returnTarget(q.target())
-	switch q.whoAsks() {
-	case navigation:
-	case form:
+	who := q.whoAsks()
+	if who == form {
 		return f.failForm(w, q, loginRequired)
-	default:
+	}
+	if who != navigation {
 		return f.refuse(w, q, returnTo)
 	}
+	f.callbacks.noteReturn(f.logins, q)
 	if f.logins.expectsSession(q.cookies) {
 		lost := failure{reason: sessionLost, returnTo: returnTo}
 		if len(q.ownCookies.sessionSecrets()) > 0 {

@@ -47,6 +47,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.logStart()
+	h.checkStore()
 	return nil
 }
 
@@ -129,7 +130,8 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager) (*site, 
 		link: authserver.AuthorizationRequest{
 			RedirectURI: h.RedirectURI, Scopes: h.Scopes, Providers: h.Providers, ProviderID: h.ProviderID, Params: h.AuthParam,
 		},
-		pkce: !h.DisablePKCE, issuer: h.Issuer, logger: h.logger, now: h.now,
+		callbacks: callbackWatch{redirectURI: h.RedirectURI, logger: h.logger},
+		pkce:      !h.DisablePKCE, issuer: h.Issuer, logger: h.logger, now: h.now,
 	}
 	s.guard = guard{failureResponder: s.failureResponder, login: s.login, sessions: sessions, header: header, now: h.now}
 	logoutURL := ""

@@ -152,10 +152,8 @@ func (h *Handler) logStart() {
 			guards = string(matchers)
 		}
 	}
-	var store struct{ Type string }
-	_ = json.Unmarshal(h.StoreRaw, &store) // it was loaded, so it has one
 	h.logger.Info("a truelayer block is set up",
 		zap.String("redirect_uri", h.RedirectURI), zap.String("auth_server", h.AuthServer), zap.Strings("scopes", h.Scopes),
-		zap.String("store", store.Type), zap.Duration("idle_timeout", time.Duration(h.IdleTimeout)), zap.Duration("max_lifetime", time.Duration(h.MaxLifetime)),
+		zap.String("store", h.storeType()), zap.Duration("idle_timeout", time.Duration(h.IdleTimeout)), zap.Duration("max_lifetime", time.Duration(h.MaxLifetime)),
 		zap.String("guards", guards))
 }

@@ -157,6 +157,9 @@ func (s *Store) Provision(ctx caddy.Context) error {
 	return nil
 }
 
+// String returns the store's addresses, for logs.
+func (s *Store) String() string { return strings.Join(s.Address, " ") }
+
 // Cleanup releases the connection. The store still works for closeDelay.
 func (s *Store) Cleanup() error {
 	if s.serverKey == "" {

@@ -259,8 +259,14 @@ func (v size) setDefault() {
 	}
 }
 
-func (v size) isSet() bool        { return *v.field != nil }
-func (v size) check(string) error { return nil }
+func (v size) isSet() bool { return *v.field != nil }
+
+func (v size) check(name string) error {
+	if size := **v.field; size < 0 || size > v.most {
+		return fmt.Errorf("%s %d is not between 0 and %d bytes", name, size, v.most)
+	}
+	return nil
+}
 
 // Arguments are arguments that no other kind fits.
 type Arguments struct {
