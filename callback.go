@@ -64,6 +64,10 @@ func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *
 		}
 		return f.fail(w, q, failed)
 	}
+	q.setPlaceholder(userID, begun.Connection) // for the access log
+	if !begun.Repeated {
+		q.log(f.logger, "a session has begun", begun.Connection, begun.Provider)
+	}
 	f.sessions.Discard(q.Context(), q.ownCookies.sessionSecrets(), begun.Secret)
 	sessionExpected := f.now().Add(lostSessionWindow)
 	if begun.Ends.Before(sessionExpected) {

@@ -33,7 +33,11 @@ func (l *logout) serve(w http.ResponseWriter, q *request) error {
 		return l.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
 	}
 	// the browser forgets the session even if the store fails
-	err := l.sessions.Logout(q.Context(), q.ownCookies.sessionSecrets(), l.disconnect)
+	ended, err := l.sessions.Logout(q.Context(), q.ownCookies.sessionSecrets(), l.disconnect)
+	for _, s := range ended {
+		q.setPlaceholder(userID, s.Connection) // for the access log
+		q.log(l.logger, "a visitor has signed out", s.Connection, s.Provider)
+	}
 	l.forgetCookies(w, q)
 	if err != nil {
 		return l.fail(w, q, failure{reason: logoutIncomplete, cause: err})

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -113,6 +115,12 @@ func (q *request) id() string {
 	}
 	id, _ := q.replacer.GetString("http.request.uuid")
 	return id
+}
+
+// log writes what has happened to a visitor's connection.
+func (q *request) log(logger *zap.Logger, message, connection, provider string) {
+	logger.Info(message, zap.String("connection", connection), zap.String("provider", provider),
+		zap.String("host", sanitize(q.Host)), zap.String("client_ip", clientIP(q.Request)), zap.String("request_id", q.id()))
 }
 
 // setPlaceholder sets a placeholder for the handlers and error routes that follow.

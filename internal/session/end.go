@@ -14,35 +14,40 @@ import (
 // disconnectTimeout bounds the call that ends a connection at TrueLayer.
 const disconnectTimeout = 10 * time.Second
 
-// Logout deletes the sessions with the given secrets. If disconnect is set, it also ends
-// their connections at TrueLayer, in the background. A refresh in progress does not bring
-// the sessions back, since it can only replace a record that exists.
-func (m *Manager) Logout(ctx context.Context, secrets []Secret, disconnect bool) error {
-	var failed error
+// Logout deletes the sessions with the given secrets, and returns those that it has
+// deleted. If disconnect is set, it also ends their connections at TrueLayer, in the
+// background. A refresh in progress does not bring the sessions back, since it can only
+// replace a record that exists.
+func (m *Manager) Logout(ctx context.Context, secrets []Secret, disconnect bool) (ended []*Session, err error) {
 	for i := range secrets {
-		failed = errors.Join(failed, m.logout(ctx, &secrets[i], disconnect))
+		s, failed := m.logout(ctx, &secrets[i])
+		err = errors.Join(err, failed)
+		if s == nil {
+			continue
+		}
+		ended = append(ended, s)
+		if disconnect {
+			m.disconnect(s)
+		}
 	}
-	return failed
+	return ended, err
 }
 
-func (m *Manager) logout(ctx context.Context, secret *Secret, disconnect bool) error {
+func (m *Manager) logout(ctx context.Context, secret *Secret) (*Session, error) {
 	id := m.Label.SessionID(secret)
 	record, err := m.Store.Get(ctx, id)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // anybody can make up ids, and a Delete costs the store more than a Get
+		return nil, nil // anybody can make up ids, and a Delete costs the store more than a Get
 	}
 	if deleteErr := m.Store.Delete(context.WithoutCancel(ctx), id); deleteErr != nil {
-		return errors.Join(err, deleteErr)
+		return nil, errors.Join(err, deleteErr)
 	}
 	if err != nil {
-		return nil // the record could not be read, but it is deleted
+		return nil, nil // the record could not be read, but it is deleted
 	}
 	s := m.openRecord(id, secret, record, m.Now())
 	m.Shared.opened.forget(id)
-	if s != nil && disconnect {
-		m.disconnect(s)
-	}
-	return nil
+	return s, nil
 }
 
 // disconnect ends a connection at TrueLayer in the background, since the visitor is

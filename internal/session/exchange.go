@@ -33,7 +33,8 @@ func (m *Manager) Begin(ctx context.Context, l Login, code string, network netip
 	if err != nil {
 		return Begun{}, exchangeError(err)
 	}
-	if o.delivered.Swap(true) {
+	begun := o.Begun
+	if begun.Repeated = o.delivered.Swap(true); begun.Repeated {
 		s, err := m.load(ctx, &o.Secret, m.Now())
 		if err != nil {
 			return Begun{}, err
@@ -42,7 +43,7 @@ func (m *Manager) Begin(ctx context.Context, l Login, code string, network netip
 			return Begun{}, errLoginUsed
 		}
 	}
-	return o.Begun, nil
+	return begun, nil
 }
 
 // exchange sends the login's code to the token endpoint and begins a session. It claims
@@ -169,5 +170,7 @@ func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) 
 	if err != nil {
 		return nil, storeError(err)
 	}
-	return &exchangeResult{Begun: Begun{Secret: c.secret, Ends: earlier(end, b.ConsentEnds)}}, nil
+	return &exchangeResult{Begun: Begun{
+		Secret: c.secret, Ends: earlier(end, b.ConsentEnds), Connection: b.Connection, Provider: b.Provider,
+	}}, nil
 }

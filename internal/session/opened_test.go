@@ -99,7 +99,7 @@ func TestOpenedSessionsEnd(t *testing.T) {
 	v = b.signIn(t)
 	id, record = recordOf(t, b, v)
 	b.token(t, v)
-	if err := b.Logout(t.Context(), []Secret{v}, false); err != nil {
+	if ended, err := b.Logout(t.Context(), []Secret{v}, false); err != nil || len(ended) != 1 {
 		t.Fatal(err)
 	}
 	if b.Shared.opened.get(id, record) != nil {

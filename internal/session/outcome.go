@@ -12,6 +12,10 @@ import (
 type Begun struct {
 	Secret Secret    // for the cookie
 	Ends   time.Time // when the session ends if it is not used again
+	// Connection and Provider are those of the session.
+	Connection, Provider string
+	// Repeated says that another call has returned the session before.
+	Repeated bool
 }
 
 // exchangeResult is the session that an exchange has begun.

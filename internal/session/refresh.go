@@ -110,7 +110,11 @@ func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
 	}
 	m.Shared.backoffs.Delete(current.id)
 	m.logAssumedExpiry(zap.DebugLevel, token)
-	return m.saveToken(ctx, current, token)
+	saved, err := m.saveToken(ctx, current, token)
+	if saved != nil && err == nil {
+		m.Logger.Info("an access token was refreshed", zap.String("connection", saved.Connection), zap.String("provider", saved.Provider))
+	}
+	return saved, err
 }
 
 // requestRefresh requests a new token from the token endpoint and verifies it.
@@ -193,7 +197,7 @@ func (m *Manager) endConsent(ctx context.Context, s *Session) (*Session, error) 
 		case err != nil:
 			return nil, storeError(err)
 		}
-		m.Logger.Info("a consent has ended", zap.String("provider", s.Provider))
+		m.Logger.Info("a consent has ended", zap.String("connection", s.Connection), zap.String("provider", s.Provider))
 		return ended, nil
 	}
 }
