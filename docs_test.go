@@ -296,3 +296,21 @@ func TestDependencies(t *testing.T) {
 		t.Errorf("%s is a new direct dependency: docs/dependencies.md has no reason for it", module)
 	}
 }
+
+// TestPlaceholdersInComment: the handler's comment names the placeholders that it sets.
+func TestPlaceholdersInComment(t *testing.T) {
+	source := read(t, "module.go")
+	documented := make(map[string]bool)
+	for _, match := range regexp.MustCompile("`\\{(http\\.[a-z_.]+)\\}`").FindAllStringSubmatch(source, -1) {
+		documented[match[1]] = true
+	}
+	for name := range placeholders {
+		if !documented[name] {
+			t.Errorf("the comment of Handler does not name {%s}", name)
+		}
+		delete(documented, name)
+	}
+	for name := range documented {
+		t.Errorf("the comment of Handler names {%s}, which nothing sets", name)
+	}
+}
