@@ -43,7 +43,7 @@ func (a *failureResponder) fail(w http.ResponseWriter, q *request, f failure) er
 }
 
 // fields are what the log says of a failure. What comes from outside is bounded.
-func (f *failure) fields(q *request, status int) []zap.Field {
+func (f failure) fields(q *request, status int) []zap.Field {
 	fields := []zap.Field{
 		zap.String("reason", string(f.reason)), zap.Int("status", status),
 		zap.String("method", sanitize(q.Method)), zap.String("host", sanitize(q.Host)), zap.String("path", sanitize(q.path())),

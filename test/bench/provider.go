@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
@@ -24,6 +25,8 @@ const (
 	// ClientID and ClientSecret are the ones that a Provider knows.
 	ClientID     = "sandbox-bench"
 	ClientSecret = "bench-client-secret"
+	// secretVariable is the environment variable that configurations read it from.
+	secretVariable = "TRUELAYER_BENCH_SECRET"
 
 	// RedirectURI needs no port of the site's own: nobody follows it by its
 	// host, a login takes its path and query to whatever site is measured.
@@ -41,6 +44,9 @@ type Provider struct {
 // StartProvider starts a Provider. Its tokens outlive every measurement, and
 // it does not sign them: that would cost more than all that is measured.
 func StartProvider() (*Provider, error) {
+	if err := os.Setenv(secretVariable, ClientSecret); err != nil {
+		return nil, err
+	}
 	s, err := simulator.New(simulator.Config{Clients: []simulator.Client{{
 		ID: ClientID, Secret: ClientSecret, RedirectURIs: []string{RedirectURI},
 	}}})
@@ -88,9 +94,9 @@ func MemoryStore(records int) json.RawMessage {
 func HandlerConfig(authServer string, store json.RawMessage, matcher string) json.RawMessage {
 	config := fmt.Sprintf(`{
 		"client_id": %q, "client_secret": %q, "redirect_uri": %q, "auth_server": %q,
-		"scopes": ["verification", "info", "accounts", "balance", "cards", "transactions", "direct_debits", "standing_orders", "offline_access"],
+		"scopes": ["products", "info", "accounts", "balance", "cards", "transactions", "direct_debits", "standing_orders", "offline_access"],
 		"environment": "sandbox", "store": %s`,
-		ClientID, ClientSecret, RedirectURI, authServer, store)
+		ClientID, "{env."+secretVariable+"}", RedirectURI, authServer, store)
 	if matcher != "" {
 		config += fmt.Sprintf(`, "match": [{"path": [%q]}]`, matcher)
 	}
