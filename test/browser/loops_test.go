@@ -153,7 +153,7 @@ func testStoreDown(t *testing.T) {
 	tab.begins(func() { tab.open(s.url + "/account") })
 	tab.goesToAccounts()
 	tab.ends(func() { tab.click("Connect") }, "store_unavailable", "Something on our side is not answering")
-	tab.ends(tab.reload, "store_unavailable", "Please reload this page")
+	tab.ends(tab.reload, "store_unavailable", "This page tries again by itself")
 	equal(t, "exchanges while nothing can be kept", s.exchanges(), 0)
 
 	storeDown.Store(false)

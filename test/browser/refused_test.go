@@ -34,7 +34,8 @@ func (tab *tab) seesInFrame(heading string) {
 }
 
 // TestFormPost sends a form without a session: what was typed cannot be taken
-// to the bank and back, so nobody is redirected without a word.
+// to the bank and back, so the page says that it was not saved, and leads back to the
+// page with the form.
 func TestFormPost(t *testing.T) {
 	s := startSite(t, map[string]string{
 		"/form": `<h1>Form</h1><form method="post" action="/account"><input name="name" value="John Doe"><button>Send</button></form>`,
@@ -45,10 +46,18 @@ func TestFormPost(t *testing.T) {
 	tab.click("Send")
 	tab.sees("Connect your bank to continue")
 	equal(t, "visits to the bank before a click", s.sim.Calls("authorize"), 0)
+	if text := tab.script("document.body.innerText"); !strings.Contains(text, "was not saved") {
+		t.Errorf("nothing says that it was not saved: %s", text)
+	}
 	tab.click("Connect your bank")
 	tab.connects()
-	tab.sees("My account")
-	equal(t, "the address", tab.address(), s.url+"/account")
+	tab.sees("Form")
+	equal(t, "the address", tab.address(), s.url+"/form")
+	tab.click("Send")
+	await[bool](tab, "the form is sent", `location.pathname === "/account" && document.readyState === "complete" || null`)
+	if text := tab.script("document.body.innerText"); strings.Contains(text, "was not saved") {
+		t.Errorf("it was refused again: %s", text)
+	}
 }
 
 // TestFetch asks from a script, which could not follow a redirect to the bank.
