@@ -35,6 +35,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if !warnOfCallback(ctx, redirect, h.logger) {
 		warnOfBypass(ctx, h.RedirectURI, h.logger)
 	}
+	guards := h.guards()
 	if err := h.loadModules(ctx); err != nil {
 		return err
 	}
@@ -46,7 +47,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.connect(client); err != nil {
 		return err
 	}
-	h.logStart()
+	h.logStart(guards)
 	h.checkStore()
 	return nil
 }

@@ -144,16 +144,19 @@ func pathsOf(set caddyhttp.MatcherSet) (patterns []string) {
 	return patterns
 }
 
-// logStart writes the line that says what a block does.
-func (h *Handler) logStart() {
-	guards := "everything"
-	if len(h.MatcherSetsRaw) > 0 {
-		if matchers, err := json.Marshal(h.MatcherSetsRaw); err == nil {
-			guards = string(matchers)
-		}
+// guards is the matcher as the log shows it. LoadModule takes it away.
+func (h *Handler) guards() string {
+	matchers, err := json.Marshal(h.MatcherSetsRaw)
+	if err != nil || len(h.MatcherSetsRaw) == 0 {
+		return "everything"
 	}
+	return string(matchers)
+}
+
+// logStart writes the line that says what a block does.
+func (h *Handler) logStart(guards string) {
 	h.logger.Info("a truelayer block is set up",
-		zap.String("redirect_uri", h.RedirectURI), zap.String("auth_server", h.AuthServer), zap.Strings("scopes", h.Scopes),
+		zap.String("redirect_uri", h.RedirectURI), zap.String("environment", h.Environment), zap.String("auth_server", h.AuthServer), zap.Strings("scopes", h.Scopes),
 		zap.String("store", h.storeType()), zap.Duration("idle_timeout", time.Duration(h.IdleTimeout)), zap.Duration("max_lifetime", time.Duration(h.MaxLifetime)),
 		zap.String("guards", guards))
 }

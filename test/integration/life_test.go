@@ -23,6 +23,21 @@ func lines(t *testing.T, text, message string) (found []map[string]any) {
 	return found
 }
 
+// TestStartLine: a block says once what it does.
+func TestStartLine(t *testing.T) {
+	w := start(t, plain, func(w *world) { w.Matcher = "/account*" })
+	found := lines(t, w.log.text(t), "a truelayer block is set up")
+	if len(found) != 1 {
+		t.Fatalf("%v", found)
+	}
+	for field, want := range map[string]any{
+		"redirect_uri": w.Site + "/truelayer", "environment": "live", "auth_server": w.AuthServer, "store": "memory",
+		"idle_timeout": 28800.0, "max_lifetime": 86400.0, "guards": `[{"path":["/account*"]}]`,
+	} {
+		equal(t, field, found[0][field], want)
+	}
+}
+
 // TestLifeOfASession: the log has one line for each thing that happens to a session,
 // with who it happened to, and so has the access log.
 func TestLifeOfASession(t *testing.T) {
