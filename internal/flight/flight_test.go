@@ -3,6 +3,7 @@ package flight
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +96,27 @@ func TestWaitForThoseThatWait(t *testing.T) {
 		cancel()
 		g.Wait(over) // does not wait
 		g.Wait(t.Context())
+	})
+}
+
+// TestCallersWhoGo: whoever asks for work that is running and goes leaves nothing.
+func TestCallersWhoGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGroup(1)
+		hold := make(chan struct{})
+		work := func(context.Context) (any, error) { <-hold; return nil, nil }
+		g.Begin("key", time.Hour, work)
+		synctest.Wait()
+		before := runtime.NumGoroutine()
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 1000 {
+			_, _ = g.Begin("key", time.Hour, work).Await(gone)
+		}
+		if n := runtime.NumGoroutine(); n > before || len(g.flights) != 1 {
+			t.Errorf("%d goroutines, %d before, %d flights", n, before, len(g.flights))
+		}
+		close(hold)
 	})
 }
 
