@@ -18,7 +18,7 @@ type authorizationResponse struct {
 	code, state, err, description, issuer string
 }
 
-var errNoCodeOrError = errors.New("the callback has neither a code nor an error, probably because the visitor gave up; to have TrueLayer say so, set a cancellation URI that ends in ?error=access_denied in its Console")
+var errNoCodeOrError = errors.New("the callback has neither a code nor an error, probably because the visitor gave up, unless a proxy in front drops the query; to have TrueLayer say so, set a cancellation URI that ends in ?error=access_denied in its Console")
 
 // readAuthorizationResponse parses a callback's query. It refuses a repeated parameter
 // (RFC 6749 section 3.1), because two parsers could pick different values. It also

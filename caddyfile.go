@@ -71,7 +71,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
-		return d.Err("truelayer takes a matcher and a block, nothing else on its line")
+		return d.Err("truelayer takes a matcher and a block, nothing else on its line; a path matcher begins with a slash")
 	}
 	return h.options().Read(d, "truelayer")
 }

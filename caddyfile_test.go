@@ -126,7 +126,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		"unknown option":            {block("client_uid x"), `unknown option "client_uid": truelayer has allow_origins, auth_param, auth_server`},
 		"twice":                     {block("client_id x"), "client_id is given twice"},
 		"secret twice":              {block("client_secret hunter2"), "client_secret is given twice"},
-		"no argument":               {block("environment"), "environment takes one argument; quote it if it has spaces: write environment live|sandbox"},
+		"no argument":               {block("environment"), "environment takes one argument and has none: if it is an environment variable, {$NAME}, that is not set: write environment live|sandbox"},
 		"too many arguments":        {block("environment live sandbox"), "environment takes one argument"},
 		"unknown environment":       {block("environment test"), `environment "test" is unknown: use live or sandbox`},
 		"auth_server relative":      {block("auth_server /auth"), "not an absolute http(s) URL"},

@@ -49,6 +49,7 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 // exchange exchanges the login's code for a session, sets the session cookie, and
 // redirects to where the visitor was going, which takes the code out of the address.
 func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *login) error {
+	f.proxy.check(q)
 	begun, err := f.sessions.Begin(q.Context(), session.Login{
 		State: l.state, RedirectURI: l.redirectURI, Verifier: l.verifier,
 		Started: l.started, Expires: l.started.Add(loginLifetime),

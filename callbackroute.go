@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,7 +18,7 @@ import (
 // warnOfCallback warns if the callback of a login cannot arrive at the block that is
 // being provisioned, as far as the routes around it tell. Visitors would finish a
 // login, and something else would get the code. It reports whether it has warned.
-func warnOfCallback(ctx caddy.Context, redirect *url.URL, logger *zap.Logger) bool {
+func warnOfCallback(ctx caddy.Context, redirect *url.URL, tokenField string, logger *zap.Logger) bool {
 	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if server == nil {
 		return false
@@ -27,9 +28,9 @@ func warnOfCallback(ctx caddy.Context, redirect *url.URL, logger *zap.Logger) bo
 		return false
 	}
 	obstacle := way.through(server.Routes)
-	for _, module := range ctx.Modules() {
-		if subroute, ok := module.(*caddyhttp.Subroute); ok && obstacle == "" {
-			obstacle = way.through(subroute.Routes)
+	for _, routes := range subroutesOf(ctx) {
+		if obstacle == "" {
+			obstacle = way.through(routes)
 		}
 	}
 	if obstacle != "" {
@@ -39,7 +40,62 @@ func warnOfCallback(ctx caddy.Context, redirect *url.URL, logger *zap.Logger) bo
 		logger.Warn(fmt.Sprintf("the site has other hosts than its redirect_uri: visitors of %s are sent to %s to log in, and stay there; give each host a site block of its own",
 			strings.Join(hosts, ", "), redirect.Hostname()), zap.String("redirect_uri", redirect.String()))
 	}
+	if behind := passwordBehind(append(subroutesOf(ctx), server.Routes)); behind && tokenField == "Authorization" {
+		logger.Warn("basic_auth stands behind truelayer, where Authorization has the token of the bank and no password ever arrives: "+
+			"put it in front, in a route block for example, or give the token another field with token_header", zap.String("redirect_uri", redirect.String()))
+	}
 	return obstacle != ""
+}
+
+// subroutesOf returns the lists of routes around the block, the server's excepted.
+func subroutesOf(ctx caddy.Context) (lists []caddyhttp.RouteList) {
+	for _, module := range ctx.Modules() {
+		if subroute, ok := module.(*caddyhttp.Subroute); ok {
+			lists = append(lists, subroute.Routes)
+		}
+	}
+	return lists
+}
+
+// passwordBehind reports whether a handler that comes after the block in one of the
+// lists checks passwords. Those are known by their configuration only.
+func passwordBehind(lists []caddyhttp.RouteList) bool {
+	for _, routes := range lists {
+		last := slices.IndexFunc(routes, isBeingProvisioned)
+		if last < 0 {
+			continue
+		}
+		for i, route := range routes[last:] {
+			if i > 0 && hasHosts(route.MatcherSetsRaw, route.MatcherSets) {
+				break // another site
+			}
+			behind := i > 0
+			for _, raw := range route.HandlersRaw {
+				behind = behind || bytes.Contains(raw, []byte(`"handler":"truelayer"`))
+				if behind && bytes.Contains(raw, []byte(`"handler":"authentication"`)) && !bytes.Contains(raw, []byte(`"handler":"truelayer"`)) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// hasHosts reports whether a route is a site of its own.
+func hasHosts(raw caddyhttp.RawMatcherSets, sets caddyhttp.MatcherSets) bool {
+	for _, set := range raw {
+		if _, ok := set["host"]; ok {
+			return true
+		}
+	}
+	for _, set := range sets {
+		for _, matcher := range set {
+			if _, ok := matcher.(*caddyhttp.MatchHost); ok {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // callbackWay follows a callback through the routes around a block.
@@ -107,7 +163,7 @@ func (c *callbackWay) before(handlers []json.RawMessage) string {
 		if json.Unmarshal(raw, &handler) != nil || handler.Handler == "truelayer" || handler.Handler == "subroute" {
 			return ""
 		}
-		if name := responders["http.handlers."+caddy.ModuleID(handler.Handler)]; name != "" {
+		if name := responders["http.handlers."+caddy.ModuleID(handler.Handler)]; name != "" && !mayPassOn(raw) {
 			return answered(name)
 		}
 		c.rewritten = c.rewritten || handler.Handler == "rewrite"
@@ -142,7 +198,17 @@ func (c *callbackWay) answers(handler caddyhttp.MiddlewareHandler) string {
 		}
 		return ""
 	}
-	return responders[idOf(handler)]
+	name := responders[idOf(handler)]
+	if raw, err := json.Marshal(handler); name == "" || err != nil || mayPassOn(raw) {
+		return ""
+	}
+	return name
+}
+
+// mayPassOn reports whether a proxy handles some answers of its upstream in another way
+// than to write them, as forward_auth does.
+func mayPassOn(handler json.RawMessage) bool {
+	return bytes.Contains(handler, []byte(`"handle_response"`))
 }
 
 func idOf(v any) caddy.ModuleID {

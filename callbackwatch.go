@@ -10,7 +10,7 @@ import (
 const (
 	// maxReturns is how many visitors may come back from their bank before the lack of
 	// callbacks is told of.
-	maxReturns = 5
+	maxReturns = 2
 	// shortestStay is shorter than a login at a bank, and longer than a visitor takes to
 	// press "Back" by mistake.
 	shortestStay = 20 * time.Second
@@ -45,7 +45,7 @@ func (c *callbackWatch) noteReturn(logins *loginCookies, q *request) {
 		}
 		if c.returns.Add(1) == maxReturns {
 			c.logger.Warn("visitors go to their bank and come back, and no callback has arrived: "+
-				"check that nothing before truelayer answers the path of redirect_uri (redir, respond, another site, a proxy in front), and that TrueLayer's Console has this very redirect_uri",
+				"check that redirect_uri has the scheme, host and port that visitors use, that nothing before truelayer answers its path (redir, respond, basic_auth, another site, a proxy in front), and that TrueLayer's Console has this very redirect_uri",
 				zap.String("redirect_uri", c.redirectURI), zap.Int32("visits", maxReturns))
 		}
 		return

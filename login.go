@@ -24,6 +24,7 @@ type loginFlow struct {
 	logins    *loginCookies
 	link      authserver.AuthorizationRequest // the part that all logins share
 	callbacks callbackWatch
+	proxy     proxyWatch
 	pkce      bool
 	issuer    string
 	logger    *zap.Logger

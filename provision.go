@@ -32,7 +32,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if !warnOfCallback(ctx, redirect, h.logger) {
+	if !warnOfCallback(ctx, redirect, http.CanonicalHeaderKey(h.TokenHeader.Field), h.logger) {
 		warnOfBypass(ctx, h.RedirectURI, h.logger)
 	}
 	guards := h.guards()
@@ -131,6 +131,7 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager) (*site, 
 		link: authserver.AuthorizationRequest{
 			RedirectURI: h.RedirectURI, Scopes: h.Scopes, Providers: h.Providers, ProviderID: h.ProviderID, Params: h.AuthParam,
 		},
+		proxy:     proxyWatch{logger: h.logger},
 		callbacks: callbackWatch{redirectURI: h.RedirectURI, logger: h.logger},
 		pkce:      !h.DisablePKCE, issuer: h.Issuer, logger: h.logger, now: h.now,
 	}

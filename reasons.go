@@ -59,7 +59,7 @@ var problems = map[reason]problem{
 	callbackMisplaced:     {http.StatusBadRequest, zap.WarnLevel, 0, "a callback came to another path than redirect_uri's"},
 	issuerMismatch:        {http.StatusBadRequest, zap.WarnLevel, 0, "a callback names another issuer: set issuer to it if it is TrueLayer's"},
 	tooManyLogins:         {http.StatusTooManyRequests, zap.InfoLevel, 2, "a login waits for its turn, with its code unsent"},
-	loginLost:             {http.StatusBadRequest, zap.InfoLevel, 0, "a callback came without its login cookie: it began in another browser or on another host, or cookies are blocked"},
+	loginLost:             {http.StatusBadRequest, zap.InfoLevel, 0, "a callback came without its login cookie: it began in another browser or on another host, cookies are blocked, or a proxy in front drops them"},
 	loginExpired:          {http.StatusBadRequest, zap.InfoLevel, 0, "a callback came more than half an hour after its login began"},
 	loginUsed:             {http.StatusBadRequest, zap.InfoLevel, 0, "a callback was repeated"},
 	sessionLost:           {http.StatusUnauthorized, zap.WarnLevel, 0, "a visitor came back without the session that was just begun: the browser may block cookies"},

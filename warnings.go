@@ -118,6 +118,9 @@ func mayCover(provider, id string) bool {
 // matcherWarnings name paths that no request can have.
 func (h *Handler) matcherWarnings() (warnings []string) {
 	for _, set := range h.match {
+		for _, path := range lonePaths(set) {
+			warnings = append(warnings, fmt.Sprintf("the matcher protects %s alone, and nothing below it: write %s* if what is below is meant as well", path, path))
+		}
 		for _, pattern := range pathsOf(set) {
 			if !strings.HasPrefix(pattern, "/") && !strings.HasPrefix(pattern, "*") && !strings.HasPrefix(pattern, "{") {
 				warnings = append(warnings, fmt.Sprintf("the matcher has the path %q, which no request has: begin it with a slash", pattern))
@@ -125,6 +128,24 @@ func (h *Handler) matcherWarnings() (warnings []string) {
 		}
 	}
 	return warnings
+}
+
+// lonePaths returns the paths of a set's path matcher that match themselves only,
+// although nothing else in the set matches what lies below.
+func lonePaths(set caddyhttp.MatcherSet) (lone []string) {
+	for _, matcher := range set {
+		patterns, ok := matcher.(*caddyhttp.MatchPath)
+		if !ok {
+			continue
+		}
+		for _, path := range *patterns {
+			below := slices.ContainsFunc(*patterns, func(pattern string) bool { return pattern == path+"*" || pattern == strings.TrimSuffix(path, "/")+"/*" })
+			if strings.HasPrefix(path, "/") && !strings.ContainsAny(path, "*{") && !below && path != "/" {
+				lone = append(lone, path)
+			}
+		}
+	}
+	return lone
 }
 
 // pathsOf returns the patterns of a set's path matchers, those inside of not as well.

@@ -52,8 +52,15 @@ func TestWarnings(t *testing.T) {
 		"an endpoint":              {func(h *Handler) { h.AuthServer = "https://auth.truelayer.com/connect/token" }, "leave /connect/token out"},
 		"an auth server's prefix":  {func(h *Handler) { h.AuthServer = "https://auth.example.com/truelayer" }, ""},
 		"a path without its slash": {func(h *Handler) { h.MatcherSetsRaw = path("/", "about") }, `path "about", which no request has: begin it with a slash`},
-		"paths":                    {func(h *Handler) { h.MatcherSetsRaw = path("/", "*.css", "/a*") }, ""},
-		"a sandbox client":         {func(h *Handler) { h.ClientID = "sandbox-client" }, "set environment sandbox or use a live client"},
+		"one page, not its section": {
+			func(h *Handler) { h.MatcherSetsRaw = caddyhttp.RawMatcherSets{{"path": []byte(`["/account"]`)}} },
+			"the matcher protects /account alone, and nothing below it: write /account*",
+		},
+		"a page and its section": {func(h *Handler) {
+			h.MatcherSetsRaw = caddyhttp.RawMatcherSets{{"path": []byte(`["/account", "/account/*"]`)}}
+		}, ""},
+		"paths":            {func(h *Handler) { h.MatcherSetsRaw = path("/", "*.css", "/a*") }, ""},
+		"a sandbox client": {func(h *Handler) { h.ClientID = "sandbox-client" }, "set environment sandbox or use a live client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TEST_SECRET", "hunter2")

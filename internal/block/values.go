@@ -17,6 +17,9 @@ import (
 // not repeat the argument: it may be a secret.
 func one(d *caddyfile.Dispenser) (string, error) {
 	name, text := d.Val(), ""
+	if d.CountRemainingArgs() == 0 {
+		return "", argumentsError(name + " takes one argument and has none: if it is an environment variable, {$NAME}, that is not set")
+	}
 	if !d.AllArgs(&text) || text == "" {
 		return "", argumentsError(name + " takes one argument; quote it if it has spaces")
 	}

@@ -28,6 +28,7 @@ func TestWarnsOfCallback(t *testing.T) {
 		"what another takes":              {"handle /true* {\nrespond blog\n}\nhandle {", "}", "http://localhost:{{.Port}}", "an earlier handle block matches the path"},
 		"behind a proxy in a route":       {"route {\nreverse_proxy {{.App}}", "}", "http://localhost:{{.Port}}", "an earlier reverse_proxy answers its path"},
 		"beside a proxy of another path":  {"route {\nreverse_proxy /api/* {{.App}}", "}", "http://localhost:{{.Port}}", ""},
+		"behind forward_auth":             {"forward_auth {{.App}} {\nuri /auth\n}", "", "http://localhost:{{.Port}}", ""},
 		"behind a redirect":               {"redir /truelayer* /login", "", "http://localhost:{{.Port}}", "an earlier redir or respond answers its path"},
 		"behind a redirect of another":    {"redir /old /new", "", "http://localhost:{{.Port}}", ""},
 		"behind an answer to everything":  {"route {\nrespond hello", "}", "http://localhost:{{.Port}}", "an earlier redir or respond answers its path"},
@@ -53,6 +54,55 @@ func TestWarnsOfCallback(t *testing.T) {
 				t.Errorf("the log does not say %q: %s", test.want, w.log.text(t))
 			}
 			equal(t, "beside it", strings.Count(w.log.text(t), "bypass its truelayer block"), 0)
+		})
+	}
+}
+
+// TestWarnsOfPasswordBehind: a basic_auth that never gets a password because the token of
+// the bank is in its place is told of when it is loaded.
+func TestWarnsOfPasswordBehind(t *testing.T) {
+	const begin, end = "\ttruelayer {{.Matcher}} {", "\t\t{{.Options}}\n\t}\n"
+	for name, test := range map[string]struct {
+		before, after, options string
+		want                   int
+	}{
+		"in front":                   {basicAuth, "", "", 0},
+		"in front, in a route":       {"route {\n" + basicAuth, "}", "", 0},
+		"behind it in a route":       {"route {", basicAuth + "\n}", "", 1},
+		"in a handle of the site":    {"", "handle /admin* {\n" + basicAuth + "\n}", "", 1},
+		"with a field for the token": {"route {", basicAuth + "\n}", "token_header X-Token", 0},
+		"in another site":            {"", "}\nhttp://127.0.0.1:{{.Port}} {\n" + basicAuth, "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			site := strings.NewReplacer(begin, test.before+"\n"+begin, end, end+test.after+"\n").Replace(plain)
+			w := start(t, site, func(w *world) { w.Options = test.options })
+			equal(t, "warnings", strings.Count(w.log.text(t), "basic_auth stands behind truelayer"), test.want)
+		})
+	}
+}
+
+// TestWarnsOfProxy: a proxy in front that trusted_proxies does not name is told of once,
+// when its visitors log in. Nobody has to be told of one that is named, or of none.
+func TestWarnsOfProxy(t *testing.T) {
+	for name, test := range map[string]struct {
+		global, field string
+		want          int
+	}{
+		"not named": {"", "203.0.113.7", 1},
+		"named":     {"servers {\n\t\ttrusted_proxies static 127.0.0.0/8 ::1/128\n\t}", "203.0.113.7", 0},
+		"no proxy":  {"", "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, plain, func(w *world) { w.Global = test.global })
+			for range 3 {
+				b := w.browser()
+				header := asNavigation
+				if test.field != "" {
+					header = append([]string{"X-Forwarded-For", test.field}, asNavigation...)
+				}
+				equal(t, "login", b.do("GET", w.approve(b, w.Site+"/page"), header...).location(), "/page")
+			}
+			equal(t, "warnings", strings.Count(w.log.text(t), "a proxy that trusted_proxies does not name"), test.want)
 		})
 	}
 }
