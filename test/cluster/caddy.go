@@ -60,9 +60,9 @@ func (c *Caddy) Start() {
 	c.owner.Helper()
 	c.Process.Start()
 	c.awaitReady(func() bool {
-		// the page that asks whether to sign out is the same with every store
+		// the page of who is signed out is the same with every store
 		resp, err := get(c.owner.Context(), c.URL+"/truelayer/logout")
-		return err == nil && strings.Contains(resp, "Sign out?")
+		return err == nil && strings.Contains(resp, "You are signed out")
 	})
 }
 

@@ -63,7 +63,7 @@ func testLogins(t *testing.T, w *World, n int) {
 // repeat a request whose connection broke. One node exchanges the code; the
 // other one's answer is no dead end.
 func testCallbackTwice(t *testing.T, w *World) {
-	const n = 20
+	const n = 8 // a network has so many exchanges at once on each node
 	before := w.Sim.CallsGrant("authorization_code")
 	hold := make(chan struct{})
 	w.Sim.Fail(simulator.Token, simulator.Fault{Times: n, Hold: hold})
