@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 )
 
 // environments are TrueLayer's, with the providers that its current examples
@@ -199,23 +198,15 @@ func (h *Handler) checkLogoutRedirect() error {
 // record's header holds.
 const maxCredential = 1 << 10
 
-var placeholder = regexp.MustCompile(`\{[^{}]+\}`)
-
-// expand replaces global placeholders. Its errors name them, and repeat nothing else
-// of the value.
+// expand replaces the global placeholders in a client id or secret, and checks the
+// result. Its errors repeat nothing of the value but placeholders.
 func expand(option, value string) (string, error) {
 	if value == "" {
 		return "", fmt.Errorf("%s is missing: set it to the value from TrueLayer's Console", option)
 	}
-	replacer := caddy.NewReplacer()
-	for _, name := range placeholder.FindAllString(value, -1) {
-		if replaced, err := replacer.ReplaceOrErr(name, true, true); err != nil || replaced == "" {
-			return "", fmt.Errorf("%s: the placeholder %s is unknown or empty: check that the environment variable or file exists for the user that runs Caddy", option, name)
-		}
-	}
-	expanded, err := replacer.ReplaceOrErr(value, true, true)
-	if err != nil || expanded == "" {
-		return "", fmt.Errorf("%s has a placeholder that is unknown or empty: check that the environment variable or file exists for the user that runs Caddy", option)
+	expanded, err := block.Expand(option, value)
+	if err != nil {
+		return "", err
 	}
 	if len(expanded) > maxCredential {
 		return "", fmt.Errorf("%s is longer than %d characters: is it the right value?", option, maxCredential)

@@ -108,22 +108,22 @@ func TestProvisionErrors(t *testing.T) {
 	t.Setenv("TEST_REDIS_PASSWORD", "hunter2")
 	one := []string{"redis.internal:6379"}
 	for want, s := range map[string]*Store{
-		"address is missing":                       {},
-		"several addresses":                        {Address: []string{"a:1", "b:1"}},
-		"keep one":                                 {Address: one, Cluster: true, Sentinel: &Sentinel{Master: "m"}},
-		"the name of the primary is missing":       {Address: one, Sentinel: &Sentinel{}},
-		"a cluster has 0 only":                     {Address: one, Cluster: true, Database: 1},
-		"not between 100ms and 1m":                 {Address: one, Timeout: -1},
-		"belong together":                          {Address: one, TLS: &TLS{Certificate: empty}},
-		"tls ca: reading the file":                 {Address: one, TLS: &TLS{CA: filepath.Join(folder, "none")}},
-		"no certificate in PEM":                    {Address: one, TLS: &TLS{CA: empty}},
-		"tls certificate: ":                        {Address: one, TLS: &TLS{Certificate: empty, Key: empty}},
-		"password: a placeholder":                  {Address: one, Password: new("{env.TEST_REDIS_EMPTY}")},
-		"address: a placeholder":                   {Address: []string{"{env.TEST_REDIS_NONE}"}},
-		"address \"hunter2\" is not a host":        {Address: []string{"{env.TEST_REDIS_PASSWORD}"}},
-		"sentinel password: a placeholder":         {Address: one, Sentinel: &Sentinel{Master: "m", Password: new("{nothing}")}},
-		"has a character other than a letter":      {Address: one, KeyPrefix: "a b"},
-		"cache_size -1 is neither 0 nor at least ": {Address: one, CacheSize: new(-1)},
+		"address is missing":                 {},
+		"several addresses":                  {Address: []string{"a:1", "b:1"}},
+		"keep one":                           {Address: one, Cluster: true, Sentinel: &Sentinel{Master: "m"}},
+		"the name of the primary is missing": {Address: one, Sentinel: &Sentinel{}},
+		"a cluster has 0 only":               {Address: one, Cluster: true, Database: 1},
+		"not between 100ms and 1m":           {Address: one, Timeout: -1},
+		"belong together":                    {Address: one, TLS: &TLS{Certificate: empty}},
+		"tls ca: reading the file":           {Address: one, TLS: &TLS{CA: filepath.Join(folder, "none")}},
+		"no certificate in PEM":              {Address: one, TLS: &TLS{CA: empty}},
+		"tls certificate: ":                  {Address: one, TLS: &TLS{Certificate: empty, Key: empty}},
+		"password: the placeholder {env.TEST_REDIS_EMPTY} is unknown or empty": {Address: one, Password: new("{env.TEST_REDIS_EMPTY}")},
+		"address: the placeholder {env.TEST_REDIS_NONE}":                       {Address: []string{"{env.TEST_REDIS_NONE}"}},
+		"address \"hunter2\" is not a host":                                    {Address: []string{"{env.TEST_REDIS_PASSWORD}"}},
+		"sentinel password: the placeholder {nothing}":                         {Address: one, Sentinel: &Sentinel{Master: "m", Password: new("{nothing}")}},
+		"has a character other than a letter":                                  {Address: one, KeyPrefix: "a b"},
+		"cache_size -1 is neither 0 nor at least ":                             {Address: one, CacheSize: new(-1)},
 	} {
 		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 		err := s.Provision(ctx)

@@ -228,9 +228,20 @@ func (s *Store) clientDespiteOutage(ctx context.Context) (rueidis.Client, error)
 	}
 	client, err := s.server.connect(ctx)
 	if err != nil {
-		return nil, s.interpret(ctx, "connecting", err)
+		return nil, s.interpret(ctx, "connecting"+s.connectHint(), err)
 	}
 	return client, nil
+}
+
+// connectHint says what else the server has to be, where its own errors may mislead.
+func (s *Store) connectHint() string {
+	switch {
+	case s.Sentinel != nil:
+		return " (the addresses have to be those of Sentinels, whose own user and password stand in the sentinel block)"
+	case s.TLS != nil:
+		return " (with TLS, which the server has to speak)"
+	}
+	return ""
 }
 
 // interpret returns the store's error for an error of the client library, and

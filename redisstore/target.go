@@ -13,8 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/caddyserver/caddy/v2"
-
+	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 	"github.com/caddy-truelayer/caddy-truelayer/redisstore/internal/guardedconn"
 )
 
@@ -44,13 +43,12 @@ func (s *Store) expand() (target, error) {
 	}
 	var errs []error
 	set := func(option, value string, expanded *string) {
-		var err error
 		if value == "" {
 			return
 		}
-		if *expanded, err = caddy.NewReplacer().ReplaceOrErr(value, true, true); err != nil || *expanded == "" {
-			// without the cause, which may repeat the value
-			errs = append(errs, fmt.Errorf("%s: a placeholder in it is unknown or empty: check that the user that runs Caddy has the environment variable or can read the file", option))
+		var err error
+		if *expanded, err = block.Expand(option, value); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	t.Addresses = make([]string, len(s.Address))

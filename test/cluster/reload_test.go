@@ -90,7 +90,7 @@ func refusals(w *World) []refusal {
 		{second("secret", "http://example.com/truelayer", "memory"), "plain http"},
 		{second("secret", redirectURI, "memory {\n max_sessions none\n}"), "max_sessions"},
 		{second("{env.NOT_THERE}", redirectURI, "memory"), "client_secret: the placeholder"},
-		{second("secret", redirectURI, "redis {\n address {env.NOT_THERE}\n}"), "address: a placeholder"},
+		{second("secret", redirectURI, "redis {\n address {env.NOT_THERE}\n}"), "address: the placeholder"},
 		// all is well until it is started
 		{good + w.App.server.URL + " {\n}\n", "address already in use"},
 	}
