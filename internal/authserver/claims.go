@@ -81,19 +81,6 @@ func readTime(raw json.RawMessage) time.Time {
 	return time.Unix(int64(seconds), 0)
 }
 
-// readNumber returns a number, or the number in a string.
-func readNumber(raw json.RawMessage) (float64, bool) {
-	var text string
-	if json.Unmarshal(raw, &text) == nil && text != "" {
-		raw = json.RawMessage(text)
-	}
-	var number *float64 // a pointer, since null would leave a float64 unchanged
-	if json.Unmarshal(raw, &number) != nil || number == nil {
-		return 0, false
-	}
-	return *number, true
-}
-
 // plain returns s if it is safe in a header field and in a log, or else "".
 func plain(s string) string {
 	if len(s) > 128 {

@@ -26,6 +26,9 @@ const (
 	pingTimeout = 5 * time.Second
 )
 
+// maxAnswer is the largest answer to accept. A token answer has 1 to 3 KB.
+const maxAnswer = 64 << 10
+
 // httpClient calls one server and reuses its connections. Each call has a time
 // limit. It never follows a redirect: a token endpoint that redirects could
 // otherwise send the client secret to another host.

@@ -10,9 +10,6 @@ import (
 	"strings"
 )
 
-// maxAnswer is the largest answer to accept. A token answer has 1 to 3 KB.
-const maxAnswer = 64 << 10
-
 // Server is the address of an auth server and the connections to it. Clients of
 // the same auth server share one.
 type Server struct {
