@@ -10,6 +10,10 @@ import (
 	"github.com/redis/rueidis"
 )
 
+// cacheTTL bounds how long the process caches a record. The server says when a
+// record changes, but such a message may get lost.
+const cacheTTL = time.Minute
+
 // cache holds the records that the process has read over one connection. Unlike
 // the library's own cache, it reads only records that are known to exist, and
 // has no entries for keys that do not exist.

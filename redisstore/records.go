@@ -15,10 +15,6 @@ import (
 	truelayer "github.com/caddy-truelayer/caddy-truelayer"
 )
 
-// cacheTTL bounds how long the process caches a record. The server says when a
-// record changes, but such a message may get lost.
-const cacheTTL = time.Minute
-
 // replaceScript is a compare-and-swap, which Redis has no command for.
 const replaceScript = `local found = redis.call('GET', KEYS[1])
 if not found then return 0 end

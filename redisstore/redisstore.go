@@ -113,8 +113,6 @@ type Sentinel struct {
 }
 
 const (
-	moduleID = "http.truelayer.token_stores.redis"
-
 	defaultKeyPrefix = "truelayer"
 	defaultTimeout   = time.Second
 	defaultCacheSize = 128 << 20
@@ -128,72 +126,6 @@ func (*Store) CaddyModule() caddy.ModuleInfo {
 		ID:  moduleID,
 		New: func() caddy.Module { return new(Store) },
 	}
-}
-
-// Provision checks the configuration. It does not connect, so Caddy starts and
-// reloads without Redis. The first request that needs Redis makes the connection.
-func (s *Store) Provision(ctx caddy.Context) error {
-	s.logger = ctx.Logger()
-	s.options().SetDefaults()
-	if err := s.check(); err != nil {
-		return fmt.Errorf("store redis: %w", err)
-	}
-	target, err := s.expand()
-	if err != nil {
-		return fmt.Errorf("store redis: %w", err)
-	}
-	option, err := target.clientOption()
-	if err != nil {
-		return fmt.Errorf("store redis: %w", err)
-	}
-	key := target.identity()
-	value, _, err := servers.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return newServer(target, option), nil
-	})
-	if err != nil {
-		return err
-	}
-	s.server, s.serverKey = value.(*server), key
-	return nil
-}
-
-// String returns the store's addresses, for logs.
-func (s *Store) String() string { return strings.Join(s.Address, " ") }
-
-// Cleanup releases the connection. The store still works for closeDelay.
-func (s *Store) Cleanup() error {
-	if s.serverKey == "" {
-		return nil
-	}
-	key := s.serverKey
-	s.serverKey = ""
-	_, err := servers.Delete(key)
-	return err
-}
-
-// check checks the options, except for values with placeholders, and what concerns
-// two of them.
-func (s *Store) check() error {
-	checks := []error{s.options().Check()}
-	if len(s.Address) == 0 {
-		checks = append(checks, checkAddresses(nil))
-	}
-	switch {
-	case s.Sentinel != nil && s.Cluster:
-		checks = append(checks, errors.New("sentinel and cluster are two ways to run Redis: keep one"))
-	case s.Sentinel == nil && !s.Cluster && len(s.Address) > 1:
-		checks = append(checks, errors.New("several addresses: add sentinel or cluster, or keep one address"))
-	}
-	if s.Sentinel != nil && s.Sentinel.Master == "" {
-		checks = append(checks, errors.New("sentinel: the name of the primary is missing"))
-	}
-	if s.Database > 0 && s.Cluster {
-		checks = append(checks, fmt.Errorf("database %d: a cluster has 0 only", s.Database))
-	}
-	if s.TLS != nil && (s.TLS.Certificate == "") != (s.TLS.Key == "") {
-		checks = append(checks, errors.New("tls: certificate and key belong together"))
-	}
-	return errors.Join(checks...)
 }
 
 func checkAddresses(addresses []string) error {

@@ -93,3 +93,11 @@ func withoutServerText(err error) error {
 	}
 	return err
 }
+
+var errBadAnswer = errors.New("not an answer of redis; check what listens at its address")
+
+var errReplica = errors.New("the server is a replica, which may not know of a logout yet: make it the primary, give the primary's address, or use sentinel")
+
+// isReplicaRole reports whether a role is that of a replica. ROLE and HELLO use
+// different words.
+func isReplicaRole(role string) bool { return role == "slave" || role == "replica" }

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
+const moduleID = "http.truelayer.token_stores.redis"
+
 // servers holds one server for each target. The stores of the process share it,
 // and it is kept across reloads of the configuration.
 var servers = caddy.NewUsagePool()
@@ -85,8 +87,6 @@ func (s *server) connect(ctx context.Context) (rueidis.Client, error) {
 	}
 }
 
-var errBadAnswer = errors.New("not an answer of redis; check what listens at its address")
-
 // recoverFromPanic is deferred around calls of the client library. The library
 // takes answers apart without checking their form, so a malformed one makes it
 // panic.
@@ -153,12 +153,6 @@ func (s *server) isReplica(client rueidis.Client) (replica bool, err error) {
 	role, err := answer[0].ToString()
 	return isReplicaRole(role), err
 }
-
-var errReplica = errors.New("the server is a replica, which may not know of a logout yet: make it the primary, give the primary's address, or use sentinel")
-
-// isReplicaRole reports whether a role is that of a replica. ROLE and HELLO use
-// different words.
-func isReplicaRole(role string) bool { return role == "slave" || role == "replica" }
 
 // outage is a circuit breaker. After threshold failures, calls fail at once
 // instead of waiting for the server. Only one call in each probeInterval probes

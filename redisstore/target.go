@@ -13,7 +13,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 	"github.com/caddy-truelayer/caddy-truelayer/redisstore/internal/guardedconn"
 )
 
@@ -34,62 +33,6 @@ type target struct {
 	Cluster            bool
 	Timeout            time.Duration
 	CacheSize          int
-}
-
-// expand returns the store's target.
-func (s *Store) expand() (target, error) {
-	t := target{
-		Database: s.Database, Cluster: s.Cluster, Timeout: time.Duration(s.Timeout), CacheSize: *s.CacheSize,
-	}
-	var errs []error
-	set := func(option, value string, expanded *string) {
-		if value == "" {
-			return
-		}
-		var err error
-		if *expanded, err = block.Expand(option, value); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	t.Addresses = make([]string, len(s.Address))
-	for i, address := range s.Address {
-		set("address", address, &t.Addresses[i])
-	}
-	set("username", s.Username, &t.Username)
-	set("password", reveal(s.Password), &t.Password)
-	if s.Sentinel != nil {
-		t.Master = s.Sentinel.Master
-		set("sentinel username", s.Sentinel.Username, &t.SentinelUsername)
-		set("sentinel password", reveal(s.Sentinel.Password), &t.SentinelPassword)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return target{}, err
-	}
-	if err := checkAddresses(t.Addresses); err != nil {
-		return target{}, err
-	}
-	if s.TLS == nil {
-		return t, nil
-	}
-	t.TLS, t.ServerName = true, s.TLS.ServerName
-	for _, file := range []struct {
-		option, name string
-		content      *[]byte
-	}{
-		{"tls ca", s.TLS.CA, &t.CA},
-		{"tls certificate", s.TLS.Certificate, &t.Certificate},
-		{"tls key", s.TLS.Key, &t.Key},
-	} {
-		if file.name == "" {
-			continue
-		}
-		content, err := os.ReadFile(file.name)
-		if err != nil {
-			return target{}, fmt.Errorf("%s: reading the file: %w", file.option, err)
-		}
-		*file.content = content
-	}
-	return t, nil
 }
 
 func reveal(secret *string) string {
