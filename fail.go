@@ -78,12 +78,14 @@ const failedQuery = "failed="
 func failedReason(q *request) (reason, bool) {
 	text, found := strings.CutPrefix(q.query(), failedQuery)
 	_, known := problems[reason(text)]
-	return reason(text), found && known && !pageRetries(reason(text))
+	return reason(text), found && known
 }
 
-// pageRetries reports whether the page for a reason reloads itself.
-func pageRetries(r reason) bool {
-	return r == tokenUnavailable || r == tooManyLogins || r == storeUnavailable
+// pageRetries reports whether the page for a reason reloads itself. At an address that
+// failedQuery describes it would show the same failure for ever.
+func pageRetries(q *request, r reason) bool {
+	_, again := failedReason(q)
+	return !again && (r == tokenUnavailable || r == tooManyLogins || r == storeUnavailable)
 }
 
 // carriesCode reports whether the request's address may contain a code or a state.
@@ -113,7 +115,7 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 	}
 	if retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		if pageRetries(f.reason) && who == navigation {
+		if pageRetries(q, f.reason) && who == navigation {
 			w.Header().Set("Refresh", strconv.Itoa(retryAfter)) // the page reloads itself
 		}
 	}

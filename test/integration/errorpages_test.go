@@ -41,6 +41,12 @@ func TestErrorPagesOfTheSite(t *testing.T) {
 	equal(t, "nothing to hide", b.navigate(w.Site+"/truelayer").body, "400 callback_malformed")
 	equal(t, "no reason of ours", failed("/truelayer?failed=evil"), "400 callback_malformed")
 	equal(t, "more than a reason", failed("/truelayer?failed=login_lost&code=x&state=y"), "400 login_lost")
+	for _, reason := range []string{"store_unavailable", "token_unavailable", "too_many_logins", "auth_server_unavailable"} {
+		a := b.navigate(w.Site + "/truelayer?failed=" + reason)
+		if !strings.Contains(a.body, reason) || a.Header.Get("Refresh") != "" {
+			t.Errorf("at an address that says %s: Refresh %q, %s", reason, a.Header.Get("Refresh"), a.body)
+		}
+	}
 	equal(t, "a machine's 401", b.fetch(w.Site + "/").problem(t)["reason"], any("login_required"))
 	frame := b.do("GET", w.Site+"/", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe")
 	equal(t, "a frame's 401", frame.body, "401 login_required")
