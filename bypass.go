@@ -12,10 +12,8 @@ import (
 // whatever serves those requests gets it.
 func warnOfBypass(ctx caddy.Context, redirectURI string, logger *zap.Logger) {
 	bypassed := false
-	for _, module := range ctx.Modules() {
-		if subroute, ok := module.(*caddyhttp.Subroute); ok {
-			bypassed = bypassed || canBypass(subroute.Routes, false)
-		}
+	for _, routes := range subroutesOf(ctx) {
+		bypassed = bypassed || canBypass(routes, false)
 	}
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server != nil {
 		bypassed = bypassed || canBypass(server.Routes, true)
@@ -32,8 +30,8 @@ func warnOfBypass(ctx caddy.Context, redirectURI string, logger *zap.Logger) {
 // route that matches only a host is a whole site, which nothing bypasses.
 func canBypass(routes caddyhttp.RouteList, sites bool) bool {
 	for _, route := range routes {
-		if len(route.HandlersRaw) == 0 {
-			continue // provisioned already
+		if !isBeingProvisioned(route) {
+			continue
 		}
 		if route.Group != "" {
 			return true

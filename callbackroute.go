@@ -71,14 +71,21 @@ func passwordBehind(lists []caddyhttp.RouteList) bool {
 			}
 			behind := i > 0
 			for _, raw := range route.HandlersRaw {
-				behind = behind || bytes.Contains(raw, []byte(`"handler":"truelayer"`))
-				if behind && bytes.Contains(raw, []byte(`"handler":"authentication"`)) && !bytes.Contains(raw, []byte(`"handler":"truelayer"`)) {
+				isBlock := hasHandler(raw, "truelayer")
+				behind = behind || isBlock
+				if behind && !isBlock && hasHandler(raw, "authentication") {
 					return true
 				}
 			}
 		}
 	}
 	return false
+}
+
+// hasHandler reports whether a handler's configuration has the named one in it.
+func hasHandler(raw json.RawMessage, name string) bool {
+	var compact bytes.Buffer // JSON may have spaces anywhere
+	return json.Compact(&compact, raw) == nil && bytes.Contains(compact.Bytes(), []byte(`"handler":"`+name+`"`))
 }
 
 // hasHosts reports whether a route is a site of its own.
