@@ -162,7 +162,9 @@ func (f *loginFlow) failUnlessSignedIn(w http.ResponseWriter, q *request, failed
 	now := f.now()
 	s, err := f.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), now)
 	if err != nil {
-		failed = failure{reason: storeUnavailable, cause: err, returnTo: failed.returnTo}
+		returnTo := failed.returnTo
+		failed = failureOf(err)
+		failed.returnTo = returnTo
 	} else if s != nil && !s.IsOver(now) {
 		f.seeOther(w, f.addresses.returnTarget(failed.returnTo))
 		return nil

@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// Provision checks the configuration and sets the handler up. It makes no call
-// to the network.
+// Provision checks the configuration and sets the handler up. It waits for no
+// answer from the network.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.now == nil {
 		h.now = time.Now
@@ -155,8 +155,8 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager) (*site, 
 var authServers = caddy.NewUsagePool()
 
 // connect takes the handler's share of the auth server, and joins the blocks of its
-// host. It is the last step of Provision: Cleanup, which Caddy calls after a failed
-// Provision as well, gives back what was taken.
+// host. It is the last step of Provision that can fail: Cleanup, which Caddy calls
+// after a failed Provision as well, gives back what was taken.
 func (h *Handler) connect(client *authserver.Client) error {
 	value, _, err := authServers.LoadOrNew(h.AuthServer, func() (caddy.Destructor, error) { return session.NewShared(h.AuthServer), nil })
 	if err != nil {

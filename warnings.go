@@ -57,7 +57,8 @@ func (h *Handler) environmentWarnings(clientID string) (warnings []string) {
 }
 
 func (h *Handler) credentialWarnings() (warnings []string) {
-	for option, value := range map[string]string{"client_id": h.ClientID, "client_secret": *h.ClientSecret} {
+	for _, credential := range [][2]string{{"client_id", h.ClientID}, {"client_secret", *h.ClientSecret}} {
+		option, value := credential[0], credential[1]
 		switch {
 		case strings.HasPrefix(value, "$"):
 			warnings = append(warnings, option+" begins with $, which nothing replaces: write {env.NAME}")
@@ -130,8 +131,8 @@ func (h *Handler) matcherWarnings() (warnings []string) {
 	return warnings
 }
 
-// lonePaths returns the paths of a set's path matcher that match themselves only,
-// although nothing else in the set matches what lies below.
+// lonePaths returns the exact paths of a set's path matcher whose subpaths no other
+// pattern of that matcher has.
 func lonePaths(set caddyhttp.MatcherSet) (lone []string) {
 	for _, matcher := range set {
 		patterns, ok := matcher.(*caddyhttp.MatchPath)
@@ -152,8 +153,6 @@ func lonePaths(set caddyhttp.MatcherSet) (lone []string) {
 func pathsOf(set caddyhttp.MatcherSet) (patterns []string) {
 	for _, matcher := range set {
 		switch matcher := matcher.(type) {
-		case caddyhttp.MatchPath:
-			patterns = append(patterns, matcher...)
 		case *caddyhttp.MatchPath:
 			patterns = append(patterns, *matcher...)
 		case *caddyhttp.MatchNot:
