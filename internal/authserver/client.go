@@ -20,6 +20,19 @@ type Client struct {
 	Secret Secret
 	// Now is the clock for the expiry of tokens.
 	Now func() time.Time
+	// Observe is called before each token request, and what it returns is called
+	// afterwards. Nil means that nobody observes.
+	Observe func(ctx context.Context, grant string) (done func(TokenResult))
+}
+
+// TokenResult is how a token request ended.
+type TokenResult struct {
+	// Status is the HTTP status of the answer, or 0 if there was no answer.
+	Status int
+	// CorrelationID is TrueLayer's id of the call. It may be "".
+	CorrelationID string
+	// Err is nil if there is a token.
+	Err *Error
 }
 
 // AuthorizationRequest holds the parameters of an auth link (RFC 6749 section
@@ -96,6 +109,23 @@ func (c *Client) Refresh(ctx context.Context, refresh Secret) (Token, error) {
 }
 
 func (c *Client) requestToken(ctx context.Context, form url.Values) (Token, error) {
+	done := c.observe(ctx, form.Get("grant_type"))
+	token, result := c.sendForm(ctx, form)
+	done(result)
+	if result.Err != nil {
+		return Token{}, result.Err
+	}
+	return token, nil
+}
+
+func (c *Client) observe(ctx context.Context, grant string) (done func(TokenResult)) {
+	if c.Observe == nil {
+		return func(TokenResult) {}
+	}
+	return c.Observe(ctx, grant)
+}
+
+func (c *Client) sendForm(ctx context.Context, form url.Values) (Token, TokenResult) {
 	// taken before the request, so that a slow answer never makes a token look
 	// younger than it is; truncated because the times in a token are whole
 	// seconds (RFC 7519 section 2, NumericDate)
@@ -103,17 +133,20 @@ func (c *Client) requestToken(ctx context.Context, form url.Values) (Token, erro
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	status, header, body, err := c.Server.post(ctx, "/connect/token", form)
+	result := TokenResult{Status: status, CorrelationID: correlationID(header)}
 	if err != nil {
-		return Token{}, &Error{Status: status, Unsent: !connected.Load(), cause: err}
+		result.Err = &Error{Status: status, Unsent: !connected.Load(), cause: err}
+		return Token{}, result
 	}
 	if status != http.StatusOK {
-		return Token{}, readError(status, header, body, c.Now())
+		result.Err = readError(status, header, body, c.Now())
+		return Token{}, result
 	}
 	token, err := readToken(body, sent)
 	if err != nil {
-		return Token{}, &Error{Status: status, CorrelationID: correlationID(header), cause: err}
+		result.Err = &Error{Status: status, CorrelationID: result.CorrelationID, cause: err}
 	}
-	return token, nil
+	return token, result
 }
 
 // Disconnect ends a connection at TrueLayer, by "DELETE /api/delete" with the

@@ -22,7 +22,7 @@ func TestGroup(t *testing.T) {
 		}
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		first, second := g.Begin("key", time.Hour, work), g.Begin("key", time.Hour, work)
+		first, second := g.Begin(t.Context(), "key", time.Hour, work), g.Begin(t.Context(), "key", time.Hour, work)
 		if _, err := first.Await(impatient); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("who left got %v", err)
 		}
@@ -39,20 +39,20 @@ func TestGroupIsBounded(t *testing.T) {
 		g := NewGroup(1)
 		began := time.Now()
 		sleep := func(context.Context) (any, error) { time.Sleep(time.Minute); return nil, nil }
-		g.Begin("long", time.Hour, sleep)
+		g.Begin(t.Context(), "long", time.Hour, sleep)
 		synctest.Wait()
-		g.BeginIfFree("optional", time.Hour, func(context.Context) { t.Error("done without a slot") })
-		if _, err := g.Begin("short", time.Second, sleep).Await(t.Context()); !errors.Is(err, ErrBusy) {
+		g.BeginIfFree(t.Context(), "optional", time.Hour, func(context.Context) { t.Error("done without a slot") })
+		if _, err := g.Begin(t.Context(), "short", time.Second, sleep).Await(t.Context()); !errors.Is(err, ErrBusy) {
 			t.Errorf("without a slot: %v", err)
 		}
 		g.Wait(t.Context())
 		if waited := time.Since(began); waited != time.Minute {
 			t.Errorf("waited for %v", waited)
 		}
-		if _, err := g.Begin("panics", time.Hour, func(context.Context) (any, error) { panic("oops") }).Await(t.Context()); err == nil || err.Error() != "panic: oops" {
+		if _, err := g.Begin(t.Context(), "panics", time.Hour, func(context.Context) (any, error) { panic("oops") }).Await(t.Context()); err == nil || err.Error() != "panic: oops" {
 			t.Errorf("a panic is %v", err)
 		}
-		if _, err := g.Begin("after it", time.Second, func(context.Context) (any, error) { return nil, nil }).Await(t.Context()); err != nil {
+		if _, err := g.Begin(t.Context(), "after it", time.Second, func(context.Context) (any, error) { return nil, nil }).Await(t.Context()); err != nil {
 			t.Error("the slot of what panicked is gone:", err)
 		}
 	})
@@ -64,11 +64,11 @@ func TestOptionalWork(t *testing.T) {
 		g := NewGroup(2)
 		runs := make(map[string]int)
 		for range 10 {
-			g.BeginIfFree("a", time.Hour, func(context.Context) { time.Sleep(time.Minute); runs["a"]++ })
+			g.BeginIfFree(t.Context(), "a", time.Hour, func(context.Context) { time.Sleep(time.Minute); runs["a"]++ })
 		}
-		g.BeginIfFree("b", time.Hour, func(context.Context) { panic("oops") })
+		g.BeginIfFree(t.Context(), "b", time.Hour, func(context.Context) { panic("oops") })
 		g.Wait(t.Context())
-		g.BeginIfFree("b", time.Hour, func(context.Context) { runs["b"]++ })
+		g.BeginIfFree(t.Context(), "b", time.Hour, func(context.Context) { runs["b"]++ })
 		g.Wait(t.Context())
 		if runs["a"] != 1 || runs["b"] != 1 {
 			t.Errorf("ran %v", runs)
@@ -85,13 +85,13 @@ func TestWaitForThoseThatWait(t *testing.T) {
 		work := func(context.Context) (any, error) { done++; return nil, nil }
 		turn := func(context.Context) (func(), error) { time.Sleep(time.Minute); return func() {}, nil }
 		for _, key := range []string{"a", "b", "c"} {
-			g.BeginInTurn(key, time.Hour, turn, work)
+			g.BeginInTurn(t.Context(), key, time.Hour, turn, work)
 		}
 		g.Wait(t.Context())
 		if done != 3 {
 			t.Errorf("%d of 3 are done", done)
 		}
-		g.Begin("long", time.Hour, func(context.Context) (any, error) { time.Sleep(time.Minute); return nil, nil })
+		g.Begin(t.Context(), "long", time.Hour, func(context.Context) (any, error) { time.Sleep(time.Minute); return nil, nil })
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
 		g.Wait(over) // does not wait
@@ -105,13 +105,13 @@ func TestCallersWhoGo(t *testing.T) {
 		g := NewGroup(1)
 		hold := make(chan struct{})
 		work := func(context.Context) (any, error) { <-hold; return nil, nil }
-		g.Begin("key", time.Hour, work)
+		g.Begin(t.Context(), "key", time.Hour, work)
 		synctest.Wait()
 		before := runtime.NumGoroutine()
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		for range 1000 {
-			_, _ = g.Begin("key", time.Hour, work).Await(gone)
+			_, _ = g.Begin(t.Context(), "key", time.Hour, work).Await(gone)
 		}
 		if n := runtime.NumGoroutine(); n > before || len(g.flights) != 1 {
 			t.Errorf("%d goroutines, %d before, %d flights", n, before, len(g.flights))

@@ -36,26 +36,31 @@ func NewGroup(limit int64) *Group {
 
 // Flight is a piece of work that has begun.
 type Flight struct {
+	// Starter is the context of the call that began the work. The work has its values,
+	// and does not end with it.
+	Starter context.Context
+
 	done  chan struct{}
 	value any
 	err   error
 }
 
 // Begin runs work in the background, unless work with the same key is running already.
-// The timeout includes the wait for a slot.
-func (g *Group) Begin(key string, timeout time.Duration, work func(context.Context) (any, error)) *Flight {
-	return g.BeginInTurn(key, timeout, func(context.Context) (func(), error) { return func() {}, nil }, work)
+// The timeout includes the wait for a slot. The work's context has the values of ctx, and
+// does not end with it.
+func (g *Group) Begin(ctx context.Context, key string, timeout time.Duration, work func(context.Context) (any, error)) *Flight {
+	return g.BeginInTurn(ctx, key, timeout, func(context.Context) (func(), error) { return func() {}, nil }, work)
 }
 
 // BeginInTurn is like Begin, but calls turn before it waits for a slot. When turn
 // returns, it is the work's turn, and leave ends that turn.
-func (g *Group) BeginInTurn(key string, timeout time.Duration, turn func(context.Context) (leave func(), err error), work func(context.Context) (any, error)) *Flight {
+func (g *Group) BeginInTurn(ctx context.Context, key string, timeout time.Duration, turn func(context.Context) (leave func(), err error), work func(context.Context) (any, error)) *Flight {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if f, ok := g.flights[key]; ok {
 		return f
 	}
-	return g.start(key, timeout, func(ctx context.Context) (any, error) {
+	return g.start(ctx, key, timeout, func(ctx context.Context) (any, error) {
 		leave, err := turn(ctx)
 		if err != nil {
 			return nil, err
@@ -71,13 +76,13 @@ func (g *Group) BeginInTurn(key string, timeout time.Duration, turn func(context
 
 // BeginIfFree runs work in the background that nobody waits for. It drops the work if
 // work with the same key is running already, or if no slot is free.
-func (g *Group) BeginIfFree(key string, timeout time.Duration, work func(context.Context)) {
+func (g *Group) BeginIfFree(ctx context.Context, key string, timeout time.Duration, work func(context.Context)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, runs := g.flights[key]; runs || !g.slots.TryAcquire(1) {
 		return
 	}
-	g.start(key, timeout, func(ctx context.Context) (any, error) {
+	g.start(ctx, key, timeout, func(ctx context.Context) (any, error) {
 		defer g.slots.Release(1)
 		work(ctx)
 		return nil, nil
@@ -85,15 +90,15 @@ func (g *Group) BeginIfFree(key string, timeout time.Duration, work func(context
 }
 
 // start starts a flight. The caller holds g.mu.
-func (g *Group) start(key string, timeout time.Duration, work func(context.Context) (any, error)) *Flight {
-	f := &Flight{done: make(chan struct{})}
+func (g *Group) start(starter context.Context, key string, timeout time.Duration, work func(context.Context) (any, error)) *Flight {
+	f := &Flight{Starter: starter, done: make(chan struct{})}
 	g.flights[key] = f
 	if g.idle == nil {
 		g.idle = make(chan struct{})
 	}
 	go func() {
 		defer g.end(key, f)
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(starter), timeout)
 		defer cancel()
 		f.value, f.err = safely(ctx, work)
 	}()
@@ -121,6 +126,13 @@ func safely(ctx context.Context, work func(context.Context) (any, error)) (resul
 		}
 	}()
 	return work(ctx)
+}
+
+// Len returns how many pieces of work are running or waiting for their turn or a slot.
+func (g *Group) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.flights)
 }
 
 // Wait waits until no work is running or waiting for its turn or a slot, or until ctx

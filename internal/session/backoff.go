@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
@@ -124,6 +125,13 @@ func (s *Shared) pauseLeft(key string, now time.Time) time.Duration {
 	return 0
 }
 
+// Paused reports whether the auth server has asked the manager's client to send fewer
+// requests for tokens, so that at present it sends none of some kind.
+func (m *Manager) Paused(now time.Time) bool {
+	_, logins := m.Shared.loginPauseOf(m.Client.ID, now)
+	return logins || m.Shared.pauseLeft(pauseKey(m.Client.ID), now) > 0
+}
+
 // refreshDelay returns how long a session's refresh has to wait, 0 if it need not wait.
 func (s *Shared) refreshDelay(id, client string, now time.Time) time.Duration {
 	return max(s.pauseLeft(id, now), s.pauseLeft(pauseKey(client), now))
@@ -132,7 +140,7 @@ func (s *Shared) refreshDelay(id, client string, now time.Time) time.Duration {
 // refreshFailed notes and logs a failed refresh, and returns the error for the requests
 // that waited for it. Such a failure never ends a session, since it may be a passing
 // outage or a wrong secret in the configuration.
-func (m *Manager) refreshFailed(s *Session, err error) error {
+func (m *Manager) refreshFailed(ctx context.Context, s *Session, err error) error {
 	var retryAfter time.Duration
 	remedy := "none, the next attempt is automatic"
 	if answer, ok := errors.AsType[*authserver.Error](err); ok {
@@ -146,6 +154,7 @@ func (m *Manager) refreshFailed(s *Session, err error) error {
 	back := m.Shared.backOff(s.id, m.Client.ID, now, retryAfter)
 	m.Logger.Warn("refreshing an access token failed", zap.Error(err), zap.String("remedy", remedy),
 		zap.Int("attempts", back.attempts), zap.Duration("next_attempt_in", back.until.Sub(now)))
+	m.Observer.RefreshFailed(ctx, s, err)
 	return m.unavailable(s, now, err, back.until.Sub(now))
 }
 

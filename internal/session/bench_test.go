@@ -85,6 +85,16 @@ func (s *records) Delete(_ context.Context, id string) error {
 	return nil
 }
 
+// nobody observes nothing.
+type nobody struct{}
+
+func (nobody) SessionBegan(context.Context, *Session)              {}
+func (nobody) LoginFailed(context.Context, *Login, error)          {}
+func (nobody) RefreshFailed(context.Context, *Session, error)      {}
+func (nobody) SessionEnded(context.Context, *Session, Cause)       {}
+func (nobody) Disconnected(context.Context, *Session)              {}
+func (nobody) Waits(context.Context, Work, context.Context) func() { return func() {} }
+
 // bench is a manager with a simulated TrueLayer.
 type bench struct {
 	*Manager
@@ -109,6 +119,7 @@ func newBench(t *testing.T) *bench {
 	b.Manager = &Manager{
 		Store:          &records{of: make(map[string][]byte)},
 		Client:         &authserver.Client{ID: "client", Secret: authserver.NewSecret("client-secret"), Now: b.clock.now},
+		Observer:       nobody{},
 		Logger:         zap.NewNop(),
 		Now:            b.clock.now,
 		Label:          NewLabel("a test"),

@@ -145,5 +145,5 @@ func (m *Manager) cleanUp(ctx context.Context, key string, do func(context.Conte
 		return
 	}
 	// not BeginIfFree, which would drop clean-ups if many exchanges end at once
-	m.Shared.Touches.Begin(key, cleanUpTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
+	m.Shared.Touches.Begin(ctx, key, cleanUpTimeout, func(ctx context.Context) (any, error) { return nil, do(ctx) })
 }

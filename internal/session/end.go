@@ -27,7 +27,7 @@ func (m *Manager) Logout(ctx context.Context, secrets []Secret, disconnect bool)
 		}
 		ended = append(ended, s)
 		if disconnect {
-			m.disconnect(s)
+			m.disconnect(ctx, s)
 		}
 	}
 	return ended, err
@@ -47,23 +47,27 @@ func (m *Manager) logout(ctx context.Context, secret *Secret) (*Session, error) 
 	}
 	s := m.openRecord(id, secret, record, m.Now())
 	m.Shared.opened.forget(id)
+	if s != nil {
+		m.ended(ctx, s, EndedByLogout)
+	}
 	return s, nil
 }
 
 // disconnect ends a connection at TrueLayer in the background, since the visitor is
 // signed out already. It tries once, with the current access token.
-func (m *Manager) disconnect(s *Session) {
+func (m *Manager) disconnect(ctx context.Context, s *Session) {
 	if !m.Now().Before(s.tokenEnds()) {
 		m.Logger.Warn("a connection was left at TrueLayer: its access token has expired", zap.String("provider", s.Provider))
 		return
 	}
 	access := s.accessToken()
-	m.Shared.Refreshes.Begin("disconnect "+s.id, disconnectTimeout, func(ctx context.Context) (any, error) {
-		err := m.Client.Disconnect(ctx, access)
-		if err != nil {
+	m.Shared.Disconnects.Begin(ctx, s.id, disconnectTimeout, func(ctx context.Context) (any, error) {
+		if err := m.Client.Disconnect(ctx, access); err != nil {
 			m.Logger.Warn("a connection was left at TrueLayer: ending it failed", zap.String("provider", s.Provider), zap.Error(err))
+			return nil, err
 		}
-		return nil, err
+		m.Observer.Disconnected(ctx, s)
+		return nil, nil
 	})
 }
 
@@ -82,7 +86,9 @@ func (m *Manager) Discard(ctx context.Context, secrets []Secret, current Secret)
 		m.Shared.opened.forget(s.id)
 		if err := m.Store.Delete(ctx, s.id); err != nil {
 			m.Logger.Warn("deleting a visitor's earlier session failed; it expires by itself", zap.Error(err))
+			continue
 		}
+		m.ended(ctx, s, EndedByLogin)
 	}
 }
 
@@ -96,7 +102,10 @@ func (m *Manager) MarkOver(ctx context.Context, s *Session, told bool) {
 	if changed.Told == s.Told && s.Bearer() == "" {
 		return
 	}
-	if _, err := m.replace(ctx, s, changed); err != nil && !isLost(err) {
+	switch _, err := m.replace(ctx, s, changed); {
+	case err == nil:
+		m.ended(ctx, s, EndedByConsent)
+	case !isLost(err):
 		m.Logger.Warn("removing the tokens from an ended session failed", zap.Error(err))
 	}
 }

@@ -27,8 +27,12 @@ const (
 // and on however many nodes it is called. A call that is repeated within a minute
 // returns the same session, unless its visitor has signed out.
 func (m *Manager) Begin(ctx context.Context, l Login, code string, network netip.Prefix) (Begun, error) {
-	o, err := m.Shared.exchangeOnce(ctx, m.Label.claimID(l.State), network, m.Now, func(ctx context.Context) (*exchangeResult, error) {
-		return m.exchange(ctx, l, code, network)
+	o, err := m.exchangeOnce(ctx, m.Label.claimID(l.State), network, func(ctx context.Context) (*exchangeResult, error) {
+		result, err := m.exchange(ctx, l, code, network)
+		if err != nil {
+			m.Observer.LoginFailed(ctx, &l, err)
+		}
+		return result, err
 	})
 	if err != nil {
 		return Begun{}, exchangeError(err)
@@ -170,6 +174,7 @@ func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) 
 	if err != nil {
 		return nil, storeError(err)
 	}
+	m.Observer.SessionBegan(ctx, &Session{body: b, id: c.session, secret: c.secret, record: record})
 	return &exchangeResult{Begun: Begun{
 		Secret: c.secret, Ends: earlier(end, b.ConsentEnds), Connection: b.Connection, Provider: b.Provider,
 	}}, nil

@@ -53,7 +53,7 @@ func TestExchangeEnds(t *testing.T) {
 			hold := make(chan struct{})
 			t.Cleanup(func() { close(hold) })
 			for i := range maxExchanges {
-				b.Shared.Exchanges.Begin(strconv.Itoa(i), time.Hour, func(context.Context) (any, error) {
+				b.Shared.Exchanges.Begin(t.Context(), strconv.Itoa(i), time.Hour, func(context.Context) (any, error) {
 					<-hold
 					return nil, nil
 				})
@@ -185,7 +185,7 @@ func TestLateRepetition(t *testing.T) {
 	}
 	hold := make(chan struct{})
 	for i := range maxTouches { // so that the repetition waits
-		b.Shared.Touches.Begin(strconv.Itoa(i), time.Minute, func(context.Context) (any, error) {
+		b.Shared.Touches.Begin(t.Context(), strconv.Itoa(i), time.Minute, func(context.Context) (any, error) {
 			<-hold
 			return nil, nil
 		})

@@ -37,6 +37,7 @@ type Manager struct {
 	Client   *authserver.Client
 	Verifier *authserver.Verifier // nil: access tokens are not checked
 	Shared   *Shared
+	Observer Observer
 	Logger   *zap.Logger
 	Now      func() time.Time
 
@@ -61,7 +62,7 @@ type Manager struct {
 func (m *Manager) Find(ctx context.Context, secrets []Secret, now time.Time) (*Session, error) {
 	s, err := m.Look(ctx, secrets, now)
 	if s != nil && !s.IsOver(now) {
-		m.touch(s, now)
+		m.touch(ctx, s, now)
 	}
 	return s, err
 }
@@ -157,13 +158,13 @@ func isLost(err error) bool { return errors.Is(err, ErrConflict) || errors.Is(er
 // touch notes in the store that the session is in use, unless that was done recently. It
 // writes in the background, since a store may be slow. The interval is shortened by up
 // to a quarter, so that sessions that began together are not all written together.
-func (m *Manager) touch(s *Session, now time.Time) {
+func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 	interval := m.IdleTimeout / touchDivisor
 	// a last use far in the future was noted before the clock was set back
 	if age := now.Sub(s.lastSeen); age > -interval && age < interval-interval/4*time.Duration(s.id[0])/256 {
 		return
 	}
-	m.Shared.Touches.BeginIfFree(s.id, touchTimeout, func(ctx context.Context) { m.writeTouch(ctx, s, now) })
+	m.Shared.Touches.BeginIfFree(ctx, s.id, touchTimeout, func(ctx context.Context) { m.writeTouch(ctx, s, now) })
 }
 
 func (m *Manager) writeTouch(ctx context.Context, s *Session, now time.Time) {

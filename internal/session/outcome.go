@@ -49,21 +49,21 @@ func (s *Shared) rememberOutcome(claim string, o outcome) {
 
 // exchangeOnce runs the exchange with a claim's id. If it is running already, it waits
 // for its result; if it ended within the last minute, it returns that result.
-func (s *Shared) exchangeOnce(ctx context.Context, claim string, network netip.Prefix, now func() time.Time, exchange func(context.Context) (*exchangeResult, error)) (*exchangeResult, error) {
-	if o, ok := s.outcomeOf(claim); ok {
+func (m *Manager) exchangeOnce(ctx context.Context, claim string, network netip.Prefix, exchange func(context.Context) (*exchangeResult, error)) (*exchangeResult, error) {
+	if o, ok := m.Shared.outcomeOf(claim); ok {
 		return o.result, o.err
 	}
-	turn := func(ctx context.Context) (func(), error) { return s.awaitTurn(ctx, network, now) }
-	result, err := s.Exchanges.BeginInTurn(claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
-		if o, ok := s.outcomeOf(claim); ok {
+	turn := func(ctx context.Context) (func(), error) { return m.Shared.awaitTurn(ctx, network, m.Now) }
+	result, err := m.await(ctx, Exchange, m.Shared.Exchanges.BeginInTurn(ctx, claim, exchangeTimeout, turn, func(ctx context.Context) (any, error) {
+		if o, ok := m.Shared.outcomeOf(claim); ok {
 			return o.result, o.err
 		}
 		result, err := exchange(ctx)
 		if err == nil {
-			s.rememberOutcome(claim, outcome{result: result})
+			m.Shared.rememberOutcome(claim, outcome{result: result})
 		}
 		return result, err
-	}).Await(ctx)
+	}))
 	if err != nil {
 		return nil, err
 	}

@@ -25,19 +25,26 @@ const (
 	maxSavePause = 100 * time.Millisecond
 )
 
+// NeedsRefresh reports whether the session's access token has expired or expires soon,
+// or an upstream refused it, so that it has to be refreshed. That is never so without a
+// refresh token.
+func (m *Manager) NeedsRefresh(s *Session, now time.Time) bool {
+	if s.refreshToken.Reveal() == "" || s.IsOver(now) {
+		return false
+	}
+	return !now.Before(m.refreshFrom(s)) || !now.Before(s.tokenEnds()) || m.wasRejected(s)
+}
+
 // WithUsableToken returns the session with an access token that can be sent, or nil if
 // the session is gone. A token that expires soon is refreshed in the background. If the
 // token has expired, or if an upstream refused it, WithUsableToken waits for the
 // refresh.
 func (m *Manager) WithUsableToken(ctx context.Context, s *Session, now time.Time) (*Session, error) {
-	if s.refreshToken.Reveal() == "" || s.IsOver(now) {
+	if !m.NeedsRefresh(s, now) {
 		return s, nil
 	}
 	alive := now.Before(s.tokenEnds())
 	refused := m.wasRejected(s)
-	if alive && !refused && now.Before(m.refreshFrom(s)) {
-		return s, nil
-	}
 	wait := m.Shared.refreshDelay(s.id, m.Client.ID, now)
 	switch {
 	case wait > 0 && alive:
@@ -45,7 +52,7 @@ func (m *Manager) WithUsableToken(ctx context.Context, s *Session, now time.Time
 	case wait > 0:
 		return nil, m.unavailable(s, now, errBackingOff, wait)
 	}
-	underWay := m.Shared.Refreshes.Begin(s.id, m.RefreshTimeout+saveTimeout, func(ctx context.Context) (any, error) {
+	underWay := m.Shared.Refreshes.Begin(ctx, s.id, m.RefreshTimeout+saveTimeout, func(ctx context.Context) (any, error) {
 		return m.refresh(ctx, s)
 	})
 	if alive && !refused {
@@ -53,7 +60,7 @@ func (m *Manager) WithUsableToken(ctx context.Context, s *Session, now time.Time
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.RefreshTimeout)
 	defer cancel()
-	result, err := underWay.Await(ctx)
+	result, err := m.await(ctx, Refresh, underWay)
 	if err != nil && alive {
 		return s, nil
 	}
@@ -106,12 +113,14 @@ func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
 		return m.endConsent(ctx, current)
 	}
 	if err != nil {
-		return nil, m.refreshFailed(current, err)
+		return nil, m.refreshFailed(ctx, current, err)
 	}
 	m.Shared.backoffs.Delete(current.id)
 	m.logAssumedExpiry(zap.DebugLevel, token)
 	saved, err := m.saveToken(ctx, current, token)
-	if saved != nil && err == nil {
+	if err != nil {
+		m.Observer.RefreshFailed(ctx, current, err)
+	} else if saved != nil {
 		m.Logger.Info("an access token was refreshed", zap.String("connection", saved.Connection), zap.String("provider", saved.Provider))
 	}
 	return saved, err
@@ -197,7 +206,7 @@ func (m *Manager) endConsent(ctx context.Context, s *Session) (*Session, error) 
 		case err != nil:
 			return nil, storeError(err)
 		}
-		m.Logger.Info("a consent has ended", zap.String("connection", s.Connection), zap.String("provider", s.Provider))
+		m.ended(ctx, current, EndedByConsent)
 		return ended, nil
 	}
 }

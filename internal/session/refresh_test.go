@@ -63,7 +63,7 @@ func TestRefreshesAreBounded(t *testing.T) {
 	for b.refreshes() < maxRefreshes {
 		runtime.Gosched()
 	}
-	_, err := b.Shared.Refreshes.Begin("one more", time.Nanosecond, func(context.Context) (any, error) { return nil, nil }).Await(t.Context())
+	_, err := b.Shared.Refreshes.Begin(t.Context(), "one more", time.Nanosecond, func(context.Context) (any, error) { return nil, nil }).Await(t.Context())
 	if !errors.Is(err, flight.ErrBusy) || b.refreshes() != maxRefreshes {
 		t.Errorf("%d refreshes at once", b.refreshes())
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/hex"
 	"strings"
 	"time"
 
@@ -48,6 +49,10 @@ type body struct {
 	bearer       authserver.Secret
 	refreshToken authserver.Secret // the zero Secret if there is none
 }
+
+// ShortID identifies the session in logs: the first 16 hex digits of its record's id.
+// Nobody can compute the cookie's secret from it.
+func (s *Session) ShortID() string { return hex.EncodeToString([]byte(s.id[:8])) }
 
 // BearerPrefix precedes the token in Bearer's result.
 const BearerPrefix = "Bearer "

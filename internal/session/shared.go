@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// maxExchanges and maxRefreshes bound the concurrent requests to an auth server.
-	maxExchanges = 64
-	maxRefreshes = 32
+	// maxExchanges, maxRefreshes and maxDisconnects bound the concurrent requests to an
+	// auth server.
+	maxExchanges   = 64
+	maxRefreshes   = 32
+	maxDisconnects = 8
 	// maxNetworkExchanges bounds the concurrent exchanges of one network, so that it can
 	// neither occupy all of maxExchanges nor use up the auth server's rate limit for the
 	// client. maxNetworkWaiting bounds them together with the ones that wait.
@@ -45,9 +47,10 @@ const (
 type Shared struct {
 	Server *authserver.Server
 
-	// Exchanges and Refreshes run the requests for tokens. Touches runs writes to the
-	// store that requests do not wait for.
-	Exchanges, Refreshes, Touches *flight.Group
+	// Exchanges and Refreshes run the requests for tokens, and Disconnects the requests
+	// that end connections. Touches runs writes to the store that requests do not wait
+	// for.
+	Exchanges, Refreshes, Disconnects, Touches *flight.Group
 
 	exchangeLimiter flight.Limiter[netip.Prefix] // of the exchanges
 	refusals        budget
@@ -65,6 +68,7 @@ func NewShared(base string) *Shared {
 		Server:          authserver.NewServer(base),
 		Exchanges:       flight.NewGroup(maxExchanges),
 		Refreshes:       flight.NewGroup(maxRefreshes),
+		Disconnects:     flight.NewGroup(maxDisconnects),
 		Touches:         flight.NewGroup(maxTouches),
 		exchangeLimiter: flight.Limiter[netip.Prefix]{MaxRunning: maxNetworkExchanges, MaxTotal: maxNetworkWaiting},
 		opened:          newOpenedSessions(),
@@ -98,6 +102,7 @@ func (s *Shared) sweep() {
 func (s *Shared) Wait(ctx context.Context) {
 	s.Exchanges.Wait(ctx)
 	s.Refreshes.Wait(ctx)
+	s.Disconnects.Wait(ctx)
 	s.Touches.Wait(ctx)
 }
 
