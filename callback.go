@@ -22,11 +22,11 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 	}
 	response, ok := readAuthorizationResponse(q.query())
 	if !ok {
-		return f.fail(w, q, failure{reason: callbackMalformed})
+		return f.failLogin(w, q, nil, failure{reason: callbackMalformed})
 	}
 	if response.issuer != "" && response.issuer != f.issuer {
 		// a mix-up of two auth servers (RFC 9207 section 2.4); iss is optional
-		return f.fail(w, q, failure{reason: issuerMismatch, received: response.issuer})
+		return f.failLogin(w, q, nil, failure{reason: issuerMismatch, received: response.issuer})
 	}
 	l := f.logins.find(q.cookies, response.state)
 	f.callbacks.noteCallback()
@@ -36,12 +36,12 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 	case response.code == "":
 		return f.abandoned(w, q, response, l)
 	case l == nil:
-		return f.failUnlessSignedIn(w, q, failure{reason: loginLost, returnTo: "/"})
+		return f.failUnlessSignedIn(w, q, nil, failure{reason: loginLost, returnTo: "/"})
 	case l.done:
-		f.seeOther(w, f.addresses.returnTarget(l.returnTo))
+		f.seeOther(w, q, f.addresses.returnTarget(l.returnTo))
 		return nil
 	case l.isOver(q.now):
-		return f.failUnlessSignedIn(w, q, failure{reason: loginExpired, returnTo: l.returnTo})
+		return f.failUnlessSignedIn(w, q, l, failure{reason: loginExpired, returnTo: l.returnTo})
 	}
 	return f.exchange(w, q, response.code, l)
 }
@@ -50,8 +50,9 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 // redirects to where the visitor was going, which takes the code out of the address.
 func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *login) error {
 	f.proxy.check(q)
-	begun, err := f.sessions.Begin(q.Context(), session.Login{
-		State: l.state, RedirectURI: l.redirectURI, Verifier: l.verifier,
+	ctx := q.withCause()
+	begun, err := f.sessions.Begin(ctx, session.Login{
+		State: l.state, RedirectURI: l.redirectURI, Verifier: l.verifier, Provider: l.provider,
 		Started: l.started, Expires: l.started.Add(loginLifetime),
 	}, code, clientNetwork(q.Request))
 	if q.Context().Err() != nil {
@@ -60,16 +61,16 @@ func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *
 	if err != nil {
 		failed := failureOf(err)
 		failed.returnTo = l.returnTo
-		if failed.reason == loginUsed {
-			return f.failUnlessSignedIn(w, q, failed)
+		switch failed.reason {
+		case loginUsed:
+			return f.failUnlessSignedIn(w, q, l, failed)
+		case tooManyLogins:
+			return f.failLogin(w, q, l, failed)
 		}
-		return f.fail(w, q, failed)
+		return f.fail(w, q, failed) // the exchange has told the observer
 	}
 	q.setPlaceholder(userID, begun.Connection) // for the access log
-	if !begun.Repeated {
-		q.log(f.logger, "a session has begun", begun.Connection, begun.Provider)
-	}
-	f.sessions.Discard(q.Context(), q.ownCookies.sessionSecrets(), begun.Secret)
+	f.sessions.Discard(ctx, q.ownCookies.sessionSecrets(), begun.Secret)
 	sessionExpected := f.now().Add(lostSessionWindow)
 	if begun.Ends.Before(sessionExpected) {
 		sessionExpected = begun.Ends
@@ -77,7 +78,7 @@ func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *
 	f.logins.prune(w, q.cookies)
 	f.logins.markDone(w, l, sessionExpected)
 	f.cookies.set(w, f.cookies.session, encodeSecret(&begun.Secret), 0)
-	f.seeOther(w, f.addresses.returnTarget(l.returnTo))
+	f.seeOther(w, q, f.addresses.returnTarget(l.returnTo))
 	return nil
 }
 
@@ -95,7 +96,7 @@ func (f *loginFlow) declined(w http.ResponseWriter, q *request, response authori
 		failed.returnTo = l.returnTo
 		failed.provider, failed.received = strings.TrimSpace(words), ""
 	}
-	return f.fail(w, q, failed)
+	return f.failLogin(w, q, l, failed)
 }
 
 // abandoned answers a callback with neither a code nor an error. Anybody can cause
@@ -115,12 +116,12 @@ func (f *loginFlow) abandoned(w http.ResponseWriter, q *request, response author
 	}
 	switch {
 	case underWay > 0:
-		return f.fail(w, q, failure{reason: accessDenied, cause: errNoCodeOrError, returnTo: returnTo})
+		return f.failLogin(w, q, l, failure{reason: accessDenied, cause: errNoCodeOrError, returnTo: returnTo})
 	case l != nil && l.done:
-		f.seeOther(w, f.addresses.returnTarget(l.returnTo))
+		f.seeOther(w, q, f.addresses.returnTarget(l.returnTo))
 		return nil
 	}
-	return f.fail(w, q, failure{reason: callbackMalformed})
+	return f.failLogin(w, q, nil, failure{reason: callbackMalformed})
 }
 
 // findMisplaced returns the login whose callback arrived at a path other than the
@@ -148,7 +149,7 @@ func (f *loginFlow) findMisplaced(q *request) *login {
 // application nor the return target of the next login.
 func (f *loginFlow) failMisplaced(w http.ResponseWriter, q *request, l *login) error {
 	arrived := sanitize(q.path())
-	return f.fail(w, q, failure{
+	return f.failLogin(w, q, l, failure{
 		reason:   callbackMisplaced,
 		cause:    fmt.Errorf("the callback of a login arrived at the path %q instead of %q: something in front changes the path, or another redirect_uri is registered; pass the path through unchanged, or change redirect_uri here and in TrueLayer's Console", arrived, f.addresses.callback),
 		detail:   fmt.Sprintf(pages.TextOf("misplaced_paths").Text, f.addresses.callback, arrived),
@@ -158,7 +159,7 @@ func (f *loginFlow) failMisplaced(w http.ResponseWriter, q *request, l *login) e
 
 // failUnlessSignedIn answers a callback that cannot be used. A visitor who is signed
 // in already continues to the return target; anybody else gets the failure.
-func (f *loginFlow) failUnlessSignedIn(w http.ResponseWriter, q *request, failed failure) error {
+func (f *loginFlow) failUnlessSignedIn(w http.ResponseWriter, q *request, l *login, failed failure) error {
 	now := f.now()
 	s, err := f.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), now)
 	if err != nil {
@@ -166,8 +167,19 @@ func (f *loginFlow) failUnlessSignedIn(w http.ResponseWriter, q *request, failed
 		failed = failureOf(err)
 		failed.returnTo = returnTo
 	} else if s != nil && !s.IsOver(now) {
-		f.seeOther(w, f.addresses.returnTarget(failed.returnTo))
+		f.seeOther(w, q, f.addresses.returnTarget(failed.returnTo))
 		return nil
 	}
+	return f.failLogin(w, q, l, failed)
+}
+
+// failLogin answers a callback whose code was not sent, and notes that the login has
+// failed. l is nil if the callback belongs to no login of this browser.
+func (f *loginFlow) failLogin(w http.ResponseWriter, q *request, l *login, failed failure) error {
+	provider := ""
+	if l != nil {
+		provider = l.provider
+	}
+	f.observer.loginFailed(q.withCause(), provider, failed.reason)
 	return f.fail(w, q, failed)
 }

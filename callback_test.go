@@ -68,7 +68,7 @@ func anotherNode(t *testing.T, h *Handler) *Handler {
 	sessions.Client, sessions.Shared = &client, session.NewShared(h.AuthServer)
 	client.Server = sessions.Shared.Server
 	node.sessions = &sessions
-	if node.site, err = node.newSite(redirect, &sessions); err != nil {
+	if node.site, err = node.newSite(redirect, &sessions, h.site.observer); err != nil {
 		t.Fatal(err)
 	}
 	return &node

@@ -35,8 +35,9 @@ func (a *failureResponder) fail(w http.ResponseWriter, q *request, f failure) er
 	if c := a.logger.Check(p.level, p.message); c != nil {
 		c.Write(f.fields(q, p.status)...)
 	}
+	q.reason = f.reason
 	if a.returnsErrors(f) && a.carriesCode(q) {
-		a.seeOther(w, a.addresses.callback+"?"+failedQuery+string(f.reason))
+		a.seeOther(w, q, a.addresses.callback+"?"+failedQuery+string(f.reason))
 		return nil
 	}
 	return a.show(w, q, f)
@@ -106,6 +107,10 @@ func (a *failureResponder) returnsErrors(f failure) bool {
 // site draws its error pages itself.
 func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) error {
 	p, who := problems[f.reason], q.whoAsks()
+	q.reason, q.outcome = f.reason, outcomeRefused
+	if p.status >= http.StatusInternalServerError {
+		q.outcome = outcomeFailed
+	}
 	f.returnTo = cmp.Or(f.returnTo, "/")
 	noStore(w)
 	a.prepare(w, q.Request)
@@ -131,13 +136,13 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 		return caddyhttp.Error(p.status, errors.New(f.reason.text().Title))
 	}
 	if who == machine {
-		return a.writeProblem(w, p, f)
+		return a.writeProblem(w, q, p, f)
 	}
 	text := f.reason.text()
 	text.Action = cmp.Or(text.Action, f.action)
 	return a.page(w, p.status, pages.Page{
 		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: a.addresses.loginURL(f.returnTo), Home: a.home,
-		Reason: string(f.reason), Framed: who == frame,
+		Reason: string(f.reason), RequestID: q.id(), Framed: who == frame,
 	})
 }
 
@@ -153,14 +158,18 @@ func (a *failureResponder) challenge(w http.ResponseWriter) {
 }
 
 // writeProblem writes problem details (RFC 9457).
-func (a *failureResponder) writeProblem(w http.ResponseWriter, p problem, f failure) error {
+func (a *failureResponder) writeProblem(w http.ResponseWriter, q *request, p problem, f failure) error {
 	return a.json(w, p.status, "application/problem+json", struct {
-		Type     string `json:"type"`
-		Title    string `json:"title"`
-		Status   int    `json:"status"`
-		Detail   string `json:"detail"`
-		Reason   reason `json:"reason"`
-		Provider string `json:"provider_error,omitempty"`
-		LoginURL string `json:"login_url"`
-	}{"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(f.reason.text().Text + " " + f.detail), f.reason, sanitize(f.provider), a.addresses.loginURL(f.returnTo)})
+		Type      string `json:"type"`
+		Title     string `json:"title"`
+		Status    int    `json:"status"`
+		Detail    string `json:"detail"`
+		Reason    reason `json:"reason"`
+		Provider  string `json:"provider_error,omitempty"`
+		LoginURL  string `json:"login_url"`
+		RequestID string `json:"request_id,omitempty"`
+	}{
+		"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(f.reason.text().Text + " " + f.detail), f.reason,
+		sanitize(f.provider), a.addresses.loginURL(f.returnTo), q.id(),
+	})
 }

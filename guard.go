@@ -53,10 +53,10 @@ func (g *guard) find(q *request) (*session.Session, time.Time, error) {
 		return nil, q.now, nil
 	}
 	s, err := g.sessions.Find(q.Context(), secrets, q.now)
-	if s == nil || err != nil {
-		return nil, q.now, err
+	if s == nil || err != nil || !g.sessions.NeedsRefresh(s, q.now) {
+		return s, q.now, err
 	}
-	s, err = g.sessions.WithUsableToken(q.Context(), s, q.now)
+	s, err = g.sessions.WithUsableToken(q.withCause(), s, q.now)
 	return s, g.now(), err
 }
 
@@ -79,6 +79,7 @@ func (g *guard) forward(w http.ResponseWriter, q *request, next caddyhttp.Handle
 	if q.replacer != nil {
 		state.identify(q.replacer, s)
 	}
+	g.observer.requestServed(q, outcomeForwarded)
 	if err := next.ServeHTTP(w, q.Request); err != nil {
 		// error routes may proxy the request anywhere
 		delete(q.Header, field)

@@ -20,12 +20,20 @@ type site struct {
 	now        func() time.Time
 }
 
-// serve serves a request. It is one of four kinds: for one of the module's endpoints,
-// the callback of a login at a wrong path, not protected, or protected.
+// serve serves a request and counts it.
 func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	s.accessLog.check(r)
 	request := newRequest(r, &s.cookies, s.now())
-	q := &request
+	err := s.route(w, &request, next)
+	if !request.counted {
+		s.observer.requestServed(&request, request.outcome)
+	}
+	return err
+}
+
+// route serves a request. It is one of four kinds: for one of the module's endpoints,
+// the callback of a login at a wrong path, not protected, or protected.
+func (s *site) route(w http.ResponseWriter, q *request, next caddyhttp.Handler) error {
 	if s.isEndpoint(q.path()) {
 		return s.serveEndpoint(w, q)
 	}
@@ -35,11 +43,13 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 	protected, err := s.protection.covers(q)
 	if err != nil {
 		s.stripper.strip(q, true) // error routes may proxy the request anywhere
+		q.outcome = outcomeFailed
 		return err
 	}
 	if !protected {
 		s.stripper.strip(q, false)
-		return next.ServeHTTP(w, r)
+		s.observer.requestServed(q, outcomePublic)
+		return next.ServeHTTP(w, q.Request)
 	}
 	return s.guard.serve(w, q, next)
 }

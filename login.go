@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -86,20 +87,20 @@ func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider 
 		state:       randomText(),
 		redirectURI: f.link.RedirectURI,
 		returnTo:    returnTo,
+		provider:    cmp.Or(f.link.ProviderID, provider),
 	}
 	if f.pkce {
 		l.verifier = authserver.NewSecret(randomText())
 	}
 	f.logins.prune(w, q.cookies)
 	f.logins.add(w, q.cookies, l)
+	f.observer.metrics.loginStarts.Inc()
 
 	link := f.link
 	link.State = l.state
-	if link.ProviderID == "" {
-		link.ProviderID = provider
-	}
+	link.ProviderID = l.provider
 	link.Verifier = l.verifier
-	f.seeOther(w, f.sessions.Client.AuthLink(link))
+	f.seeOther(w, q, f.sessions.Client.AuthLink(link))
 	return nil
 }
 
@@ -123,7 +124,7 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 	}
 	switch {
 	case s != nil && !s.IsOver(q.now) && !f.sessions.HasNoToken(s, q.now):
-		f.seeOther(w, returnTo)
+		f.seeOther(w, q, returnTo)
 		return nil
 	case f.addresses.isOtherHost(q.Host) && !query.Has(movedParam):
 		return f.moveToLoginHost(w, q, returnTo)
@@ -147,7 +148,7 @@ func (f *loginFlow) moveToLoginHost(w http.ResponseWriter, q *request, returnTo 
 	if returnTo != "/" {
 		query.Set("return", returnTo)
 	}
-	f.seeOther(w, f.addresses.origin+f.addresses.login+"?"+query.Encode())
+	f.seeOther(w, q, f.addresses.origin+f.addresses.login+"?"+query.Encode())
 	return nil
 }
 
@@ -159,7 +160,7 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 	if person && s.Told {
 		return f.start(w, q, returnTo, s.Provider)
 	}
-	f.sessions.MarkOver(context.WithoutCancel(q.Context()), s, person)
+	f.sessions.MarkOver(context.WithoutCancel(q.withCause()), s, person)
 	if q.whoAsks() == form {
 		return f.failForm(w, q, consentExpired)
 	}

@@ -43,6 +43,8 @@ type login struct {
 	redirectURI string
 	// returnTo is where the visitor was going.
 	returnTo string
+	// provider is the bank that the auth link leads to, "" if the visitor chooses one.
+	provider string
 
 	// cookie is the name of the cookie that held the login. It is not sealed.
 	cookie string
@@ -72,7 +74,7 @@ type loginSealer struct {
 }
 
 func newLoginSealer(secret authserver.Secret, l session.Label) loginSealer {
-	return loginSealer{secret: secret, info: "truelayer login cookie v1 " + string(l[:])}
+	return loginSealer{secret: secret, info: "truelayer login cookie v2 " + string(l[:])}
 }
 
 const (
@@ -99,7 +101,7 @@ func (k loginSealer) seal(name string, l *login) string {
 	plain := sealed.AppendFlag(nil, l.done)
 	plain = sealed.AppendTime(plain, l.started)
 	plain = sealed.AppendTime(plain, l.sessionExpected)
-	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo} {
+	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo, l.provider} {
 		plain = sealed.AppendText(plain, text)
 	}
 	value := k.aead(b[:loginSaltSize]).Seal(b[:], b[loginSaltSize:], plain, []byte(name))
@@ -130,6 +132,7 @@ func (k loginSealer) open(name, value string) (*login, error) {
 		verifier:        r.Secret(),
 		redirectURI:     r.Text(),
 		returnTo:        r.Text(),
+		provider:        r.Text(),
 		cookie:          name,
 	}
 	if !r.AtEnd() {

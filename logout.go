@@ -33,10 +33,9 @@ func (l *logout) serve(w http.ResponseWriter, q *request) error {
 		return l.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
 	}
 	// the browser forgets the session even if the store fails
-	ended, err := l.sessions.Logout(q.Context(), q.ownCookies.sessionSecrets(), l.disconnect)
+	ended, err := l.sessions.Logout(q.withCause(), q.ownCookies.sessionSecrets(), l.disconnect)
 	for _, s := range ended {
 		q.setPlaceholder(userID, s.Connection) // for the access log
-		q.log(l.logger, "a visitor has signed out", s.Connection, s.Provider)
 	}
 	l.forgetCookies(w, q)
 	if err != nil {
@@ -45,7 +44,7 @@ func (l *logout) serve(w http.ResponseWriter, q *request) error {
 	// otherwise the browser's Back button would show private pages from its cache;
 	// "cookies" would sign the visitor out of every site of the registrable domain
 	w.Header().Set("Clear-Site-Data", `"cache"`)
-	l.seeOther(w, cmp.Or(l.next, l.addresses.logout+"?"+signedOutQuery))
+	l.seeOther(w, q, cmp.Or(l.next, l.addresses.logout+"?"+signedOutQuery))
 	return nil
 }
 

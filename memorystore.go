@@ -4,14 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"hash/maphash"
 	"io/fs"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/patrickmn/go-cache"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -38,23 +33,6 @@ type MemoryStore struct {
 	memory     *memory
 	referenced bool // in memories, until Cleanup
 }
-
-const (
-	defaultMaxSessions = 100_000
-	// memoryShards is how many caches the records are spread over. A sweep
-	// locks a cache while it goes through all of its records. With shards, that
-	// blocks a reader for microseconds instead of tens of milliseconds.
-	memoryShards  = 512
-	sweepInterval = time.Minute
-)
-
-// memories holds the one memory that all handlers of the process share. The id
-// of a record depends on the settings of its handler, so handlers with
-// different settings never share a record. A reload that changes one handler
-// does not affect the sessions of the others.
-var memories = caddy.NewUsagePool()
-
-const memoryKey = "memory"
 
 // CaddyModule returns the Caddy module information.
 func (*MemoryStore) CaddyModule() caddy.ModuleInfo {
@@ -84,7 +62,7 @@ func (m *MemoryStore) options() block.Options {
 }
 
 // Provision connects the store to the memory that the process shares.
-func (m *MemoryStore) Provision(caddy.Context) error {
+func (m *MemoryStore) Provision(ctx caddy.Context) error {
 	options := m.options()
 	options.SetDefaults()
 	if err := options.Check(); err != nil {
@@ -95,7 +73,7 @@ func (m *MemoryStore) Provision(caddy.Context) error {
 		return err
 	}
 	m.memory, m.referenced = value.(*memory), true
-	return nil
+	return registerMemoryUse(ctx.GetMetricsRegistry(), m.memory, m.MaxSessions)
 }
 
 // Cleanup releases the shared memory. The store still works afterwards.
@@ -128,11 +106,11 @@ func (m *MemoryStore) Create(ctx context.Context, id string, record []byte, ttl 
 		return fs.ErrExist
 	}
 	s.records.Delete(id) // an expired record counts until it is swept
-	limit := m.MaxSessions
+	limit := int64(m.MaxSessions)
 	if session.IsClaim(record) {
-		limit = max(limit, defaultMaxSessions)
+		limit = claimLimit(limit)
 	}
-	if count := m.memory.counter(record); count.Add(1) > int64(limit) {
+	if count := m.memory.counter(record); count.Add(1) > limit {
 		count.Add(-1)
 		return ErrFull
 	}
@@ -189,73 +167,6 @@ func (m *MemoryStore) List(_ context.Context, cursor string, limit int) (ids []s
 		}
 	}
 	return ids, "", nil
-}
-
-// memory holds the records of all memory stores of the process. Readers use a
-// shard's cache directly. Writers lock the shard first, so that a check and the
-// write after it are atomic.
-type memory struct {
-	seed             maphash.Seed
-	shards           [memoryShards]memoryShard
-	sessions, claims atomic.Int64
-	stop             chan struct{}
-}
-
-// counter returns the number of records of the same kind. Replace never changes
-// the kind of a record.
-func (m *memory) counter(record []byte) *atomic.Int64 {
-	if session.IsClaim(record) {
-		return &m.claims
-	}
-	return &m.sessions
-}
-
-type memoryShard struct {
-	writing sync.Mutex
-	records *cache.Cache
-}
-
-func newMemory() *memory {
-	m := &memory{seed: maphash.MakeSeed(), stop: make(chan struct{})}
-	for i := range m.shards {
-		// without go-cache's janitor, which only the garbage collector stops
-		m.shards[i].records = cache.New(cache.NoExpiration, 0)
-		m.shards[i].records.OnEvicted(func(_ string, record any) { m.counter(record.([]byte)).Add(-1) })
-	}
-	go m.sweep()
-	return m
-}
-
-func (m *memory) shard(id string) *memoryShard {
-	return &m.shards[maphash.String(m.seed, id)%memoryShards]
-}
-
-// sweep deletes expired records, one shard at a time, spread over the interval.
-func (m *memory) sweep() {
-	ticker := time.NewTicker(sweepInterval / memoryShards)
-	defer ticker.Stop()
-	for i := 0; ; i = (i + 1) % memoryShards {
-		select {
-		case <-ticker.C:
-			m.sweepShard(i)
-		case <-m.stop:
-			return
-		}
-	}
-}
-
-func (m *memory) sweepShard(i int) {
-	s := &m.shards[i]
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	s.records.DeleteExpired()
-}
-
-// Destruct stops the sweep. Requests that are still running can use the
-// records.
-func (m *memory) Destruct() error {
-	close(m.stop)
-	return nil
 }
 
 // Interface guards

@@ -14,7 +14,9 @@ import (
 func openMemory(t *testing.T, maxSessions int) *truelayer.MemoryStore {
 	t.Helper()
 	s := &truelayer.MemoryStore{MaxSessions: maxSessions}
-	if err := s.Provision(caddy.Context{Context: t.Context()}); err != nil {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	t.Cleanup(cancel)
+	if err := s.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

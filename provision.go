@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
@@ -41,7 +43,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.warn(clientID, asked)
 	client := &authserver.Client{ID: clientID, Secret: secret, Now: h.now}
-	if h.site, err = h.newSite(redirect, h.newSessions(redirect, client)); err != nil {
+	sessions := h.newSessions(redirect, client)
+	observer, err := h.observe(ctx, sessions)
+	if err != nil {
+		return err
+	}
+	if h.site, err = h.newSite(redirect, sessions, observer); err != nil {
 		return err
 	}
 	if err := h.connect(client); err != nil {
@@ -83,7 +90,7 @@ func (h *Handler) newSessions(redirect *url.URL, client *authserver.Client) *ses
 		tied = append(tied, h.VerifyAccessToken, h.Issuer)
 	}
 	h.sessions = &session.Manager{
-		Store:          h.store,
+		Store:          observe(h.store, storeMetricsOf(h.storeType())),
 		Client:         client,
 		Logger:         h.logger,
 		Now:            h.now,
@@ -102,8 +109,30 @@ func (h *Handler) newSessions(redirect *url.URL, client *authserver.Client) *ses
 	return h.sessions
 }
 
+// observe sets up what counts, traces and writes down what happens at the block's site.
+func (h *Handler) observe(ctx caddy.Context, sessions *session.Manager) (*siteObserver, error) {
+	value, _, err := sites.LoadOrNew(sessions.Site, func() (caddy.Destructor, error) { return newSiteMetrics(sessions.Site, h.ProviderID), nil })
+	if err != nil {
+		return nil, err
+	}
+	h.release = append(h.release, func() error {
+		_, err := sites.Delete(sessions.Site)
+		return err
+	})
+	metrics := value.(*siteMetrics)
+	for _, collector := range []prometheus.Collector{metrics, storeMetricsOf(h.storeType()), inFlight{authServers}, newPaused(sessions, h.now)} {
+		if err := register(ctx.GetMetricsRegistry(), collector); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	audit := &auditTrail{ctx.Logger().Named("audit"), sessions.Site, newEventQueue(ctx, metrics.eventsDropped)}
+	o := &siteObserver{metrics, audit, h.now}
+	sessions.Observer, sessions.Client.Observe = o, o.tokenRequest
+	return o, nil
+}
+
 // newSite wires what serves the block's requests.
-func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager) (*site, error) {
+func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer *siteObserver) (*site, error) {
 	addresses := newAddresses(redirect)
 	origins, err := newOrigins(addresses.origin, h.AllowOrigins)
 	if err != nil {
@@ -117,7 +146,7 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager) (*site, 
 	}
 	s.accessLog.logger = h.logger
 	s.failureResponder = &failureResponder{
-		responder:    &responder{origins, &headerChecker{logger: h.logger}},
+		responder:    &responder{origins, &headerChecker{logger: h.logger}, observer},
 		addresses:    &addresses,
 		stripper:     &stripper{&s.cookies, header.Field, h.now},
 		cookie:       s.cookies.session,

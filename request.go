@@ -5,8 +5,6 @@ import (
 	"net/url"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -32,6 +30,12 @@ type request struct {
 	now time.Time
 
 	audience audience // unknown until whoAsks is called
+
+	// outcome is what becomes of the request, and reason why it is a failure, "" if it is
+	// none. counted says that the outcome is counted already.
+	outcome outcome
+	reason  reason
+	counted bool
 }
 
 // originalRequest is a request as it arrived, before any handler rewrote it.
@@ -108,19 +112,18 @@ func (q *request) target() string {
 	return target
 }
 
-// id returns Caddy's id of the request, {http.request.uuid}, "" outside of Caddy.
+// id returns the id by which logs, traces and pages name the request: that of its trace
+// if Caddy's tracing directive is in use, or else {http.request.uuid}. Outside of Caddy
+// it is "".
 func (q *request) id() string {
+	if trace, ok := caddyhttp.GetVar(q.Context(), "trace_id").(string); ok && trace != "" {
+		return trace
+	}
 	if q.replacer == nil {
 		return ""
 	}
 	id, _ := q.replacer.GetString("http.request.uuid")
 	return id
-}
-
-// log writes what has happened to a visitor's connection.
-func (q *request) log(logger *zap.Logger, message, connection, provider string) {
-	logger.Info(message, zap.String("connection", connection), zap.String("provider", provider),
-		zap.String("host", sanitize(q.Host)), zap.String("client_ip", clientIP(q.Request)), zap.String("request_id", q.id()))
 }
 
 // setPlaceholder sets a placeholder for the handlers and error routes that follow.

@@ -11,13 +11,15 @@ import (
 
 // responder writes the module's own responses.
 type responder struct {
-	origins *origins
-	headers *headerChecker
+	origins  *origins
+	headers  *headerChecker
+	observer *siteObserver
 }
 
 // seeOther redirects with 303, which turns any method into a GET and is not cached. It
 // writes no body, since the location may contain a state.
-func (a *responder) seeOther(w http.ResponseWriter, location string) {
+func (a *responder) seeOther(w http.ResponseWriter, q *request, location string) {
+	q.outcome = outcomeRedirected
 	noStore(w)
 	w.Header().Set("Location", location)
 	a.headers.writeHeader(w, http.StatusSeeOther)

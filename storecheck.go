@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
 const (
@@ -32,7 +33,7 @@ func (h *Handler) checkStore() {
 		return nil
 	})
 	name := storeName(h.store, h.storeType())
-	go watchStore(ctx, h.store, storeCheckInterval, h.logger.With(zap.String("store", name)))
+	go watchStore(ctx, h.sessions.Store, storeCheckInterval, h.logger.With(zap.String("store", name)))
 }
 
 // storeType returns the store's name, as in `store redis`. LoadModule takes the
@@ -52,7 +53,7 @@ func storeName(store TokenStore, storeType string) string {
 	return storeType
 }
 
-func watchStore(ctx context.Context, store TokenStore, interval time.Duration, logger *zap.Logger) {
+func watchStore(ctx context.Context, store session.Store, interval time.Duration, logger *zap.Logger) {
 	failed := false
 	for {
 		err := readNothing(ctx, store)
@@ -75,7 +76,7 @@ func watchStore(ctx context.Context, store TokenStore, interval time.Duration, l
 }
 
 // readNothing reads a record that is not there.
-func readNothing(ctx context.Context, store TokenStore) error {
+func readNothing(ctx context.Context, store session.Store) error {
 	ctx, cancel := context.WithTimeout(ctx, storeCheckTimeout)
 	defer cancel()
 	_, err := store.Get(ctx, rand.Text())

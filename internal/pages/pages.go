@@ -35,6 +35,8 @@ type Page struct {
 	Home string
 	// Reason is a code that helps to find the cause.
 	Reason string
+	// RequestID is the id by which the log names the request.
+	RequestID string
 	// Framed allows other pages to embed the page in a frame. The links of every
 	// page open in the top window, since banks refuse to be framed.
 	Framed bool

@@ -154,7 +154,7 @@ func (m *Manager) refreshFailed(ctx context.Context, s *Session, err error) erro
 	back := m.Shared.backOff(s.id, m.Client.ID, now, retryAfter)
 	m.Logger.Warn("refreshing an access token failed", zap.Error(err), zap.String("remedy", remedy),
 		zap.Int("attempts", back.attempts), zap.Duration("next_attempt_in", back.until.Sub(now)))
-	m.Observer.RefreshFailed(ctx, s, err)
+	m.Observer.RefreshFailed(ctx, s, refreshError(err))
 	return m.unavailable(s, now, err, back.until.Sub(now))
 }
 

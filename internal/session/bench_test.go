@@ -89,8 +89,8 @@ func (s *records) Delete(_ context.Context, id string) error {
 type nobody struct{}
 
 func (nobody) SessionBegan(context.Context, *Session)              {}
-func (nobody) LoginFailed(context.Context, *Login, error)          {}
-func (nobody) RefreshFailed(context.Context, *Session, error)      {}
+func (nobody) LoginFailed(context.Context, string, *Error)         {}
+func (nobody) RefreshFailed(context.Context, *Session, *Error)     {}
 func (nobody) SessionEnded(context.Context, *Session, Cause)       {}
 func (nobody) Disconnected(context.Context, *Session)              {}
 func (nobody) Waits(context.Context, Work, context.Context) func() { return func() {} }

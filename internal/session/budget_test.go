@@ -113,11 +113,12 @@ func TestUncertainClaims(t *testing.T) {
 func TestBudgetAndTheSameCallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := NewShared("http://127.0.0.1:1")
+		m := &Manager{Shared: a, Now: time.Now, Observer: nobody{}}
 		defer func() { _ = a.Destruct() }()
 		network, release := netip.MustParsePrefix("192.0.2.1/32"), make(chan struct{})
 		answers := make(chan *exchangeResult, 2)
 		ask := func() {
-			got, err := a.exchangeOnce(t.Context(), "a claim", network, time.Now, func(context.Context) (*exchangeResult, error) {
+			got, err := m.exchangeOnce(t.Context(), "a claim", network, func(context.Context) (*exchangeResult, error) {
 				<-release
 				return new(exchangeResult), nil
 			})

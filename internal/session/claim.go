@@ -39,6 +39,7 @@ type Login struct {
 	State       string
 	RedirectURI string            // the one in the auth link
 	Verifier    authserver.Secret // of PKCE; zero if it is off
+	Provider    string            // the bank of the auth link, "" if the visitor chose one
 	Started     time.Time
 	Expires     time.Time
 }

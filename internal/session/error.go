@@ -66,10 +66,20 @@ func storeError(err error) error {
 
 var errLoginUsed = &Error{Kind: LoginUsed, Cause: errors.New("the login's code has been sent before")}
 
+// refreshError returns the Error that says why a token was not refreshed. It has the kind
+// that an exchange would have, but for refusals that concern no code.
+func refreshError(err error) *Error {
+	failed := exchangeError(err)
+	if failed.Kind == CodeRefused {
+		return &Error{Kind: TokenUnavailable, Cause: err}
+	}
+	return failed
+}
+
 // exchangeError returns the Error for an exchange that failed. By the error code (RFC
 // 6749 section 5.2 and TrueLayer's own) it distinguishes errors that a new login can
 // fix, errors that only the operator can fix, and an endpoint that gave no valid answer.
-func exchangeError(err error) error {
+func exchangeError(err error) *Error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		return known
 	}

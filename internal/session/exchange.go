@@ -30,7 +30,7 @@ func (m *Manager) Begin(ctx context.Context, l Login, code string, network netip
 	o, err := m.exchangeOnce(ctx, m.Label.claimID(l.State), network, func(ctx context.Context) (*exchangeResult, error) {
 		result, err := m.exchange(ctx, l, code, network)
 		if err != nil {
-			m.Observer.LoginFailed(ctx, &l, err)
+			m.Observer.LoginFailed(ctx, l.Provider, exchangeError(err))
 		}
 		return result, err
 	})
@@ -113,14 +113,8 @@ func (m *Manager) accept(ctx context.Context, c *claim, token authserver.Token) 
 	if err := m.checkScopes(token.Scopes); err != nil {
 		return nil, &Error{Kind: ScopeRefused, Cause: err}
 	}
-	if m.Verifier != nil {
-		err := m.Verifier.Verify(ctx, token.Access)
-		if errors.Is(err, authserver.ErrKeysUnavailable) {
-			return nil, &Error{Kind: TokenUnverified, Cause: err}
-		}
-		if err != nil {
-			return nil, &Error{Kind: TokenRefused, Cause: err}
-		}
+	if err := m.verify(ctx, token); err != nil {
+		return nil, err
 	}
 	return m.create(ctx, c, token)
 }

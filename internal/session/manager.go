@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 )
 
 const (
@@ -172,5 +173,19 @@ func (m *Manager) writeTouch(ctx context.Context, s *Session, now time.Time) {
 	changed.lastSeen = now
 	if _, err := m.replace(ctx, s, changed); err != nil && !isLost(err) {
 		m.Logger.Warn("noting that a session is in use failed", zap.Error(err))
+	}
+}
+
+// await waits for work, and tells the observer.
+func (m *Manager) await(ctx context.Context, work Work, f *flight.Flight) (any, error) {
+	defer m.Observer.Waits(ctx, work, f.Starter)()
+	return f.Await(ctx)
+}
+
+// ended tells the observer that a session has ended. A session whose consent was over
+// had ended before.
+func (m *Manager) ended(ctx context.Context, s *Session, cause Cause) {
+	if !s.consentOver {
+		m.Observer.SessionEnded(ctx, s, cause)
 	}
 }

@@ -1,10 +1,6 @@
 package session
 
-import (
-	"context"
-
-	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
-)
+import "context"
 
 // Observer is told what happens to sessions. Each call tells of one thing that has
 // happened, in the process in which it happened, and if it changes a record, after the
@@ -15,10 +11,11 @@ import (
 type Observer interface {
 	// SessionBegan tells that a login has begun a session.
 	SessionBegan(ctx context.Context, s *Session)
-	// LoginFailed tells that the exchange for a login began no session.
-	LoginFailed(ctx context.Context, l *Login, err error)
+	// LoginFailed tells that the exchange for a login began no session. provider is the
+	// bank of its auth link, "" if the visitor chose one.
+	LoginFailed(ctx context.Context, provider string, err *Error)
 	// RefreshFailed tells that a session's token was not refreshed. The session goes on.
-	RefreshFailed(ctx context.Context, s *Session, err error)
+	RefreshFailed(ctx context.Context, s *Session, err *Error)
 	// SessionEnded tells that a session has ended. Nobody notices when a session
 	// expires.
 	SessionEnded(ctx context.Context, s *Session, cause Cause)
@@ -47,17 +44,3 @@ const (
 	EndedByConsent Cause = "consent"
 	EndedByLogin   Cause = "replaced" // the visitor has logged in again
 )
-
-// await waits for work, and tells the observer.
-func (m *Manager) await(ctx context.Context, work Work, f *flight.Flight) (any, error) {
-	defer m.Observer.Waits(ctx, work, f.Starter)()
-	return f.Await(ctx)
-}
-
-// ended tells the observer that a session has ended. A session whose consent was over
-// had ended before.
-func (m *Manager) ended(ctx context.Context, s *Session, cause Cause) {
-	if !s.consentOver {
-		m.Observer.SessionEnded(ctx, s, cause)
-	}
-}

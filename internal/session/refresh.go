@@ -119,7 +119,7 @@ func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
 	m.logAssumedExpiry(zap.DebugLevel, token)
 	saved, err := m.saveToken(ctx, current, token)
 	if err != nil {
-		m.Observer.RefreshFailed(ctx, current, err)
+		m.Observer.RefreshFailed(ctx, current, refreshError(err))
 	} else if saved != nil {
 		m.Logger.Info("an access token was refreshed", zap.String("connection", saved.Connection), zap.String("provider", saved.Provider))
 	}
@@ -131,10 +131,10 @@ func (m *Manager) requestRefresh(ctx context.Context, s *Session) (authserver.To
 	requestCtx, cancel := context.WithTimeout(ctx, m.RefreshTimeout)
 	defer cancel()
 	token, err := m.Client.Refresh(requestCtx, s.refreshToken)
-	if err != nil || m.Verifier == nil {
+	if err != nil {
 		return token, err
 	}
-	if err = m.Verifier.Verify(requestCtx, token.Access); err != nil {
+	if err = m.verify(requestCtx, token); err != nil {
 		// an unverified access token is not used, but the new refresh token is saved
 		// since the old one may be invalid now
 		token.Access, token.Issued, token.Expires = s.accessToken(), s.tokenIssued, s.TokenExpires
@@ -143,6 +143,21 @@ func (m *Manager) requestRefresh(ctx context.Context, s *Session) (authserver.To
 		}
 	}
 	return token, err
+}
+
+// verify verifies the access token, if access tokens are checked.
+func (m *Manager) verify(ctx context.Context, token authserver.Token) error {
+	if m.Verifier == nil {
+		return nil
+	}
+	err := m.Verifier.Verify(ctx, token.Access)
+	switch {
+	case errors.Is(err, authserver.ErrKeysUnavailable):
+		return &Error{Kind: TokenUnverified, Cause: err}
+	case err != nil:
+		return &Error{Kind: TokenRefused, Cause: err}
+	}
+	return nil
 }
 
 // saveToken writes a refreshed token to the store before anybody uses it. If the write

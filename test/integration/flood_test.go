@@ -21,7 +21,9 @@ func TestAnonymousFlood(t *testing.T) {
 	})
 	// all memory stores of a process share what they keep
 	var store truelayer.MemoryStore
-	if err := store.Provision(caddy.Context{Context: t.Context()}); err != nil {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	defer cancel()
+	if err := store.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = store.Cleanup() }()

@@ -132,7 +132,7 @@ func (w *world) failsCalmly(t *testing.T, ask func(string) *answer, target strin
 	equal(t, "Cache-Control", a.Header.Get("Cache-Control"), "no-store")
 	lines := 0
 	for line := range strings.SplitSeq(since(), "\n") {
-		if strings.Contains(line, `,"reason":"`+reason+`"`) {
+		if strings.Contains(diagnostics(line), `,"reason":"`+reason+`"`) {
 			lines++
 		}
 		if ours := strings.Contains(line, `"logger":"http.handlers.truelayer"`); ours && len(line) > 1<<10 || strings.Contains(line, "canary") {

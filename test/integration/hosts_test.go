@@ -43,8 +43,8 @@ func (w *world) looks(host, lines string) map[string]string {
 	return looks
 }
 
-// randomParts are a login's state, challenge and cookie.
-var randomParts = regexp.MustCompile(`((?:[?&](?:state|code_challenge)=)|-login-)[^&; \n]+`)
+// randomParts are a login's state, challenge and cookie, and a request's id.
+var randomParts = regexp.MustCompile(`((?:[?&](?:state|code_challenge)=)|-login-|Request |"request_id":")[^&; \n"<]+`)
 
 // TestForwardedFields: whoever sends them, the fields in which proxies tell what
 // a client has asked for choose neither host nor scheme of a redirect URI, a

@@ -41,7 +41,7 @@ func TestMisplacedCallback(t *testing.T) {
 				}
 				after, _ := w.app.requests()
 				equal(t, what+": requests upstream", after-before, 0)
-				lines := since()
+				lines := diagnostics(since())
 				const reason = `"reason":"callback_misplaced"`
 				w.oneLine(t, strings.Count(lines, reason), reason)
 				if strings.Contains(lines, reason) && !strings.Contains(lines, `arrived at the path \"`+u.Path+`\" instead of \"/truelayer\"`) {

@@ -248,7 +248,7 @@ func TestLinesSayWhere(t *testing.T) {
 		a := w.exchange("GET /truelayer?iss=x&code=a-code&state=a-state HTTP/1.1\r\nHost: other.example\r\n" + rawNavigation + "\r\n")
 		equal(t, "status", a.StatusCode, http.StatusBadRequest)
 	}
-	log := w.log.text(t)
+	log := diagnostics(w.log.text(t))
 	lines := 0
 	for line := range strings.SplitSeq(log, "\n") {
 		if !strings.Contains(line, `"reason":"issuer_mismatch"`) {
@@ -274,7 +274,7 @@ func TestLinesGoWhereTheyMay(t *testing.T) {
 	since := w.log.mark(t)
 	equal(t, "status", w.browser().navigate(w.Site+"/truelayer?iss=x&code=a&state=b").StatusCode, http.StatusBadRequest)
 	const line = `"reason":"issuer_mismatch"`
-	w.oneLine(t, strings.Count(since(), line), line)
+	w.oneLine(t, strings.Count(diagnostics(since()), line), line)
 	for _, name := range []string{"errors.log", "others.log"} {
 		text, err := fs.ReadFile(os.DirFS(w.Data), name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

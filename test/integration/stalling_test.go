@@ -120,7 +120,7 @@ func TestStallingLogin(t *testing.T) {
 		}
 	}
 	lines := make(map[string]int)
-	for line := range strings.SplitSeq(w.log.text(t), "\n") {
+	for line := range strings.SplitSeq(diagnostics(w.log.text(t)), "\n") {
 		_, reason, ours := strings.Cut(line, `,"reason":"`)
 		if !ours {
 			continue

@@ -51,6 +51,18 @@ func (l *logFile) mark(t *testing.T) (since func() string) {
 	}
 }
 
+// diagnostics returns the lines that the module writes itself, without the audit trail's,
+// and without Caddy's lines about the same events.
+func diagnostics(text string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, `"logger":"http.handlers.truelayer",`) {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
+
 // secrets are what a world's browsers were given. What TrueLayer issued the
 // simulator knows.
 type secrets struct {

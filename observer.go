@@ -1,0 +1,99 @@
+package truelayer
+
+import (
+	"context"
+	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
+)
+
+// siteObserver counts, traces and writes down what happens at a site.
+type siteObserver struct {
+	metrics *siteMetrics
+	audit   *auditTrail
+	now     func() time.Time
+}
+
+// requestServed counts a request, and adds what became of it to its span. For a request
+// that goes on to the next handler it is called before that, since the next handler may
+// panic, or serve a WebSocket for hours.
+func (o *siteObserver) requestServed(q *request, became outcome) {
+	q.counted = true
+	o.metrics.requests[became].Inc()
+	noteOutcome(q.Context(), became, q.reason)
+}
+
+// loginFailed notes that a login came back and failed before its code was sent.
+func (o *siteObserver) loginFailed(ctx context.Context, provider string, why reason) {
+	o.metrics.loginEnded(provider, string(why))
+	switch why {
+	case callbackMalformed: // not a login
+	case tooManyLogins: // the page tries again
+	default:
+		o.audit.write(ctx, auditLoginFailed, nil, provider, why)
+	}
+}
+
+// tokenRequest observes a request to the token endpoint.
+func (o *siteObserver) tokenRequest(ctx context.Context, grant string) (done func(authserver.TokenResult)) {
+	began, span := o.now(), startTokenSpan(ctx, grant)
+	return func(result authserver.TokenResult) {
+		o.metrics.tokenRequested(grant, result.Err, began, o.now())
+		if span != nil {
+			endTokenSpan(span, result)
+		}
+	}
+}
+
+// SessionBegan implements session.Observer.
+func (o *siteObserver) SessionBegan(ctx context.Context, s *session.Session) {
+	o.metrics.loginEnded(s.Provider, resultOK)
+	o.audit.write(ctx, auditLogin, s, "", "")
+}
+
+// LoginFailed implements session.Observer.
+func (o *siteObserver) LoginFailed(ctx context.Context, provider string, err *session.Error) {
+	switch why := failureOf(err).reason; why {
+	case loginUsed, tooManyLogins:
+		// the code was not sent; whether the login has failed, the callback's answer tells
+	default:
+		o.loginFailed(ctx, provider, why)
+	}
+}
+
+// RefreshFailed implements session.Observer.
+func (o *siteObserver) RefreshFailed(ctx context.Context, s *session.Session, err *session.Error) {
+	o.audit.write(ctx, auditRefreshFailed, s, "", failureOf(err).reason)
+}
+
+// SessionEnded implements session.Observer.
+func (o *siteObserver) SessionEnded(ctx context.Context, s *session.Session, cause session.Cause) {
+	o.metrics.sessionsEnded[cause].Inc()
+	o.audit.write(ctx, map[session.Cause]auditEvent{
+		session.EndedByLogout:  auditLogout,
+		session.EndedByConsent: auditConsentEnded,
+		session.EndedByLogin:   auditSessionReplaced,
+	}[cause], s, "", "")
+}
+
+// Disconnected implements session.Observer.
+func (o *siteObserver) Disconnected(ctx context.Context, s *session.Session) {
+	o.audit.write(ctx, auditDisconnected, s, "", "")
+}
+
+// Waits implements session.Observer.
+func (o *siteObserver) Waits(ctx context.Context, work session.Work, starter context.Context) (done func()) {
+	began, span := o.now(), startWaitSpan(ctx, work, starter)
+	return func() {
+		if work == session.Refresh {
+			o.metrics.refreshWait.Observe(o.now().Sub(began).Seconds())
+		}
+		if span != nil {
+			span.End()
+		}
+	}
+}
+
+// Interface guard
+var _ session.Observer = (*siteObserver)(nil)
