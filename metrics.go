@@ -120,9 +120,13 @@ func (m *siteMetrics) Collect(metrics chan<- prometheus.Metric) {
 // count.
 func (*siteMetrics) Destruct() error { return nil }
 
-// loginEnded counts a login that came back with a result.
+// loginEnded counts a login that came back with one of loginResults.
 func (m *siteMetrics) loginEnded(provider, result string) {
-	m.logins[result].Inc()
+	logins, ok := m.logins[result]
+	if !ok {
+		return
+	}
+	logins.Inc()
 	m.providerLogins.WithLabelValues(m.providers.add(orUnknown(provider)), result).Inc()
 }
 

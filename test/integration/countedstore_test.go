@@ -14,6 +14,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(new(countedStore))
+	caddy.RegisterModule(new(slowStore))
 }
 
 // countedStore is a memory store that counts what is asked of it.
@@ -45,4 +46,30 @@ func (s *countedStore) Create(ctx context.Context, id string, record []byte, ttl
 func startCounted(t *testing.T) *world {
 	t.Helper()
 	return start(t, plain, func(w *world) { w.Options = "store counted" })
+}
+
+// slowStore is a memory store whose reads take a while.
+type slowStore struct{ truelayer.MemoryStore }
+
+var slowStoreDelay atomic.Int64 // a time.Duration
+
+func (*slowStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.truelayer.token_stores.slow",
+		New: func() caddy.Module { return new(slowStore) },
+	}
+}
+
+func (s *slowStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return s.MemoryStore.UnmarshalCaddyfile(d)
+}
+
+func (s *slowStore) Get(ctx context.Context, id string) ([]byte, error) {
+	timer := time.NewTimer(time.Duration(slowStoreDelay.Load()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return s.MemoryStore.Get(ctx, id)
 }

@@ -1,14 +1,11 @@
 package integration
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -102,42 +99,4 @@ func TestBrokenRequests(t *testing.T) {
 	if log := w.log.text(t); !strings.Contains(log, "truelayer.(*guard).forward") {
 		t.Error("no stack with the guard in it")
 	}
-}
-
-// TestTraces: what Caddy's tracing directive exports of requests, of callbacks
-// as well.
-func TestTraces(t *testing.T) {
-	var exported atomic.Pointer[world]
-	var n atomic.Int64
-	collector := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if w := exported.Load(); w != nil && err == nil {
-			_ = os.WriteFile(fmt.Sprintf("%s/traces-%d", w.Data, n.Add(1)), body, 0o600)
-		}
-	}))
-	t.Cleanup(collector.Close)
-	for name, value := range map[string]string{
-		"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_BSP_SCHEDULE_DELAY": "10",
-	} {
-		t.Setenv(name, value)
-	}
-	w := start(t, plain, func(w *world) {
-		w.Before = "tracing {\n\t\tspan a-span\n\t}"
-		exported.Store(w)
-	})
-	b := w.signedIn()
-	equal(t, "page", b.navigate(w.Site+"/page?the-last").StatusCode, http.StatusOK)
-	_, got := w.app.requests()
-	if got.Header.Get("Traceparent") == "" {
-		t.Error("nothing was traced")
-	}
-	waitUntil(t, "the traces", func() bool {
-		for i := range n.Load() {
-			text, _ := os.ReadFile(fmt.Sprintf("%s/traces-%d", w.Data, i+1))
-			if bytes.Contains(text, []byte("/page")) {
-				return true
-			}
-		}
-		return false
-	})
 }
