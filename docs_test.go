@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -45,7 +48,7 @@ func TestExamples(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
-	for _, file := range append(files, "examples/quickstart/Caddyfile") {
+	for _, file := range append(files, "examples/quickstart/Caddyfile", "examples/observability/Caddyfile") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			text := read(t, file)
 			if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
@@ -185,6 +188,62 @@ func TestLogLinesInDocuments(t *testing.T) {
 	}
 	if lines < 20 {
 		t.Errorf("only %d lines of the log are explained", lines)
+	}
+}
+
+// rows returns the first cells of a section's rows, without the characters of code.
+func rows(t *testing.T, document, heading string) (cells []string) {
+	t.Helper()
+	for _, match := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(section(t, document, heading), -1) {
+		cells = append(cells, match[1])
+	}
+	slices.Sort(cells)
+	return cells
+}
+
+// TestMetricsInDocuments: docs/observability.md has the metrics that a block registers,
+// no more and no less.
+func TestMetricsInDocuments(t *testing.T) {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	defer cancel()
+	secret := "hunter2-client-secret"
+	h := &Handler{ClientID: "client", ClientSecret: &secret, RedirectURI: testOrigin + "/truelayer"}
+	defer func() { _ = h.Cleanup() }()
+	if err := h.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	families, err := ctx.GetMetricsRegistry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var registered []string
+	for _, family := range families {
+		if name, ours := strings.CutPrefix(family.GetName(), metricsPrefix); ours {
+			registered = append(registered, name)
+		}
+	}
+	slices.Sort(registered)
+	if documented := rows(t, "docs/observability.md", "## Metrics"); !slices.Equal(documented, registered) {
+		t.Errorf("docs/observability.md has the metrics\n%q, the code\n%q", documented, registered)
+	}
+}
+
+// TestAuditTrailInDocuments: docs/observability.md has the events and the fields of the
+// audit trail.
+func TestAuditTrailInDocuments(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	trail := &auditTrail{zap.New(core), "a site", &eventQueue{}}
+	var written []string
+	for event := range auditMessages {
+		written = append(written, string(event))
+		trail.write(t.Context(), event, nil, "", "")
+	}
+	for field := range logs.All()[0].ContextMap() {
+		written = append(written, field)
+	}
+	slices.Sort(written)
+	if documented := rows(t, "docs/observability.md", "## Audit trail"); !slices.Equal(documented, written) {
+		t.Errorf("docs/observability.md has\n%q, the code\n%q", documented, written)
 	}
 }
 
