@@ -61,10 +61,10 @@ func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *
 	if err != nil {
 		failed := failureOf(err)
 		failed.returnTo = l.returnTo
-		switch failed.reason {
-		case loginUsed:
+		if failed.reason == loginUsed {
 			return f.failUnlessSignedIn(w, q, l, failed)
-		case tooManyLogins:
+		}
+		if failed.reason == tooManyLogins {
 			return f.failLogin(w, q, l, failed)
 		}
 		return f.fail(w, q, failed) // the exchange has told the observer

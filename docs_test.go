@@ -77,6 +77,7 @@ func validate(t *testing.T, text string) {
 		}
 		t.Setenv(name[1], value)
 	}
+	text = strings.ReplaceAll(text, "/var/log/caddy", data) // Caddy opens the files
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)

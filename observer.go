@@ -24,13 +24,11 @@ func (o *siteObserver) requestServed(q *request, became outcome) {
 	noteOutcome(q.Context(), became, q.reason)
 }
 
-// loginFailed notes that a login came back and failed before its code was sent.
+// loginFailed notes that a login came back and began no session.
 func (o *siteObserver) loginFailed(ctx context.Context, provider string, why reason) {
 	o.metrics.loginEnded(provider, string(why))
-	switch why {
-	case callbackMalformed: // not a login
-	case tooManyLogins: // the page tries again
-	default:
+	// the former is no login, and the latter one that tries again
+	if why != callbackMalformed && why != tooManyLogins {
 		o.audit.write(ctx, auditLoginFailed, nil, provider, why)
 	}
 }
@@ -54,10 +52,8 @@ func (o *siteObserver) SessionBegan(ctx context.Context, s *session.Session) {
 
 // LoginFailed implements session.Observer.
 func (o *siteObserver) LoginFailed(ctx context.Context, provider string, err *session.Error) {
-	switch why := failureOf(err).reason; why {
-	case loginUsed, tooManyLogins:
-		// the code was not sent; whether the login has failed, the callback's answer tells
-	default:
+	// if the code was not sent, the callback's answer tells whether the login has failed
+	if why := failureOf(err).reason; why != loginUsed && why != tooManyLogins {
 		o.loginFailed(ctx, provider, why)
 	}
 }

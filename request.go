@@ -65,7 +65,7 @@ const requestStateVar = "truelayer"
 // newRequest returns r with the facts about it.
 func newRequest(r *http.Request, names *cookieNames, now time.Time) request {
 	ctx := r.Context()
-	q := request{Request: r, cookies: r.Header["Cookie"], now: now}
+	q := request{Request: r, cookies: r.Header["Cookie"], now: now, outcome: outcomeAnswered}
 	q.replacer, _ = ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if original, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		q.original = originalRequest{original.Method, original.URL, original.RequestURI}

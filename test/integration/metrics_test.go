@@ -90,7 +90,9 @@ func TestMetrics(t *testing.T) {
 		"requests_total{outcome=redirected}": 1, "logins_total{result=ok}": 1, "provider_logins_total{provider=mock,result=ok}": 1,
 		"token_requests_total{grant=authorization_code,result=ok}": 1, "token_request_duration_seconds{grant=authorization_code}": 1,
 		"sessions_ended_total{cause=replaced}": 1,
-	}, func() { w.browser().do(http.MethodGet, callback, append([]string{"Cookie", cookies}, asNavigation...)...) })
+	}, func() {
+		w.browser().do(http.MethodGet, callback, append([]string{"Cookie", cookies}, asNavigation...)...)
+	})
 	third := w.signedIn()
 	w.counts(t, "a logout", all, map[string]float64{"requests_total{outcome=redirected}": 1, "sessions_ended_total{cause=logout}": 1}, func() {
 		third.do(http.MethodPost, w.Site+"/truelayer/logout", "Origin", w.Site, "Sec-Fetch-Site", "same-origin")
