@@ -56,6 +56,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.logStart(guards)
 	h.checkStore()
+	joinLiveBlocks(h)
+	h.release = append(h.release, func() error {
+		leaveLiveBlocks(h)
+		return nil
+	})
 	return nil
 }
 
