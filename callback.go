@@ -162,7 +162,7 @@ func (f *loginFlow) failMisplaced(w http.ResponseWriter, q *request, l *login) e
 func (f *loginFlow) failUnlessSignedIn(w http.ResponseWriter, q *request, l *login, failed failure) error {
 	now := f.now()
 	s, err := f.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), now)
-	if err != nil {
+	if err != nil && !session.IsRevoked(err) {
 		returnTo := failed.returnTo
 		failed = failureOf(err)
 		failed.returnTo = returnTo

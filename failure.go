@@ -41,6 +41,7 @@ var reasonOf = map[session.Kind]reason{
 	session.TokenUnverified:  tokenUnverified,
 	session.AuthServerFailed: authServerUnavailable,
 	session.TooManyLogins:    tooManyLogins,
+	session.Revoked:          sessionRevoked,
 }
 
 // failureOf returns the failure for an error of package session.

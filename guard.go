@@ -32,6 +32,8 @@ func (g *guard) serve(w http.ResponseWriter, q *request, next caddyhttp.Handler)
 	}
 	s, now, err := g.find(q)
 	switch {
+	case session.IsRevoked(err):
+		return g.login.revoked(w, q)
 	case err != nil:
 		return g.fail(w, q, failureOf(err))
 	case s == nil:

@@ -119,7 +119,7 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 		return f.refuse(w, q, returnTo)
 	}
 	s, err := f.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
-	if err != nil {
+	if err != nil && !session.IsRevoked(err) { // who was signed out may sign in again
 		return f.fail(w, q, failureOf(err))
 	}
 	switch {
@@ -165,4 +165,17 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 		return f.failForm(w, q, consentExpired)
 	}
 	return f.fail(w, q, failure{reason: consentExpired, returnTo: returnTo})
+}
+
+// revoked answers a request whose session an operator has ended. A visitor sees a page that
+// says so once, and after that is like anybody without a session.
+func (f *loginFlow) revoked(w http.ResponseWriter, q *request) error {
+	switch q.whoAsks() {
+	case form:
+		return f.failForm(w, q, sessionRevoked)
+	case navigation:
+		f.sessions.ForgetRevoked(context.WithoutCancel(q.Context()), q.ownCookies.sessionSecrets())
+		f.logins.forgetSession(w, q.cookies)
+	}
+	return f.fail(w, q, failure{reason: sessionRevoked, returnTo: f.addresses.returnTarget(q.target())})
 }

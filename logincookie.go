@@ -113,6 +113,18 @@ func (c *loginCookies) set(w http.ResponseWriter, name string, maxTarget int, l 
 // remove deletes a login's cookie from the browser.
 func (c *loginCookies) remove(w http.ResponseWriter, l *login) { c.names.set(w, l.cookie, "", -1) }
 
+// forgetSession deletes the session cookie and the marks of completed logins from the
+// browser. With those marks the next visit would look like a lost session. Logins in
+// progress in other tabs stay.
+func (c *loginCookies) forgetSession(w http.ResponseWriter, lines []string) {
+	c.names.set(w, c.names.session, "", -1)
+	for login := range c.in(lines) {
+		if login.done {
+			c.remove(w, login)
+		}
+	}
+}
+
 // freeSlot picks at random one of the free slots that take a return target of the given
 // length.
 func freeSlot(used [len(loginSlots)]*login, length int) (slot int, found bool) {

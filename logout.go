@@ -12,7 +12,6 @@ import (
 type logout struct {
 	*failureResponder
 	sessions   *session.Manager
-	cookies    *cookieNames
 	logins     *loginCookies
 	next       string // where a visitor goes afterwards, "" for the module's own page
 	disconnect bool   // whether to end the connection at TrueLayer, too
@@ -37,7 +36,7 @@ func (l *logout) serve(w http.ResponseWriter, q *request) error {
 	for _, s := range ended {
 		q.setPlaceholder(userID, s.Connection) // for the access log
 	}
-	l.forgetCookies(w, q)
+	l.logins.forgetSession(w, q.cookies)
 	if err != nil {
 		return l.fail(w, q, failure{reason: logoutIncomplete, cause: err})
 	}
@@ -56,7 +55,7 @@ const signedOutQuery = "done"
 // visitor is signed out.
 func (l *logout) writePage(w http.ResponseWriter, q *request) error {
 	s, err := l.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
-	if err != nil {
+	if err != nil && !session.IsRevoked(err) {
 		return l.fail(w, q, failureOf(err))
 	}
 	if s == nil || s.IsOver(q.now) {
@@ -65,16 +64,4 @@ func (l *logout) writePage(w http.ResponseWriter, q *request) error {
 	// with no-referrer, older browsers would post the form with "Origin: null"
 	w.Header().Set("Referrer-Policy", "same-origin")
 	return l.page(w, http.StatusOK, pages.Page{Text: pages.TextOf("sign_out"), Post: l.addresses.logout, Home: l.home})
-}
-
-// forgetCookies deletes the session cookie and the marks of completed logins from the
-// browser. With those marks the next visit would look like a lost session. Logins in
-// progress in other tabs stay.
-func (l *logout) forgetCookies(w http.ResponseWriter, q *request) {
-	l.cookies.set(w, l.cookies.session, "", -1)
-	for login := range l.logins.in(q.cookies) {
-		if login.done {
-			l.logins.remove(w, login)
-		}
-	}
 }

@@ -173,7 +173,7 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 	logoutURL := ""
 	if !slices.Contains(h.Disable, disableLogout) {
 		s.logout = &logout{
-			failureResponder: s.failureResponder, sessions: sessions, cookies: &s.cookies, logins: logins,
+			failureResponder: s.failureResponder, sessions: sessions, logins: logins,
 			next: h.LogoutRedirect, disconnect: slices.Contains(h.DisconnectOn, disconnectOnLogout),
 		}
 		logoutURL = addresses.origin + addresses.logout

@@ -24,6 +24,7 @@ const (
 	loginUsed             reason = "login_used"
 	sessionLost           reason = "session_lost"
 	sessionUnknown        reason = "session_unknown"
+	sessionRevoked        reason = "session_revoked"
 	codeRefused           reason = "code_refused"
 	clientRefused         reason = "client_refused"
 	scopeRefused          reason = "scope_refused"
@@ -64,6 +65,7 @@ var problems = map[reason]problem{
 	loginUsed:             {http.StatusBadRequest, zap.InfoLevel, 0, "a callback was repeated"},
 	sessionLost:           {http.StatusUnauthorized, zap.WarnLevel, 0, "a visitor came back without the session that was just begun: the browser may block cookies"},
 	sessionUnknown:        {http.StatusUnauthorized, zap.WarnLevel, 0, "a visitor came back with a session that the store does not have"},
+	sessionRevoked:        {http.StatusUnauthorized, zap.InfoLevel, 0, "a visitor came back after an operator had ended the session"},
 	codeRefused:           {http.StatusBadGateway, zap.WarnLevel, 0, "the token endpoint refused a code: it may be too old"},
 	clientRefused:         {http.StatusBadGateway, zap.ErrorLevel, 0, "the token endpoint refused the client: check client_id, client_secret and environment"},
 	scopeRefused:          {http.StatusBadGateway, zap.ErrorLevel, 0, "none of the scopes was granted: check which ones TrueLayer has enabled for the client id"},

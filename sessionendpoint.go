@@ -36,10 +36,12 @@ func (e *sessionEndpoint) serve(w http.ResponseWriter, q *request) error {
 	}
 	info := sessionInfo{LoginURL: e.addresses.loginURL("/"), LogoutURL: e.logoutURL}
 	s, err := e.sessions.Look(q.Context(), q.ownCookies.sessionSecrets(), q.now)
-	if err != nil {
+	switch {
+	case session.IsRevoked(err):
+		info.Reason = sessionRevoked
+	case err != nil:
 		return e.fail(w, q, failureOf(err))
-	}
-	if s != nil {
+	case s != nil:
 		e.describe(&info, q, s)
 	}
 	return e.json(w, http.StatusOK, "application/json", info)

@@ -45,6 +45,9 @@ func (m *Manager) logout(ctx context.Context, secret *Secret) (*Session, error) 
 	if err != nil {
 		return nil, nil // the record could not be read, but it is deleted
 	}
+	if _, ended := readTombstone(record); ended {
+		return nil, nil
+	}
 	s := m.openRecord(id, secret, record, m.Now())
 	m.Shared.opened.forget(id)
 	if s != nil {
@@ -89,6 +92,19 @@ func (m *Manager) Discard(ctx context.Context, secrets []Secret, current Secret)
 			continue
 		}
 		m.ended(ctx, s, EndedByLogin)
+	}
+}
+
+// ForgetRevoked deletes what is left of the sessions that an operator has ended, once
+// their visitor has been told. A failure does no harm, since the browser forgets its
+// cookie, and the record expires by itself.
+func (m *Manager) ForgetRevoked(ctx context.Context, secrets []Secret) {
+	for i := range secrets {
+		if _, err := m.load(ctx, &secrets[i], m.Now()); IsRevoked(err) {
+			if err := m.Store.Delete(ctx, m.Label.SessionID(&secrets[i])); err != nil {
+				m.Logger.Warn("deleting what is left of a revoked session failed; it expires by itself", zap.Error(err))
+			}
+		}
 	}
 }
 

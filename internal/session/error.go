@@ -37,6 +37,8 @@ const (
 	AuthServerFailed
 	// TooManyLogins: the login has to wait. Its code has not been sent.
 	TooManyLogins
+	// Revoked: an operator has ended the session.
+	Revoked
 )
 
 // Error says why there is no usable session.
@@ -62,6 +64,14 @@ func storeError(err error) error {
 		return &Error{Kind: StoreFull, Cause: err}
 	}
 	return &Error{Kind: StoreFailed, Cause: err}
+}
+
+var errRevoked = &Error{Kind: Revoked, Cause: errors.New("an operator has ended the session")}
+
+// IsRevoked reports whether an error says that an operator has ended the session.
+func IsRevoked(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Kind == Revoked
 }
 
 var errLoginUsed = &Error{Kind: LoginUsed, Cause: errors.New("the login's code has been sent before")}

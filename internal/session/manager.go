@@ -58,8 +58,8 @@ type Manager struct {
 }
 
 // Find returns the session of the first secret that has one, and notes that it is in
-// use. It returns nil if no secret has a session. An error means that the store failed,
-// not that there is no session.
+// use. It returns nil if no secret has a session. An error means that the store failed, or
+// that an operator has ended the session (see IsRevoked).
 func (m *Manager) Find(ctx context.Context, secrets []Secret, now time.Time) (*Session, error) {
 	s, err := m.Look(ctx, secrets, now)
 	if s != nil && !s.IsOver(now) {
@@ -70,12 +70,18 @@ func (m *Manager) Find(ctx context.Context, secrets []Secret, now time.Time) (*S
 
 // Look is like Find but does not note that the session is in use.
 func (m *Manager) Look(ctx context.Context, secrets []Secret, now time.Time) (*Session, error) {
+	var revoked error
 	for i := range secrets {
-		if s, err := m.load(ctx, &secrets[i], now); s != nil || err != nil {
+		s, err := m.load(ctx, &secrets[i], now)
+		if IsRevoked(err) {
+			revoked = err // another secret may have a session
+			continue
+		}
+		if s != nil || err != nil {
 			return s, err
 		}
 	}
-	return nil, nil
+	return nil, revoked
 }
 
 // load returns the session with a secret, or nil.
@@ -88,6 +94,9 @@ func (m *Manager) load(ctx context.Context, secret *Secret, now time.Time) (*Ses
 	if err != nil {
 		return nil, storeError(err)
 	}
+	if _, ended := readTombstone(record); ended {
+		return nil, errRevoked
+	}
 	return m.openRecord(id, secret, record, now), nil
 }
 
@@ -96,9 +105,6 @@ func (m *Manager) load(ctx context.Context, secret *Secret, now time.Time) (*Ses
 func (m *Manager) openRecord(id string, secret *Secret, record []byte, now time.Time) *Session {
 	s := m.Shared.opened.get(id, record)
 	if s == nil {
-		if _, ended := readTombstone(record); ended {
-			return nil
-		}
 		opened, err := open(record, &m.Label, secret, id)
 		if err != nil {
 			// the id was right, so somebody else wrote into the store

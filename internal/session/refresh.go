@@ -118,9 +118,10 @@ func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
 	m.Shared.backoffs.Delete(current.id)
 	m.logAssumedExpiry(zap.DebugLevel, token)
 	saved, err := m.saveToken(ctx, current, token)
-	if err != nil {
+	if err != nil && !IsRevoked(err) {
 		m.Observer.RefreshFailed(ctx, current, refreshError(err))
-	} else if saved != nil {
+	}
+	if saved != nil && err == nil {
 		m.Logger.Info("an access token was refreshed", zap.String("connection", saved.Connection), zap.String("provider", saved.Provider))
 	}
 	return saved, err
@@ -184,7 +185,7 @@ func (m *Manager) saveToken(ctx context.Context, s *Session, token authserver.To
 		}
 		current, err := m.load(ctx, &s.secret, m.Now())
 		if err != nil {
-			if !flight.Sleep(ctx, pause) {
+			if IsRevoked(err) || !flight.Sleep(ctx, pause) {
 				return nil, err
 			}
 			continue
