@@ -14,6 +14,12 @@ func init() {
 // adminRoutes are what Caddy's admin endpoint answers below /truelayer/. The patterns
 // are those of http.ServeMux, each with a method.
 var adminRoutes = []adminRoute{
+	{"GET /truelayer/sessions", serveSessions},
+	{"GET /truelayer/sessions/count", serveSessionCount},
+	{"POST /truelayer/sessions/revoke", serveRevoke},
+	{"DELETE /truelayer/sessions/{id}", serveRevokeOne},
+	{"GET /truelayer/health/live", serveLive},
+	{"GET /truelayer/health/ready", serveReady},
 	{"POST /truelayer/doctor", serveDoctor},
 	{"POST /truelayer/auth-links", serveAuthLinks},
 }

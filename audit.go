@@ -29,6 +29,8 @@ const (
 	auditLogout          auditEvent = "logout"
 	auditSessionReplaced auditEvent = "session_replaced"
 	auditDisconnected    auditEvent = "disconnected"
+	auditSessionRevoked  auditEvent = "session_revoked"
+	auditRevocation      auditEvent = "revocation"
 )
 
 // auditMessages are the messages of the lines.
@@ -40,33 +42,43 @@ var auditMessages = map[auditEvent]string{
 	auditLogout:          "a visitor has signed out",
 	auditSessionReplaced: "a session was replaced by a new login",
 	auditDisconnected:    "a connection was ended at TrueLayer",
+	auditSessionRevoked:  "an operator has ended a session",
+	auditRevocation:      "an operator has asked for sessions to be ended",
 }
 
-// write writes a line. It takes the client's address and the request's id from ctx. What
-// is not known is empty.
-func (a *auditTrail) write(ctx context.Context, event auditEvent, s *session.Session, provider string, why reason) {
-	id, connection, scopes := "", "", ""
-	if s != nil {
-		id, connection, provider, scopes = s.ShortID(), s.Connection, s.Provider, s.Scopes
-	}
+// auditLine is a line of the audit trail. What is not known, or does not apply, is empty.
+type auditLine struct {
+	event                                 auditEvent
+	session, connection, provider, scopes string
+	reason                                reason
+	extra                                 [][2]string // fields that only this event has
+}
+
+// lineOf returns the line of an event of a session.
+func lineOf(event auditEvent, s *session.Session) auditLine {
+	return auditLine{event: event, session: s.ShortID(), connection: s.Connection, provider: s.Provider, scopes: s.Scopes}
+}
+
+// write writes a line. It takes the client's address and the request's id from ctx.
+func (a *auditTrail) write(ctx context.Context, l auditLine) {
 	from := causeOf(ctx)
-	fields := [][2]string{
-		{"event", string(event)},
+	fields := append([][2]string{
+		{"event", string(l.event)},
 		{"site", a.site},
-		{"session", id},
-		{"connection", connection},
-		{"provider", provider},
-		{"scopes", scopes},
+		{"session", l.session},
+		{"connection", l.connection},
+		{"provider", l.provider},
+		{"scopes", l.scopes},
 		{"client_ip", from.clientIP},
-		{"reason", string(why)},
+		{"reason", string(l.reason)},
 		{"request_id", from.requestID},
-	}
+	}, l.extra...)
 	line := make([]zap.Field, len(fields))
 	for i, field := range fields {
 		line[i] = zap.String(field[0], field[1])
 	}
-	a.logger.Info(auditMessages[event], line...)
-	a.events.add("truelayer_"+string(event), fields)
+	a.logger.Info(auditMessages[l.event], line...)
+	a.events.add("truelayer_"+string(l.event), fields)
 }
 
 // cause is the request that an event is due to. Work in the background outlives requests,

@@ -237,7 +237,7 @@ func TestAuditTrailInDocuments(t *testing.T) {
 	var written []string
 	for event := range auditMessages {
 		written = append(written, string(event))
-		trail.write(t.Context(), event, nil, "", "")
+		trail.write(t.Context(), auditLine{event: event})
 	}
 	for field := range logs.All()[0].ContextMap() {
 		written = append(written, field)

@@ -79,7 +79,7 @@ func newSiteMetrics(site, provider string) *siteMetrics {
 		Name: metricsPrefix + "refresh_wait_seconds", Help: "How long requests waited for the refresh of their token.", ConstLabels: labels, Buckets: waitBuckets,
 	}))
 	m.sessionsEnded = resolve(counters("sessions_ended_total", "Sessions that ended before their time, by cause.", "cause"),
-		[]session.Cause{session.EndedByLogout, session.EndedByConsent, session.EndedByLogin})
+		[]session.Cause{session.EndedByLogout, session.EndedByConsent, session.EndedByLogin, session.EndedByRevocation})
 	m.eventsDropped = counters("events_dropped_total", "Caddy events that were dropped, because their handlers are slow or their configuration was replaced.").WithLabelValues()
 	m.lastTokenTimestamp = collect(m, prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: metricsPrefix + "last_token_success_timestamp_seconds", Help: "When the token endpoint last gave a token, 0 if never.", ConstLabels: labels,

@@ -29,7 +29,7 @@ func (o *siteObserver) loginFailed(ctx context.Context, provider string, why rea
 	o.metrics.loginEnded(provider, string(why))
 	// the former is no login, and the latter one that tries again
 	if why != callbackMalformed && why != tooManyLogins {
-		o.audit.write(ctx, auditLoginFailed, nil, provider, why)
+		o.audit.write(ctx, auditLine{event: auditLoginFailed, provider: provider, reason: why})
 	}
 }
 
@@ -47,7 +47,7 @@ func (o *siteObserver) tokenRequest(ctx context.Context, grant string) (done fun
 // SessionBegan implements session.Observer.
 func (o *siteObserver) SessionBegan(ctx context.Context, s *session.Session) {
 	o.metrics.loginEnded(s.Provider, resultOK)
-	o.audit.write(ctx, auditLogin, s, "", "")
+	o.audit.write(ctx, lineOf(auditLogin, s))
 }
 
 // LoginFailed implements session.Observer.
@@ -60,22 +60,30 @@ func (o *siteObserver) LoginFailed(ctx context.Context, provider string, err *se
 
 // RefreshFailed implements session.Observer.
 func (o *siteObserver) RefreshFailed(ctx context.Context, s *session.Session, err *session.Error) {
-	o.audit.write(ctx, auditRefreshFailed, s, "", failureOf(err).reason)
+	line := lineOf(auditRefreshFailed, s)
+	line.reason = failureOf(err).reason
+	o.audit.write(ctx, line)
 }
 
 // SessionEnded implements session.Observer.
 func (o *siteObserver) SessionEnded(ctx context.Context, s *session.Session, cause session.Cause) {
 	o.metrics.sessionsEnded[cause].Inc()
-	o.audit.write(ctx, map[session.Cause]auditEvent{
+	o.audit.write(ctx, lineOf(map[session.Cause]auditEvent{
 		session.EndedByLogout:  auditLogout,
 		session.EndedByConsent: auditConsentEnded,
 		session.EndedByLogin:   auditSessionReplaced,
-	}[cause], s, "", "")
+	}[cause], s))
+}
+
+// sessionRevoked notes that an operator has ended a session.
+func (o *siteObserver) sessionRevoked(ctx context.Context, l *session.Listed) {
+	o.metrics.sessionsEnded[session.EndedByRevocation].Inc()
+	o.audit.write(ctx, auditLine{event: auditSessionRevoked, session: l.ShortID(), provider: l.Provider})
 }
 
 // Disconnected implements session.Observer.
 func (o *siteObserver) Disconnected(ctx context.Context, s *session.Session) {
-	o.audit.write(ctx, auditDisconnected, s, "", "")
+	o.audit.write(ctx, lineOf(auditDisconnected, s))
 }
 
 // Waits implements session.Observer.

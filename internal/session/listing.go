@@ -26,6 +26,9 @@ type Listed struct {
 	site, connection Digest
 }
 
+// ShortID is like Session.ShortID.
+func (l *Listed) ShortID() string { return shortID(l.ID) }
+
 // readListed returns what a record says of its session. Claims, reservations and
 // tombstones are no sessions.
 func readListed(id string, record []byte) (Listed, bool) {

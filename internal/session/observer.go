@@ -43,4 +43,6 @@ const (
 	EndedByLogout  Cause = "logout"
 	EndedByConsent Cause = "consent"
 	EndedByLogin   Cause = "replaced" // the visitor has logged in again
+	// EndedByRevocation is for whoever calls Revoke; the observer is not told of it.
+	EndedByRevocation Cause = "revoked"
 )

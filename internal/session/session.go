@@ -52,7 +52,9 @@ type body struct {
 
 // ShortID identifies the session in logs: the first 16 hex digits of its record's id.
 // Nobody can compute the cookie's secret from it.
-func (s *Session) ShortID() string { return hex.EncodeToString([]byte(s.id[:8])) }
+func (s *Session) ShortID() string { return shortID(s.id) }
+
+func shortID(id string) string { return hex.EncodeToString([]byte(id[:min(len(id), 8)])) }
 
 // BearerPrefix precedes the token in Bearer's result.
 const BearerPrefix = "Bearer "
