@@ -82,7 +82,7 @@ func (g *guard) forward(w http.ResponseWriter, q *request, next caddyhttp.Handle
 		state.identify(q.replacer, s)
 	}
 	g.observer.requestServed(q, outcomeForwarded)
-	if err := next.ServeHTTP(w, q.Request); err != nil {
+	if err := g.pass(w, q, next, s); err != nil {
 		// error routes may proxy the request anywhere
 		delete(q.Header, field)
 		return err
@@ -95,6 +95,14 @@ func (g *guard) forward(w http.ResponseWriter, q *request, next caddyhttp.Handle
 		}
 	}
 	return nil
+}
+
+// pass calls the next handler.
+func (g *guard) pass(w http.ResponseWriter, q *request, next caddyhttp.Handler, s *session.Session) error {
+	if isStream(q.Request) {
+		return serveStream(w, q.Request, next, g.sessions, s)
+	}
+	return next.ServeHTTP(w, q.Request)
 }
 
 // addValues adds values to a field. It keeps the slice itself if the field is empty.

@@ -170,10 +170,11 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 // revoked answers a request whose session an operator has ended. A visitor sees a page that
 // says so once, and after that is like anybody without a session.
 func (f *loginFlow) revoked(w http.ResponseWriter, q *request) error {
-	switch q.whoAsks() {
-	case form:
+	who := q.whoAsks()
+	if who == form {
 		return f.failForm(w, q, sessionRevoked)
-	case navigation:
+	}
+	if who == navigation {
 		f.sessions.ForgetRevoked(context.WithoutCancel(q.Context()), q.ownCookies.sessionSecrets())
 		f.logins.forgetSession(w, q.cookies)
 	}

@@ -137,7 +137,8 @@ type Handler struct {
 	CookieName string `json:"cookie_name,omitempty"`
 
 	// How long a session lasts without being used. It may last up to a thirty-second
-	// part longer, since not every use is written down. Default: 8h.
+	// part longer, since not every use is written down. An open WebSocket or event
+	// stream counts as use. Default: 8h.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
 	// How long a session lasts at most. Default: 24h.

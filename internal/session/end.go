@@ -33,6 +33,12 @@ func (m *Manager) Logout(ctx context.Context, secrets []Secret, disconnect bool)
 	return ended, err
 }
 
+// forget makes this process notice that a session has ended.
+func (m *Manager) forget(id string) {
+	m.Shared.opened.forget(id)
+	m.Shared.watches.changed(id)
+}
+
 func (m *Manager) logout(ctx context.Context, secret *Secret) (*Session, error) {
 	id := m.Label.SessionID(secret)
 	record, err := m.Store.Get(ctx, id)
@@ -49,7 +55,7 @@ func (m *Manager) logout(ctx context.Context, secret *Secret) (*Session, error) 
 		return nil, nil
 	}
 	s := m.openRecord(id, secret, record, m.Now())
-	m.Shared.opened.forget(id)
+	m.forget(id)
 	if s != nil {
 		m.ended(ctx, s, EndedByLogout)
 	}
@@ -86,11 +92,11 @@ func (m *Manager) Discard(ctx context.Context, secrets []Secret, current Secret)
 		if s == nil || err != nil {
 			continue
 		}
-		m.Shared.opened.forget(s.id)
 		if err := m.Store.Delete(ctx, s.id); err != nil {
 			m.Logger.Warn("deleting a visitor's earlier session failed; it expires by itself", zap.Error(err))
 			continue
 		}
+		m.forget(s.id)
 		m.ended(ctx, s, EndedByLogin)
 	}
 }
@@ -120,6 +126,7 @@ func (m *Manager) MarkOver(ctx context.Context, s *Session, told bool) {
 	}
 	switch _, err := m.replace(ctx, s, changed); {
 	case err == nil:
+		m.forget(s.id)
 		m.ended(ctx, s, EndedByConsent)
 	case !isLost(err):
 		m.Logger.Warn("removing the tokens from an ended session failed", zap.Error(err))

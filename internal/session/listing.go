@@ -143,7 +143,7 @@ func (m *Manager) Revoke(ctx context.Context, id string, f Filter) (Listed, bool
 		if err != nil {
 			return Listed{}, false, storeError(err)
 		}
-		m.Shared.opened.forget(id)
+		m.forget(id)
 		return l, true, nil
 	}
 	return Listed{}, false, storeError(errors.New("revoking a session: its record changes all the time; try again"))

@@ -59,6 +59,7 @@ type Shared struct {
 	opened          *openedSessions
 	backoffs        *cache.Cache // failed refreshes, by session id, and by client where it was asked to pause
 	rejected        *cache.Cache // sessions whose token an upstream refused
+	watches         watches
 	stop            chan struct{}
 }
 

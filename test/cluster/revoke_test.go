@@ -19,7 +19,8 @@ func (c *Caddy) call(t *testing.T, method, path, body string) (answer struct {
 	Total    int
 	Revoked  int
 	Failed   int
-}) {
+},
+) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, c.admin+"/truelayer/"+path, strings.NewReader(body))
 	if err != nil {

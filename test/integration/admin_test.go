@@ -31,8 +31,8 @@ func (w *world) admin(method, path, body string, fields ...string) (int, map[str
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	for i := 0; i < len(fields); i += 2 {
-		r.Header.Set(fields[i], fields[i+1])
+	for pair := range slices.Chunk(fields, 2) {
+		r.Header.Set(pair[0], pair[1])
 	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {

@@ -32,11 +32,16 @@ type quicWorld struct {
 
 func startQUIC(t *testing.T, set func(*world)) *quicWorld {
 	t.Helper()
+	return startQUICWith(t, overTLS, set)
+}
+
+func startQUICWith(t *testing.T, caddyfile string, set func(*world)) *quicWorld {
+	t.Helper()
 	q := &quicWorld{tls: &tls.Config{
 		MinVersion: tls.VersionTLS13, ServerName: "localhost", NextProtos: []string{http3.NextProtoH3},
 		RootCAs: x509.NewCertPool(), ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}}
-	q.world = start(t, overTLS, func(w *world) {
+	q.world = start(t, caddyfile, func(w *world) {
 		w.Site = strings.Replace(w.Site, "http:", "https:", 1)
 		if set != nil {
 			set(w)
