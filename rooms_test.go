@@ -51,12 +51,14 @@ var rooms = map[string][]string{
 	"redisstore/internal/guardedconn": nil,
 
 	"internal/authserver": nil,
+	"internal/doctor":     nil,
 	"internal/flight":     nil,
 	"internal/pages":      nil,
 	"internal/readings":   nil,
 	"internal/samplelog":  nil,
 	"internal/sealed":     {"internal/authserver"},
 	"internal/session":    {"internal/authserver", "internal/flight", "internal/sealed"},
+	"internal/tlapi":      {"internal/authserver"},
 }
 
 // configuration are the packages that may know Caddy, since they read its

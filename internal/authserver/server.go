@@ -42,7 +42,22 @@ func (s *Server) post(ctx context.Context, path string, form url.Values) (int, h
 
 // do sends a request and reads the answer, up to maxAnswer.
 func (s *Server) do(req *http.Request) (int, http.Header, []byte, error) {
+	return s.ask(req, maxAnswer)
+}
+
+func (s *Server) ask(req *http.Request, limit int) (int, http.Header, []byte, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "caddy-truelayer")
-	return s.http.do(req, maxAnswer)
+	return s.http.do(req, limit)
+}
+
+// Get asks for what needs no token, such as the list of providers, and reads at most
+// limit bytes of the answer. The status is 0 if there was no answer. The path is
+// relative to Base, with its query.
+func (s *Server) Get(ctx context.Context, path string, limit int) (status int, header http.Header, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+path, nil)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	return s.ask(req, limit)
 }
