@@ -24,10 +24,14 @@ func (a *accessLogWarning) check(r *http.Request) {
 	if a.checked.Load() || a.checked.Swap(true) {
 		return
 	}
-	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server == nil || server.Logs == nil || logFilters.Load() > 0 {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !hasAccessLogs(server) || logFilters.Load() > 0 {
 		return
 	}
 	a.logger.Warn("the access log contains the codes of logins: " +
 		"add `request>uri truelayer` and `resp_headers>Location truelayer` to the log's `format filter`")
 }
+
+// hasAccessLogs reports whether requests to a server are logged. It is known once the
+// server runs.
+func hasAccessLogs(server *caddyhttp.Server) bool { return server != nil && server.Logs != nil }

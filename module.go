@@ -185,7 +185,8 @@ type Handler struct {
 	sessions *session.Manager
 	match    caddyhttp.MatcherSets
 	store    TokenStore
-	release  []func() error // what Cleanup has to give back
+	server   *caddyhttp.Server // nil if the block is in none
+	release  []func() error    // what Cleanup has to give back
 	logger   *zap.Logger
 	now      func() time.Time
 }

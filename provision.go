@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/samplelog"
@@ -25,6 +26,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.now = time.Now
 	}
 	h.logger = samplelog.New(ctx.Logger(), h.now)
+	h.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	asked := h.IdleTimeout != 0 || h.MaxLifetime != 0
 	redirect, err := h.prepareOptions()
 	if err != nil {
@@ -162,9 +164,7 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 	logins := &loginCookies{&s.cookies, newLoginSealer(sessions.Client.Secret, sessions.Label), h.now}
 	s.login = &loginFlow{
 		failureResponder: s.failureResponder, sessions: sessions, cookies: &s.cookies, logins: logins,
-		link: authserver.AuthorizationRequest{
-			RedirectURI: h.RedirectURI, Scopes: h.Scopes, Providers: h.Providers, ProviderID: h.ProviderID, Params: h.AuthParam,
-		},
+		link:      h.authorizationRequest(),
 		proxy:     proxyWatch{logger: h.logger},
 		callbacks: callbackWatch{redirectURI: h.RedirectURI, logger: h.logger},
 		pkce:      !h.DisablePKCE, issuer: h.Issuer, logger: h.logger, now: h.now,
@@ -182,6 +182,13 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 		s.session = &sessionEndpoint{s.failureResponder, sessions, logoutURL}
 	}
 	return s, nil
+}
+
+// authorizationRequest is the part of auth links that all logins share.
+func (h *Handler) authorizationRequest() authserver.AuthorizationRequest {
+	return authserver.AuthorizationRequest{
+		RedirectURI: h.RedirectURI, Scopes: h.Scopes, Providers: h.Providers, ProviderID: h.ProviderID, Params: h.AuthParam,
+	}
 }
 
 // authServers holds what the blocks of the process that use one auth server share,

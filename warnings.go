@@ -24,16 +24,19 @@ var knownScopes = []string{
 // Each warning says what to do. asked says that the configuration has a lifetime,
 // not only the default ones.
 func (h *Handler) warn(clientID string, asked bool) {
-	warnings := slices.Concat(
-		h.environmentWarnings(clientID), h.credentialWarnings(), h.scopeWarnings(asked), h.providerWarnings(), h.matcherWarnings(),
-	)
+	for _, warning := range slices.Concat(h.optionWarnings(clientID, asked), h.credentialWarnings(), h.matcherWarnings()) {
+		h.logger.Warn(warning, zap.String("redirect_uri", h.RedirectURI))
+	}
+}
+
+// optionWarnings are the warnings of options that do not fit together.
+func (h *Handler) optionWarnings(clientID string, asked bool) []string {
+	warnings := slices.Concat(h.environmentWarnings(clientID), h.scopeWarnings(asked), h.providerWarnings())
 	if h.IdleTimeout > h.MaxLifetime {
 		warnings = append(warnings, fmt.Sprintf("idle_timeout %v is longer than max_lifetime, %v, which ends every session first: raise max_lifetime or lower idle_timeout",
 			time.Duration(h.IdleTimeout), time.Duration(h.MaxLifetime)))
 	}
-	for _, warning := range warnings {
-		h.logger.Warn(warning, zap.String("redirect_uri", h.RedirectURI))
-	}
+	return warnings
 }
 
 // environmentWarnings name the most common mix-up: such a client is refused on

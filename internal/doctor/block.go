@@ -8,8 +8,6 @@ import (
 
 // Block is what is checked, and what the checks need for it.
 type Block struct {
-	// ClientID is the client's id, with placeholders replaced.
-	ClientID string
 	// Options, Credentials and AccessLogs are what the configuration alone tells.
 	Options     []Note
 	Credentials []Credential
@@ -31,7 +29,7 @@ type Block struct {
 	Offline bool
 	// Now is the clock that is compared with TrueLayer's.
 	Now func() time.Time
-	// HTTP makes the calls that carry no secret. Nil means one of the package's own.
+	// HTTP makes the calls that carry no secret. Nil means connections of the block's own.
 	HTTP http.RoundTripper
 }
 

@@ -19,22 +19,9 @@ func Examine(ctx context.Context, b Block) []Finding {
 		b.HTTP = transport
 	}
 	findings := b.configuration()
-	first := make(chan answer, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-		defer cancel()
-		first <- b.askAuthServer(ctx)
-	}()
-	store, redirect := b.start(ctx, b.store), b.start(ctx, b.redirectURI)
-	asked := <-first
-	reached := func(name string, check func(context.Context) Finding) <-chan Finding {
-		if asked.skip != nil {
-			return b.start(ctx, func(context.Context) Finding { return Finding{name, Skipped, asked.skip.Seen, asked.skip.Remedy} })
-		}
-		return b.start(ctx, check)
-	}
-	token, link := reached(checkToken, b.tokenEndpoint), reached(checkLink, b.authLink)
-	keySet := b.start(ctx, b.keySet)
+	keySet, store, redirect := start(ctx, b.keySet), start(ctx, b.store), start(ctx, b.redirectURI)
+	asked := <-start(ctx, b.askAuthServer)
+	token, link := asked.startReached(ctx, checkToken, b.tokenEndpoint), asked.startReached(ctx, checkLink, b.authLink)
 	findings = append(findings, asked.findings...)
 	for _, finding := range []<-chan Finding{token, link, keySet, store, redirect} {
 		if f := <-finding; f.Check != "" {
@@ -45,14 +32,22 @@ func Examine(ctx context.Context, b Block) []Finding {
 }
 
 // start runs a check within its time.
-func (b *Block) start(ctx context.Context, check func(context.Context) Finding) <-chan Finding {
-	found := make(chan Finding, 1)
+func start[T any](ctx context.Context, check func(context.Context) T) <-chan T {
+	found := make(chan T, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 		defer cancel()
 		found <- check(ctx)
 	}()
 	return found
+}
+
+// startReached is start for a check that needs the auth server.
+func (a *answer) startReached(ctx context.Context, name string, check func(context.Context) Finding) <-chan Finding {
+	if a.skip == "" {
+		return start(ctx, check)
+	}
+	return start(ctx, func(context.Context) Finding { return Finding{name, Skipped, a.skip, ""} })
 }
 
 // maxBlocks is how many blocks are examined at the same time.

@@ -16,8 +16,11 @@ import (
 
 // store writes, reads and deletes a record that is nobody's.
 func (b *Block) store(ctx context.Context) Finding {
-	if b.Store == nil {
+	switch {
+	case b.Store == nil:
 		return Finding{checkStore, Skipped, b.NoStore, ""}
+	case b.Offline:
+		return Finding{checkStore, Skipped, whyOffline, ""}
 	}
 	const remedy = "check that the store runs, that this machine reaches it, and its limit; until then requests that need a session get status 503"
 	id, record := "doctor-"+rand.Text(), []byte("caddy truelayer doctor")

@@ -152,7 +152,7 @@ func (s *Simulator) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	}
 	link, err := s.parseAuthLink(r.URL.RawQuery)
 	if err != nil {
-		errorPage(w, http.StatusBadRequest, "The application sent a wrong auth link: "+err.Error()+".")
+		s.refuseLink(w, r, err)
 		return
 	}
 	id := newSessionID()
@@ -172,4 +172,22 @@ func (s *Simulator) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 		first = stepConsent
 	}
 	toStep(w, r, first, id)
+}
+
+// refuseLink tells the developer what is wrong with an auth link.
+func (s *Simulator) refuseLink(w http.ResponseWriter, r *http.Request, err error) {
+	s.mu.Lock()
+	how := s.settings.Refused
+	s.mu.Unlock()
+	if how == "redirect" {
+		guardPage(w, "")
+		http.Redirect(w, r, "/error?"+url.Values{"message": {err.Error()}}.Encode(), http.StatusFound)
+		return
+	}
+	errorPage(w, http.StatusBadRequest, "The application sent a wrong auth link: "+err.Error()+".")
+}
+
+// serveRefused is the page to which refuseLink redirects.
+func serveRefused(w http.ResponseWriter, r *http.Request) {
+	errorPage(w, http.StatusOK, "The application sent a wrong auth link: "+r.URL.Query().Get("message")+".")
 }

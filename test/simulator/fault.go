@@ -135,12 +135,23 @@ func (s *Simulator) endpoint(name string, act http.HandlerFunc) http.Handler {
 			s.record.tokenRequest(form, r.Header)
 		}
 		w.Header().Set("X-Tl-Correlation-Id", newUUID())
+		s.setDate(w.Header())
 		if f, struck := s.faults.next(name); struck {
 			f.strike(name, act, w, r)
 			return
 		}
 		act(w, r)
 	})
+}
+
+// setDate sets the Date of an answer if the service's clock is wrong. Otherwise
+// net/http does.
+func (s *Simulator) setDate(header http.Header) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.settings.ClockSkew != 0 {
+		header.Set("Date", s.clock().UTC().Format(http.TimeFormat))
+	}
 }
 
 // strike answers a request as the fault says. A panic with http.ErrAbortHandler

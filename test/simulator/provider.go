@@ -26,8 +26,8 @@ var providerScopes = []string{
 	"info", "accounts", "cards", "balance", "transactions", "direct_debits", "standing_orders", "offline_access",
 }
 
-// serveProviders lists the mock banks. It ignores clientId, since every client has
-// all banks.
+// serveProviders lists the mock banks that are enabled for clientId, or all without
+// one. An unknown client has none, which is no error.
 func (s *Simulator) serveProviders(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	countries := strings.Fields(query.Get("country"))
@@ -38,13 +38,24 @@ func (s *Simulator) serveProviders(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if client, known := s.clients[query.Get("clientId")]; query.Has("clientId") && (!known || client.NoBanks) {
+		writeJSON(w, http.StatusOK, list)
+		return
+	}
+	s.mu.Lock()
+	unhealthy := s.settings.Unhealthy
+	s.mu.Unlock()
 	for _, b := range banks {
 		if len(countries) > 0 && !slices.Contains(countries, b.Country) {
 			continue
 		}
+		status := "healthy"
+		if slices.Contains(unhealthy, b.ID) {
+			status = "unhealthy"
+		}
 		list = append(list, provider{
 			ID: b.ID, Name: b.Name, Country: b.Country, Logo: s.base(r) + logoPath(b),
-			Scopes: providerScopes, Availability: availability{"healthy", s.timestamp()},
+			Scopes: providerScopes, Availability: availability{status, s.timestamp()},
 		})
 	}
 	writeJSON(w, http.StatusOK, list)

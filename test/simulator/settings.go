@@ -21,7 +21,8 @@ type Settings struct {
 	// default is 30 days.
 	RefreshIdle time.Duration `json:"refresh_idle"`
 
-	// ClockSkew is how far the service's clock is ahead of Config.Now.
+	// ClockSkew is how far the service's clock is ahead of Config.Now. It shows in the
+	// field Date as well.
 	ClockSkew time.Duration `json:"clock_skew"`
 
 	// RefreshTokens says which connections get a refresh token: "auto" (the
@@ -49,6 +50,14 @@ type Settings struct {
 	// has no parameters.
 	Cancelled string `json:"cancelled"`
 
+	// Refused says how a wrong auth link is refused. "page" (the default) means a page
+	// with status 400. "redirect" means a redirect to such a page at the path /error,
+	// as clients have seen it at TrueLayer.
+	Refused string `json:"refused"`
+
+	// Unhealthy are the providers whose recommended status is not healthy.
+	Unhealthy []string `json:"unhealthy"`
+
 	// CheapSignatures replaces the RSA signature by a checksum of the same length.
 	// The simulator accepts such tokens, but they cannot be verified with the JWKS.
 	// It is for benchmarks of a client on the same machine, which would otherwise
@@ -63,6 +72,7 @@ func defaultSettings() Settings {
 		RefreshIdle:     30 * 24 * time.Hour,
 		RefreshTokens:   "auto",
 		Cancelled:       "error",
+		Refused:         "page",
 	}
 }
 
@@ -84,6 +94,9 @@ func (s *Settings) check() error {
 	}
 	if !slices.Contains([]string{"error", "no_state", "nothing"}, s.Cancelled) {
 		return fmt.Errorf("cancelled %q: give error, no_state or nothing", s.Cancelled)
+	}
+	if !slices.Contains([]string{"page", "redirect"}, s.Refused) {
+		return fmt.Errorf("refused %q: give page or redirect", s.Refused)
 	}
 	return nil
 }

@@ -9,8 +9,9 @@
 // Settings. It writes nothing to disk. Do not give it real secrets.
 //
 // It follows TrueLayer's API descriptions and documentation where these are
-// public. A wrong client id or secret is answered with 400 invalid_client. A user
-// who cancels may come back without a state, or without any parameter, see
+// public. A wrong client id or secret is answered with 400 invalid_client, and an
+// unknown client has no providers. A wrong auth link is refused with status 400, or
+// with a redirect to an address like TrueLayer's, see Settings. A user who cancels may come back without a state, or without any parameter, see
 // Settings.
 //
 // Go code controls it through methods, and other processes over HTTP with JSON:
@@ -59,6 +60,9 @@ type Client struct {
 	// RedirectURIs are the registered redirect URIs. The one in an authorization
 	// request must be identical to one of them.
 	RedirectURIs []string
+
+	// NoBanks says that no provider is enabled for the client.
+	NoBanks bool
 }
 
 // Simulator is an http.Handler that simulates TrueLayer. It is safe for concurrent
@@ -153,6 +157,7 @@ func registered(clients []Client) (map[string]Client, error) {
 func (s *Simulator) routes() {
 	s.mux = http.NewServeMux()
 	s.mux.Handle("GET /{$}", s.endpoint(Authorize, s.serveAuthorize))
+	s.mux.HandleFunc("GET /error", serveRefused)
 	s.mux.HandleFunc("GET /dialog/{step}", s.serveStep)
 	s.mux.HandleFunc("POST /dialog/{step}", s.takeStep)
 
