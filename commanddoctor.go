@@ -96,7 +96,7 @@ func (d diagnoses) write(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "%d well, %d warnings, %d failures, %d not checked\n",
+	fmt.Fprintf(w, "well: %d, warnings: %d, failures: %d, not checked: %d\n",
 		counts[doctor.OK], counts[doctor.Warning], counts[doctor.Failure], counts[doctor.Skipped])
 }
 

@@ -14,37 +14,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// connectionHeader carries the connection that the admin endpoint filters by. In the
-// address it would be written to logs.
-const connectionHeader = "Truelayer-Connection"
-
 const configForAddress = "The configuration file in which the admin endpoint's address is looked up"
-
-// listedSession is a session as the admin endpoint lists it.
-type listedSession struct {
-	ID       string    `json:"id"`
-	Site     string    `json:"site"`
-	ClientID string    `json:"client_id"`
-	Provider string    `json:"provider"`
-	Created  time.Time `json:"created"`
-	LastSeen time.Time `json:"last_seen"`
-	Expires  time.Time `json:"expires"`
-}
 
 // sessionPage is one answer with sessions. Next is "" on the last page.
 type sessionPage struct {
-	Sessions []listedSession `json:"sessions"`
-	Next     string          `json:"next"`
+	Sessions []adminSession `json:"sessions"`
+	Next     string         `json:"next"`
 }
 
-// sessionFilter are the flags that choose sessions.
-type sessionFilter struct{ site, provider, connection string }
-
+// addSessionFilter adds the flags that choose sessions.
 func addSessionFilter(cmd *cobra.Command) *sessionFilter {
 	f := &sessionFilter{}
-	cmd.Flags().StringVar(&f.site, "site", "", "Only sessions of this site: the host and the path of its redirect_uri")
-	cmd.Flags().StringVar(&f.provider, "provider", "", "Only sessions at this bank, such as ob-monzo")
-	cmd.Flags().StringVar(&f.connection, "connection", "", "Only sessions of this connection, the value of {http.truelayer.connection}")
+	cmd.Flags().StringVar(&f.Site, "site", "", "Only sessions of this site: the host and the path of its redirect_uri")
+	cmd.Flags().StringVar(&f.Provider, "provider", "", "Only sessions at this bank, such as ob-monzo")
+	cmd.Flags().StringVar(&f.Connection, "connection", "", "Only sessions of this connection, the value of {http.truelayer.connection}")
+	cmd.Flags().StringVar(&f.ClientID, "client-id", "", "Only sessions of this client_id")
 	return f
 }
 
@@ -73,14 +57,14 @@ func listCommand() *cobra.Command {
 
 // listSessions follows the pages of the list until there are enough sessions.
 func (f *caddyFlags) listSessions(filter *sessionFilter, limit int) (sessionPage, error) {
-	all := sessionPage{Sessions: []listedSession{}}
+	all := sessionPage{Sessions: []adminSession{}}
 	header := make(http.Header)
-	if filter.connection != "" {
-		header.Set(connectionHeader, filter.connection)
+	if filter.Connection != "" {
+		header.Set(connectionField, filter.Connection)
 	}
 	for {
-		query := url.Values{"limit": {strconv.Itoa(limit - len(all.Sessions))}}
-		for name, value := range map[string]string{"site": filter.site, "provider": filter.provider, "cursor": all.Next} {
+		query := url.Values{"limit": {strconv.Itoa(min(limit-len(all.Sessions), maxListed))}}
+		for name, value := range map[string]string{"site": filter.Site, "provider": filter.Provider, "client_id": filter.ClientID, "cursor": all.Next} {
 			if value != "" {
 				query.Set(name, value)
 			}
@@ -118,13 +102,9 @@ func (p sessionPage) write(w io.Writer) {
 
 // sessionCounts is the answer with numbers of sessions.
 type sessionCounts struct {
-	Counts []struct {
-		Site     string `json:"site"`
-		Provider string `json:"provider"`
-		Sessions int    `json:"sessions"`
-	} `json:"counts"`
-	Total    int  `json:"total"`
-	Estimate bool `json:"estimate"`
+	Counts   []adminCount `json:"counts"`
+	Total    int          `json:"total"`
+	Estimate bool         `json:"estimate"`
 }
 
 // countCommand returns `caddy truelayer sessions count`.
@@ -132,7 +112,7 @@ func countCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "count",
 		Short: "Counts sessions by site and bank",
-		Long:  "Counts the sessions of each site and bank. The counts of a large store are estimates, and are marked as such.",
+		Long:  "Counts the sessions of each site and bank. If that takes too long, it says that there are at least so many.",
 		Args:  exactly(0),
 	}
 	flags := addCaddyFlags(cmd, configForAddress)
@@ -156,7 +136,7 @@ func (c sessionCounts) write(w io.Writer) {
 	fmt.Fprintf(table, "total\t\t%d\n", c.Total)
 	_ = table.Flush()
 	if c.Estimate {
-		fmt.Fprintln(w, "These numbers are an estimate.")
+		fmt.Fprintln(w, "These are at least as many: counting took too long to go on.")
 	}
 }
 
@@ -187,34 +167,14 @@ Exit status: 0 if all of them ended, 1 if some did not, 2 if nothing was chosen.
 		},
 	}
 	flags, filter := addCaddyFlags(cmd, configForAddress), addSessionFilter(cmd)
-	client := cmd.Flags().String("client-id", "", "Only sessions of this client_id")
-	all := cmd.Flags().Bool("all", false, "End all sessions")
+	cmd.Flags().BoolVar(&filter.All, "all", false, "End all sessions")
 	cmd.RunE = flags.run(func(cmd *cobra.Command, args []string) error {
-		chosen := filter.site != "" || filter.provider != "" || filter.connection != "" || *client != ""
-		var revoked revokedSessions
-		var err error
-		switch {
-		case len(args) == 1 && (chosen || *all):
-			return wrongUsage{errors.New("give an id, or flags, not both")}
-		case len(args) == 1:
-			if args[0] == "" {
-				return wrongUsage{errors.New("the id is empty")}
-			}
-			err = flags.ask(http.MethodDelete, "/truelayer/sessions/"+url.PathEscape(args[0]), nil, nil, &revoked)
-		case chosen && *all:
-			return wrongUsage{errors.New("--all is for all sessions: leave it out, or the other flags")}
-		case chosen || *all:
-			err = flags.ask(http.MethodPost, "/truelayer/sessions/revoke", nil, map[string]any{
-				"site": filter.site, "provider": filter.provider, "connection": filter.connection, "client_id": *client, "all": *all,
-			}, &revoked)
-		default:
-			return wrongUsage{errors.New("say which sessions to end: give an id, --site, --provider, --connection, --client-id or --all")}
-		}
+		revoked, err := flags.revoke(filter, args)
 		if err != nil {
 			return err
 		}
 		err = flags.print(cmd, revoked, func(w io.Writer) {
-			fmt.Fprintf(w, "%d sessions were ended, %d could not be.\n", revoked.Revoked, revoked.Failed)
+			fmt.Fprintf(w, "ended: %d, failed: %d\n", revoked.Revoked, revoked.Failed)
 		})
 		if err == nil && revoked.Failed > 0 {
 			return errChecksFailed
@@ -222,4 +182,22 @@ Exit status: 0 if all of them ended, 1 if some did not, 2 if nothing was chosen.
 		return err
 	})
 	return cmd
+}
+
+// revoke ends the session whose id is the argument, or those that the filter selects.
+func (f *caddyFlags) revoke(filter *sessionFilter, args []string) (revoked revokedSessions, err error) {
+	nothing := *filter == sessionFilter{}
+	switch {
+	case len(args) == 1 && !nothing:
+		return revoked, wrongUsage{errors.New("give an id, or flags, not both")}
+	case len(args) == 1 && args[0] != "":
+		err = f.ask(http.MethodDelete, "/truelayer/sessions/"+url.PathEscape(args[0]), nil, nil, &revoked)
+		return revoked, err
+	case nothing:
+		return revoked, wrongUsage{errors.New("say which sessions to end: give an id, --site, --provider, --connection, --client-id or --all")}
+	case filter.All && *filter != sessionFilter{All: true}:
+		return revoked, wrongUsage{errors.New("--all is for all sessions: leave it out, or the other flags")}
+	}
+	err = f.ask(http.MethodPost, "/truelayer/sessions/revoke", nil, filter, &revoked)
+	return revoked, err
 }

@@ -173,5 +173,5 @@ func (b *Block) keySet(ctx context.Context) Finding {
 	case usable == 0:
 		return Finding{checkKeySet, Failure, b.KeySet + " has no key for RS256, PS256 or ES256", remedy}
 	}
-	return Finding{checkKeySet, OK, fmt.Sprintf("the key set has %d usable keys", usable), ""}
+	return Finding{checkKeySet, OK, fmt.Sprintf("usable keys in the key set: %d", usable), ""}
 }

@@ -41,7 +41,7 @@ func (b *Block) store(ctx context.Context) Finding {
 	case deleted != nil:
 		return Finding{checkStore, Failure, "deleting a record failed: " + printable(deleted.Error()), remedy}
 	}
-	return Finding{checkStore, OK, fmt.Sprintf("a record was written, read and deleted in %v", b.Now().Sub(began).Round(100*time.Microsecond)), ""}
+	return Finding{checkStore, OK, fmt.Sprintf("a record was written, read and deleted in %v", b.Now().Sub(began).Round(time.Microsecond)), ""}
 }
 
 // redirectURI fetches the redirect URI as a visitor would, without a login's answer. The

@@ -42,7 +42,7 @@ func newCaddy(o Owner, binary, name string) *Caddy {
 	c.file = filepath.Join(home, "Caddyfile")
 	c.Process = newProcess(o, name, []string{
 		"HOME=" + home, "XDG_DATA_HOME=" + home + "/data", "XDG_CONFIG_HOME=" + home + "/config",
-		"TEST_CLIENT_SECRET=" + clientSecret,
+		"TEST_CLIENT_SECRET=" + clientSecret, "TEST_WRONG_SECRET=wrong-secret",
 	}, binary, "run", "--config", c.file, "--adapter", "caddyfile")
 	return c
 }
