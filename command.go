@@ -25,7 +25,7 @@ Exit status:
   2  the command was used wrongly
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
+			cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return failUsage(cmd, err) })
 			addGroup(cmd, doctorCommand(), authLinkCommand(), sessionsCommand())
 		},
 	})
@@ -38,7 +38,7 @@ func addGroup(cmd *cobra.Command, commands ...*cobra.Command) {
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usageError(cmd, fmt.Errorf("there is no command %q: run %s --help", args[0], cmd.CommandPath()))
+			return failUsage(cmd, fmt.Errorf("there is no command %q: run %s --help", args[0], cmd.CommandPath()))
 		}
 		return cmd.Help()
 	}

@@ -22,12 +22,12 @@ const (
 // errChecksFailed ends a command whose output already says what is wrong.
 var errChecksFailed = errors.New("a check failed")
 
-// wrongUsage is the error of a command whose flags do not fit together.
-type wrongUsage struct{ error }
+// usageError is the error of a command whose flags do not fit together.
+type usageError struct{ error }
 
-// usageError makes a command end with the status for wrong usage. Caddy gives a status
+// failUsage makes a command end with the status for wrong usage. Caddy gives a status
 // to the errors of its own command functions only.
-func usageError(cmd *cobra.Command, err error) error {
+func failUsage(cmd *cobra.Command, err error) error {
 	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitUsage, err })(cmd, nil)
 }
 
@@ -35,7 +35,7 @@ func usageError(cmd *cobra.Command, err error) error {
 func exactly(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usageError(cmd, fmt.Errorf("%s takes %d arguments, not %d: run it with --help", cmd.CommandPath(), n, len(args)))
+			return failUsage(cmd, fmt.Errorf("%s takes %d arguments, not %d: run it with --help", cmd.CommandPath(), n, len(args)))
 		}
 		return nil
 	}
@@ -59,11 +59,11 @@ func addCaddyFlags(cmd *cobra.Command, config string) *caddyFlags {
 func (f *caddyFlags) run(act func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if f.output != "text" && f.output != "json" {
-			return usageError(cmd, fmt.Errorf("--output %q: use text or json", f.output))
+			return failUsage(cmd, fmt.Errorf("--output %q: use text or json", f.output))
 		}
 		err := act(cmd, args)
-		if wrong, ok := errors.AsType[wrongUsage](err); ok {
-			return usageError(cmd, wrong.error)
+		if wrong, ok := errors.AsType[usageError](err); ok {
+			return failUsage(cmd, wrong.error)
 		}
 		if errors.Is(err, errChecksFailed) {
 			cmd.SilenceErrors = true

@@ -44,7 +44,7 @@ func listCommand() *cobra.Command {
 	limit := cmd.Flags().Int("limit", 100, "How many sessions to show at most")
 	cmd.RunE = flags.run(func(cmd *cobra.Command, _ []string) error {
 		if *limit < 1 {
-			return wrongUsage{errors.New("--limit has to be at least 1")}
+			return usageError{errors.New("--limit has to be at least 1")}
 		}
 		list, err := flags.listSessions(filter, *limit)
 		if err != nil {
@@ -161,7 +161,7 @@ Exit status: 0 if all of them ended, 1 if some did not, 2 if nothing was chosen.
 		Example: "  caddy truelayer sessions revoke --site app.example.com/truelayer --provider ob-monzo",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usageError(cmd, errors.New("give one id, or flags"))
+				return failUsage(cmd, errors.New("give one id, or flags"))
 			}
 			return nil
 		},
@@ -189,14 +189,14 @@ func (f *caddyFlags) revoke(filter *sessionFilter, args []string) (revoked revok
 	nothing := *filter == sessionFilter{}
 	switch {
 	case len(args) == 1 && !nothing:
-		return revoked, wrongUsage{errors.New("give an id, or flags, not both")}
+		return revoked, usageError{errors.New("give an id, or flags, not both")}
 	case len(args) == 1 && args[0] != "":
 		err = f.ask(http.MethodDelete, "/truelayer/sessions/"+url.PathEscape(args[0]), nil, nil, &revoked)
 		return revoked, err
 	case nothing:
-		return revoked, wrongUsage{errors.New("say which sessions to end: give an id, --site, --provider, --connection, --client-id or --all")}
+		return revoked, usageError{errors.New("say which sessions to end: give an id, --site, --provider, --connection, --client-id or --all")}
 	case filter.All && *filter != sessionFilter{All: true}:
-		return revoked, wrongUsage{errors.New("--all is for all sessions: leave it out, or the other flags")}
+		return revoked, usageError{errors.New("--all is for all sessions: leave it out, or the other flags")}
 	}
 	err = f.ask(http.MethodPost, "/truelayer/sessions/revoke", nil, filter, &revoked)
 	return revoked, err

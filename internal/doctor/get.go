@@ -23,21 +23,36 @@ func newTransport() *http.Transport {
 // maxPage is how much of an answer is read.
 const maxPage = 64 << 10
 
+// page is an answer to get.
+type page struct {
+	status   int
+	header   http.Header
+	location *url.URL // of a redirect, or nil
+	body     []byte
+}
+
 // get fetches an address, without following a redirect.
-func (b *Block) get(ctx context.Context, address, accept string) (*http.Response, []byte, error) {
+func (b *Block) get(ctx context.Context, address, accept string) (*page, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	req.Header.Set("Accept", accept)
 	req.Header.Set("User-Agent", "caddy-truelayer-doctor")
 	resp, err := b.HTTP.RoundTrip(req)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
-	return resp, body, err
+	if err != nil {
+		return nil, err
+	}
+	p := &page{status: resp.StatusCode, header: resp.Header, body: body}
+	if location, err := resp.Location(); err == nil && resp.StatusCode/100 == 3 {
+		p.location = location
+	}
+	return p, nil
 }
 
 // withoutURL is an error without the address, which may be long.

@@ -24,17 +24,17 @@ func (b *Block) authLink(ctx context.Context) Finding {
 	}
 	follow := append([]string{at.Host}, dialogHosts...)
 	for range maxRedirects {
-		resp, _, err := b.get(ctx, at.String(), "text/html")
+		answer, err := b.get(ctx, at.String(), "text/html")
 		if err != nil {
 			return Finding{checkLink, Failure, "no answer from " + at.Host + ": " + printable(withoutURL(err)), "try again, and open " + at.Host + " in a browser"}
 		}
-		if resp.StatusCode >= http.StatusBadRequest {
-			return refused(fmt.Sprintf("%s answers with %d", at.Host, resp.StatusCode), Failure)
+		if answer.status >= http.StatusBadRequest {
+			return refused(fmt.Sprintf("%s answers with %d", at.Host, answer.status), Failure)
 		}
-		location, err := resp.Location()
-		if resp.StatusCode < http.StatusMultipleChoices || err != nil {
+		location := answer.location
+		if location == nil {
 			return Finding{
-				checkLink, Warning, fmt.Sprintf("%s answers with %d and leads to no dialog that is known", at.Host, resp.StatusCode),
+				checkLink, Warning, fmt.Sprintf("%s answers with %d and leads to no dialog that is known", at.Host, answer.status),
 				"open an auth link in a browser: caddy truelayer auth-link",
 			}
 		}

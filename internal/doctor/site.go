@@ -53,34 +53,33 @@ func (b *Block) redirectURI(ctx context.Context) Finding {
 	if b.RedirectURI == "" {
 		return Finding{checkRedirect, Skipped, "there is no redirect_uri", ""}
 	}
-	resp, body, err := b.get(ctx, b.RedirectURI, "application/json")
+	answer, err := b.get(ctx, b.RedirectURI, "application/json")
 	if err != nil {
 		return b.notFetched(err)
 	}
 	var problem struct {
 		Reason string `json:"reason"`
 	}
-	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if mediaType == "application/problem+json" && json.Unmarshal(body, &problem) == nil && problem.Reason == "callback_malformed" {
+	mediaType, _, _ := mime.ParseMediaType(answer.header.Get("Content-Type"))
+	if mediaType == "application/problem+json" && json.Unmarshal(answer.body, &problem) == nil && problem.Reason == "callback_malformed" {
 		return Finding{checkRedirect, OK, b.RedirectURI + " arrives at the module", ""}
 	}
 	const remedy = "point the host's DNS and every proxy in front to this Caddy, leave path and query unchanged on the way, and put no other site, password or rewrite before the block"
-	location, err := resp.Location()
-	switch {
-	case b.OwnErrorPages && resp.StatusCode == http.StatusBadRequest:
+	switch location := answer.location; {
+	case b.OwnErrorPages && answer.status == http.StatusBadRequest:
 		return Finding{
 			checkRedirect, Warning, "the answer has the status of the module's, 400, but disable_error_pages leaves its body to the site, so it may be another's",
 			"log in once to be sure",
 		}
-	case err == nil:
+	case location != nil:
 		return Finding{
-			checkRedirect, Failure, fmt.Sprintf("the answer is a redirect, %d, to %s%s", resp.StatusCode, printable(location.Host), printable(location.Path)),
+			checkRedirect, Failure, fmt.Sprintf("the answer is a redirect, %d, to %s%s", answer.status, printable(location.Host), printable(location.Path)),
 			"register and configure the address that visitors end at; " + remedy,
 		}
-	case resp.StatusCode == http.StatusNotFound:
+	case answer.status == http.StatusNotFound:
 		return Finding{checkRedirect, Failure, "the answer is 404, not the module's: the address arrives at something else, or its path is rewritten", remedy}
 	}
-	return Finding{checkRedirect, Failure, fmt.Sprintf("the answer is %d and not the module's: the address arrives at something else", resp.StatusCode), remedy}
+	return Finding{checkRedirect, Failure, fmt.Sprintf("the answer is %d and not the module's: the address arrives at something else", answer.status), remedy}
 }
 
 // notFetched says why the redirect URI has no answer. This machine is no visitor: it may
