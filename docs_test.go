@@ -229,6 +229,18 @@ func TestMetricsInDocuments(t *testing.T) {
 	}
 }
 
+// TestChecksInDocuments: docs/operating.md has a row for each check of the doctor.
+func TestChecksInDocuments(t *testing.T) {
+	var checks []string
+	for _, match := range regexp.MustCompile(`(?m)^\tcheck\w+ += "(.+)"$`).FindAllStringSubmatch(read(t, "internal/doctor/finding.go"), -1) {
+		checks = append(checks, match[1])
+	}
+	slices.Sort(checks)
+	if documented := rows(t, "docs/operating.md", "### What it checks"); len(checks) < 5 || !slices.Equal(documented, checks) {
+		t.Errorf("docs/operating.md has the checks\n%q, the code\n%q", documented, checks)
+	}
+}
+
 // TestAuditTrailInDocuments: docs/observability.md has the events and the fields of the
 // audit trail.
 func TestAuditTrailInDocuments(t *testing.T) {

@@ -43,7 +43,8 @@ func TestDoctor(t *testing.T) {
 			},
 		},
 		"wrong secret": {
-			setup: setup{secret: "{env.TEST_WRONG_SECRET}"}, failures: []string{"token endpoint the client is refused with invalid_client"},
+			setup:    setup{secret: "{env.TEST_WRONG_SECRET}"}, //nolint:gosec // a placeholder
+			failures: []string{"token endpoint the client is refused with invalid_client"},
 		},
 		"unregistered redirect URI": {
 			setup:    setup{redirect: c.node.URL + "/truelayer/unregistered"},
