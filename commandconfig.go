@@ -3,6 +3,7 @@ package truelayer
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -30,6 +31,9 @@ func (f *caddyFlags) configuredBlocks(site string) ([]*configuredBlock, error) {
 	blocks, err := findBlocks(config)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	if len(blocks) == 0 {
+		return nil, errors.New("the configuration has no truelayer block")
 	}
 	if site == "" {
 		return blocks, nil

@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -57,6 +58,9 @@ func (f *caddyFlags) diagnose(cmd *cobra.Command, site string, offline bool) (di
 	var found diagnoses
 	if f.config == "" {
 		err := f.ask(http.MethodPost, "/truelayer/doctor", nil, map[string]any{"site": site, "offline": offline}, &found)
+		if err == nil && len(found.Blocks) == 0 {
+			err = errors.New("the running Caddy has no truelayer block")
+		}
 		return found, err
 	}
 	configured, err := f.configuredBlocks(site)
@@ -75,10 +79,6 @@ var marks = map[doctor.Level]string{doctor.OK: "✓", doctor.Warning: "!", docto
 
 // write writes findings for people.
 func (d diagnoses) write(w io.Writer) {
-	if len(d.Blocks) == 0 {
-		fmt.Fprintln(w, "There is no truelayer block.")
-		return
-	}
 	width, counts := 0, make(map[doctor.Level]int)
 	for _, b := range d.Blocks {
 		for _, f := range b.Findings {

@@ -82,7 +82,8 @@ func (f *caddyFlags) listSessions(filter *sessionFilter, limit int) (sessionPage
 	}
 }
 
-// write writes a list for people.
+// write writes a list for people. What it says of a bank comes from the store, which may
+// be in other hands.
 func (p sessionPage) write(w io.Writer) {
 	if len(p.Sessions) == 0 {
 		fmt.Fprintln(w, "There is no such session.")
@@ -91,7 +92,7 @@ func (p sessionPage) write(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tSITE\tPROVIDER\tCREATED\tLAST SEEN\tEXPIRES")
 	for _, s := range p.Sessions {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.Site, cmp.Or(s.Provider, "-"),
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", sanitize(s.ID), sanitize(s.Site), cmp.Or(sanitize(s.Provider), "-"),
 			s.Created.UTC().Format(time.RFC3339), s.LastSeen.UTC().Format(time.RFC3339), s.Expires.UTC().Format(time.RFC3339))
 	}
 	_ = table.Flush()
@@ -131,7 +132,7 @@ func (c sessionCounts) write(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SITE\tPROVIDER\tSESSIONS")
 	for _, count := range c.Counts {
-		fmt.Fprintf(table, "%s\t%s\t%d\n", count.Site, cmp.Or(count.Provider, "-"), count.Sessions)
+		fmt.Fprintf(table, "%s\t%s\t%d\n", sanitize(count.Site), cmp.Or(sanitize(count.Provider), "-"), count.Sessions)
 	}
 	fmt.Fprintf(table, "total\t\t%d\n", c.Total)
 	_ = table.Flush()

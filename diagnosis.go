@@ -92,12 +92,9 @@ func (d *diagnosedClient) Exchange(ctx context.Context, code string) doctor.Toke
 	a := doctor.TokenAnswer{Err: err}
 	if refused, ok := errors.AsType[*authserver.Error](err); ok {
 		a.Status, a.Code, a.CorrelationID = refused.Status, refused.Code, refused.CorrelationID
-		a.Err = errors.Join(refused.Unwrap(), errNoToken)
 	}
 	return a
 }
-
-var errNoToken = errors.New("there is no token in the answer")
 
 // AuthLink implements doctor.TrueLayer. Nobody keeps the link's state and verifier, so
 // no login can follow from it.

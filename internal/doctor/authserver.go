@@ -134,7 +134,7 @@ func (b *Block) tokenEndpoint(ctx context.Context) Finding {
 			"check client_id and client_secret in the Console, and that they belong to this environment: a secret is shown once, and a new one replaces it",
 		}
 	case a.Status == 0:
-		return Finding{checkToken, Failure, "no answer: " + printable(withoutURL(a.Err)), "try again, and check what lies between this machine and the auth server"}
+		return Finding{checkToken, Failure, printable(withoutURL(a.Err)), "try again, and check what lies between this machine and the auth server"}
 	case a.Status == http.StatusTooManyRequests:
 		return Finding{checkToken, Warning, "TrueLayer asks for fewer requests" + support, "try again later"}
 	case a.Code != "" && a.Status < http.StatusInternalServerError:

@@ -199,7 +199,7 @@ func TestWrong(t *testing.T) {
 		"too many":        {func(_ *Block, l *trueLayer, _ *records) { l.token.Code, l.token.Status = "", 429 }, "warning token endpoint: TrueLayer asks for fewer"},
 		"token 500":       {func(_ *Block, l *trueLayer, _ *records) { l.token.Status, l.token.Code = 500, "server_error" }, "failure token endpoint: the token endpoint answers with 500"},
 		"token redirect":  {func(_ *Block, l *trueLayer, _ *records) { l.token.Status, l.token.Code = 302, "" }, "failure token endpoint: the token endpoint answers with 302"},
-		"no token answer": {func(_ *Block, l *trueLayer, _ *records) { l.token = TokenAnswer{Err: errors.New("reset")} }, "failure token endpoint: no answer: reset"},
+		"no token answer": {func(_ *Block, l *trueLayer, _ *records) { l.token = TokenAnswer{Err: errors.New("reset")} }, "failure token endpoint: reset"},
 		"no key set":      {func(_ *Block, l *trueLayer, _ *records) { l.keysErr = errors.New("status 404") }, "failure key set: https://auth.example.com/jwks cannot be used: status 404"},
 		"no key":          {func(_ *Block, l *trueLayer, _ *records) { l.keys = 0 }, "failure key set: https://auth.example.com/jwks has no key"},
 		"store full":      {func(_ *Block, _ *trueLayer, r *records) { r.create = errors.New("full") }, "failure store: writing a record failed: full"},

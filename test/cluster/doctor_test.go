@@ -196,6 +196,12 @@ func TestDoctorOfJSON(t *testing.T) {
 	if found := strings.Count(output, strings.TrimPrefix(c.node.URL, "http://")+"/truelayer\n"); found != 3 {
 		t.Errorf("%d blocks in\n%s", found, output)
 	}
+	empty := filepath.Join(t.TempDir(), "empty.json")
+	if err := os.WriteFile(empty, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, _, _ = c.run(nil, "doctor", "--config", empty)
+	equal(t, "exit status without a block", status, 1)
 	status, _, log := c.run([]string{"TEST_CLIENT_SECRET=" + clientSecret}, "auth-link", "--config", file)
 	if equal(t, "exit status", status, 1); !strings.Contains(log, "caddy truelayer doctor --config") {
 		t.Error(log)
