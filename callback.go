@@ -18,7 +18,9 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 		return f.notAllowed(w, q, http.MethodGet)
 	}
 	if reason, ok := failedReason(q); ok && f.disablePages {
-		return f.show(w, q, failure{reason: reason})
+		err := f.show(w, q, failure{reason: reason})
+		q.outcome, q.reason = outcomeAnswered, "" // the failure was counted at the address before
+		return err
 	}
 	response, ok := readAuthorizationResponse(q.query())
 	if !ok {
@@ -55,7 +57,7 @@ func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *
 		State: l.state, RedirectURI: l.redirectURI, Verifier: l.verifier, Provider: l.provider,
 		Started: l.started, Expires: l.started.Add(loginLifetime),
 	}, code, clientNetwork(q.Request))
-	if q.Context().Err() != nil {
+	if q.isGone() {
 		return nil // the browser has gone; the exchange continues without it
 	}
 	if err != nil {
@@ -180,6 +182,8 @@ func (f *loginFlow) failLogin(w http.ResponseWriter, q *request, l *login, faile
 	if l != nil {
 		provider = l.provider
 	}
-	f.observer.loginFailed(q.withCause(), provider, failed.reason)
+	if !q.isGone() { // or else the store may have failed only because it was not waited for
+		f.observer.loginFailed(q.withCause(), provider, failed.reason)
+	}
 	return f.fail(w, q, failed)
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -19,6 +20,7 @@ const maxQueuedEvents = 256
 type eventQueue struct {
 	app     *caddyevents.App // nil if nothing is emitted
 	dropped prometheus.Counter
+	logger  *zap.Logger
 
 	mu     sync.Mutex
 	queued chan event
@@ -33,7 +35,7 @@ type event struct {
 
 // newEventQueue returns the queue of a configuration. It emits events until ctx ends.
 func newEventQueue(ctx caddy.Context, dropped prometheus.Counter) *eventQueue {
-	q := &eventQueue{dropped: dropped, queued: make(chan event, maxQueuedEvents)}
+	q := &eventQueue{dropped: dropped, logger: ctx.Logger(), queued: make(chan event, maxQueuedEvents)}
 	// Caddy's HTTP app has loaded the events app; outside of Caddy there is none
 	if app, err := ctx.AppIfConfigured("events"); err == nil {
 		q.app = app.(*caddyevents.App)
@@ -81,6 +83,11 @@ func (q *eventQueue) emit(ctx caddy.Context, e event) {
 		q.dropped.Inc()
 		return
 	}
+	defer func() {
+		if p := recover(); p != nil { // in a request net/http would recover
+			q.logger.Error("a handler of Caddy's events has panicked", zap.Any("panic", p), zap.String("event", e.name), zap.Stack("stack"))
+		}
+	}()
 	// each event gets placeholders of its own, which Caddy adds to ctx
 	ctx.Context = context.WithValue(ctx.Context, caddy.ReplacerCtxKey, caddy.NewReplacer())
 	q.app.Emit(ctx, e.name, e.data)

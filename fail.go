@@ -32,15 +32,27 @@ type failureResponder struct {
 // fail logs a failure and answers the request with it.
 func (a *failureResponder) fail(w http.ResponseWriter, q *request, f failure) error {
 	p := problems[f.reason]
-	if c := a.logger.Check(p.level, p.message); c != nil {
+	level := p.level
+	if q.isGone() { // whatever did not answer in time had less than its time
+		level = zap.DebugLevel
+	}
+	if c := a.logger.Check(level, p.message); c != nil {
 		c.Write(f.fields(q, p.status)...)
 	}
-	q.reason = f.reason
 	if a.returnsErrors(f) && a.carriesCode(q) {
 		a.seeOther(w, q, a.addresses.callback+"?"+failedQuery+string(f.reason))
+		q.fails(f.reason)
 		return nil
 	}
 	return a.show(w, q, f)
+}
+
+// fails notes that a request fails.
+func (q *request) fails(r reason) {
+	q.reason, q.outcome = r, outcomeRefused
+	if problems[r].status >= http.StatusInternalServerError {
+		q.outcome = outcomeFailed
+	}
 }
 
 // fields are what the log says of a failure. What comes from outside is bounded.
@@ -107,10 +119,7 @@ func (a *failureResponder) returnsErrors(f failure) bool {
 // site draws its error pages itself.
 func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) error {
 	p, who := problems[f.reason], q.whoAsks()
-	q.reason, q.outcome = f.reason, outcomeRefused
-	if p.status >= http.StatusInternalServerError {
-		q.outcome = outcomeFailed
-	}
+	q.fails(f.reason)
 	f.returnTo = cmp.Or(f.returnTo, "/")
 	noStore(w)
 	a.prepare(w, q.Request)

@@ -26,6 +26,9 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 	request := newRequest(r, &s.cookies, s.now())
 	err := s.route(w, &request, next)
 	if !request.counted {
+		if request.isGone() {
+			request.outcome = outcomeGone
+		}
 		s.observer.requestServed(&request, request.outcome)
 	}
 	return err

@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,11 +46,10 @@ type siteMetrics struct {
 	lastTokenTimestamp prometheus.Gauge
 }
 
-// newSiteMetrics returns the metrics of a site. provider is the only bank of its
-// visitors, "" if they choose one.
-func newSiteMetrics(site, provider string) *siteMetrics {
+// newSiteMetrics returns the metrics of a site.
+func newSiteMetrics(site string) *siteMetrics {
 	m := &siteMetrics{providers: newBoundedLabels(maxProviders)}
-	labels := prometheus.Labels{"site": site}
+	labels := siteLabel(site)
 	counters := func(name, help string, variable ...string) *prometheus.CounterVec {
 		return collect(m, prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricsPrefix + name, Help: help, ConstLabels: labels}, variable))
 	}
@@ -64,10 +64,6 @@ func newSiteMetrics(site, provider string) *siteMetrics {
 	m.loginStarts = counters("login_starts_total", "Visitors sent to the bank.").WithLabelValues()
 	m.logins = resolve(counters("logins_total", "Logins that came back from the bank, by result: ok or a reason code.", "result"), loginResults)
 	m.providerLogins = counters("provider_logins_total", "Logins that came back from the bank, by provider and result.", "provider", "result")
-	m.providers.add(orUnknown(provider))
-	for _, result := range loginResults {
-		m.providerLogins.WithLabelValues(orUnknown(provider), result)
-	}
 	requested := counters("token_requests_total", "Requests to the token endpoint, by grant and result.", "grant", "result")
 	duration := histograms("token_request_duration_seconds", "How long requests to the token endpoint took.", "grant")
 	m.tokenRequests, m.tokenDuration = make(map[string]map[string]prometheus.Counter), make(map[string]prometheus.Observer)
@@ -85,6 +81,20 @@ func newSiteMetrics(site, provider string) *siteMetrics {
 		Name: metricsPrefix + "last_token_success_timestamp_seconds", Help: "When the token endpoint last gave a token, 0 if never.", ConstLabels: labels,
 	}))
 	return m
+}
+
+// siteLabel is the label of a site. A redirect URI may have any bytes in its path.
+func siteLabel(site string) prometheus.Labels {
+	return prometheus.Labels{"site": strings.ToValidUTF8(site, "\uFFFD")}
+}
+
+// expect creates the series of the only bank of a block's visitors, or those for banks that
+// are not known if provider is "".
+func (m *siteMetrics) expect(provider string) {
+	provider = m.providers.add(orUnknown(provider))
+	for _, result := range loginResults {
+		m.providerLogins.WithLabelValues(provider, result)
+	}
 }
 
 // collect makes a collector a part of m and returns it.

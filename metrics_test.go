@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -14,6 +15,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
@@ -33,12 +38,13 @@ func TestLoginResults(t *testing.T) {
 		}
 	}
 	// what has no series is not counted, and does no harm
-	newSiteMetrics("site", "").loginEnded("bank", string(methodNotAllowed))
+	newSiteMetrics("site").loginEnded("bank", string(methodNotAllowed))
 }
 
 // TestProvidersAreBounded: no token can fill the memory with banks.
 func TestProvidersAreBounded(t *testing.T) {
-	m := newSiteMetrics("site", "ob-configured")
+	m := newSiteMetrics("site")
+	m.expect("ob-configured")
 	for i := range 3 * maxProviders {
 		m.loginEnded(fmt.Sprintf("bank-%d", i), resultOK)
 	}
@@ -137,5 +143,78 @@ func TestObservingAllocatesNothing(t *testing.T) {
 	})
 	if n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestScrapeWhileProvisioning: Caddy's admin endpoint serves the metrics of a configuration
+// while its blocks are provisioned.
+func TestScrapeWhileProvisioning(t *testing.T) {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	defer cancel()
+	secret := "hunter2-client-secret"
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = ctx.GetMetricsRegistry().Gather()
+			}
+		}
+	}()
+	for i := range 20 {
+		h := &Handler{ClientID: "client", ClientSecret: &secret, RedirectURI: fmt.Sprintf("%s/truelayer%d", testOrigin, i)}
+		if err := h.Provision(ctx); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = h.Cleanup() }()
+	}
+	close(stop)
+	<-done
+}
+
+// TestOddSites: a redirect URI's path may have any bytes.
+func TestOddSites(t *testing.T) {
+	for _, path := range []string{"/%FF", "/%C3%A4"} {
+		h := provision(t, func(h *Handler) { h.RedirectURI = testOrigin + path })
+		gathered(t, h.site.observer.metrics)
+	}
+}
+
+// TestProviderOfALaterConfiguration: the bank that a later configuration names has its
+// series from then on.
+func TestProviderOfALaterConfiguration(t *testing.T) {
+	provision(t, func(*Handler) {})
+	h := provision(t, func(h *Handler) { h.ProviderID = "ob-monzo" })
+	if lines := gathered(t, h.site.observer.metrics); !slices.Contains(lines, `caddy_truelayer_provider_logins_total{provider="ob-monzo",result="ok",site="app.example.com/truelayer"} 0`) {
+		t.Error("there is no series")
+	}
+}
+
+// TestUsedLoginIsToldOnce: a callback that another node has used up is one failed login.
+func TestUsedLoginIsToldOnce(t *testing.T) {
+	b := newBench(t, nil)
+	core, logs := observer.New(zap.InfoLevel)
+	b.site.observer.audit.logger = zap.New(core)
+	node := anotherNode(t, b.Handler)
+	v := visitor{}
+	callback := v.depart(t, b, "/page")
+	late := maps.Clone(v)
+	v.ask(t, b.Handler, callback)
+	if answer, _ := late.ask(t, node, callback); answer.Code != http.StatusBadRequest {
+		t.Fatalf("%d", answer.Code)
+	}
+	if lines := gathered(t, b.site.observer.metrics); !slices.Contains(lines, `caddy_truelayer_logins_total{result="login_used",site="app.example.com/truelayer"} 1`) {
+		t.Error(strings.Join(lines, "\n"))
+	}
+	if n := logs.FilterField(zap.String("reason", "login_used")).Len(); n != 1 {
+		t.Errorf("%d lines about it", n)
+	}
+	// one that waits for its turn has not failed yet
+	b.site.observer.loginFailed(t.Context(), "", tooManyLogins)
+	if n := logs.FilterField(zap.String("reason", "too_many_logins")).Len(); n != 0 {
+		t.Errorf("%d lines about a login that waits", n)
 	}
 }

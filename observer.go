@@ -21,7 +21,13 @@ type siteObserver struct {
 func (o *siteObserver) requestServed(q *request, became outcome) {
 	q.counted = true
 	o.metrics.requests[became].Inc()
-	noteOutcome(q.Context(), became, q.reason)
+	if became == outcomePublic && q.state != nil && q.state.traced {
+		return // an earlier block has done more
+	}
+	if noteOutcome(q.Context(), became, q.reason) {
+		state, _ := q.ensureState()
+		state.traced = true
+	}
 }
 
 // loginFailed notes that a login came back and began no session.
@@ -67,7 +73,9 @@ func (o *siteObserver) RefreshFailed(ctx context.Context, s *session.Session, er
 
 // SessionEnded implements session.Observer.
 func (o *siteObserver) SessionEnded(ctx context.Context, s *session.Session, cause session.Cause) {
-	o.metrics.sessionsEnded[cause].Inc()
+	if cause == session.EndedByConsent || !s.ConsentIsOver() { // that was its end
+		o.metrics.sessionsEnded[cause].Inc()
+	}
 	o.audit.write(ctx, lineOf(map[session.Cause]auditEvent{
 		session.EndedByLogout:  auditLogout,
 		session.EndedByConsent: auditConsentEnded,

@@ -44,7 +44,7 @@ func newPaused(sessions *session.Manager, now func() time.Time) prometheus.Colle
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        metricsPrefix + "auth_server_paused",
 		Help:        "1 while the auth server asks the site's client to send fewer requests.",
-		ConstLabels: prometheus.Labels{"site": sessions.Site},
+		ConstLabels: siteLabel(sessions.Site),
 	}, func() float64 {
 		if sessions.Paused(now()) {
 			return 1

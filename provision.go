@@ -56,6 +56,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.connect(client); err != nil {
 		return err
 	}
+	if err := h.registerMetrics(ctx.GetMetricsRegistry(), observer.metrics); err != nil {
+		return err
+	}
 	h.logStart(guards)
 	h.checkStore()
 	joinLiveBlocks(h)
@@ -118,7 +121,7 @@ func (h *Handler) newSessions(redirect *url.URL, client *authserver.Client) *ses
 
 // observe sets up what counts, traces and writes down what happens at the block's site.
 func (h *Handler) observe(ctx caddy.Context, sessions *session.Manager) (*siteObserver, error) {
-	value, _, err := sites.LoadOrNew(sessions.Site, func() (caddy.Destructor, error) { return newSiteMetrics(sessions.Site, h.ProviderID), nil })
+	value, _, err := sites.LoadOrNew(sessions.Site, func() (caddy.Destructor, error) { return newSiteMetrics(sessions.Site), nil })
 	if err != nil {
 		return nil, err
 	}
@@ -127,15 +130,22 @@ func (h *Handler) observe(ctx caddy.Context, sessions *session.Manager) (*siteOb
 		return err
 	})
 	metrics := value.(*siteMetrics)
-	for _, collector := range []prometheus.Collector{metrics, storeMetricsOf(h.storeType()), inFlight{authServers}, newPaused(sessions, h.now)} {
-		if err := register(ctx.GetMetricsRegistry(), collector); err != nil {
-			return nil, fmt.Errorf("registering metrics: %w", err)
-		}
-	}
+	metrics.expect(h.ProviderID)
 	audit := &auditTrail{ctx.Logger().Named("audit"), sessions.Site, newEventQueue(ctx, metrics.eventsDropped)}
 	o := &siteObserver{metrics, audit, h.now}
 	sessions.Observer, sessions.Client.Observe = o, o.tokenRequest
 	return o, nil
+}
+
+// registerMetrics adds the block's metrics to the configuration's registry, which may be
+// scraped from now on.
+func (h *Handler) registerMetrics(registry *prometheus.Registry, site *siteMetrics) error {
+	for _, collector := range []prometheus.Collector{site, storeMetricsOf(h.storeType()), inFlight{authServers}, newPaused(h.sessions, h.now)} {
+		if err := register(registry, collector); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return nil
 }
 
 // newSite wires what serves the block's requests.

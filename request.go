@@ -54,6 +54,8 @@ type requestState struct {
 	tokenFields []string
 	// session is the session that the last block found, nil if there is none.
 	session *session.Session
+	// traced says that a block has added to the request's span what became of it.
+	traced bool
 }
 
 // String keeps the cookies out of logs, since it may be printed with the request's
@@ -125,6 +127,9 @@ func (q *request) id() string {
 	id, _ := q.replacer.GetString("http.request.uuid")
 	return id
 }
+
+// isGone reports whether the client has closed the connection, or its stream.
+func (q *request) isGone() bool { return q.Context().Err() != nil }
 
 // setPlaceholder sets a placeholder for the handlers and error routes that follow.
 func (q *request) setPlaceholder(name, value string) {

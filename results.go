@@ -24,10 +24,12 @@ const (
 	outcomeRefused
 	// outcomeFailed: the module answered with a status of at least 500.
 	outcomeFailed
+	// outcomeGone: the client did not wait for an answer of the module's own.
+	outcomeGone
 )
 
 // outcomeNames are the values of the label outcome.
-var outcomeNames = [...]string{"answered", "forwarded", "public", "redirected", "refused", "failed"}
+var outcomeNames = [...]string{"answered", "forwarded", "public", "redirected", "refused", "failed", "gone"}
 
 // String implements fmt.Stringer.
 func (o outcome) String() string { return outcomeNames[o] }

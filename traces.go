@@ -37,16 +37,18 @@ func startSpan(ctx context.Context, name string, options ...trace.SpanStartOptio
 	return span
 }
 
-// noteOutcome adds what became of a request to the request's own span.
-func noteOutcome(ctx context.Context, o outcome, r reason) {
+// noteOutcome adds what became of a request to the request's own span. It reports whether
+// the request is traced.
+func noteOutcome(ctx context.Context, o outcome, r reason) bool {
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {
-		return
+		return false
 	}
 	span.SetAttributes(attribute.String(outcomeAttribute, o.String()))
 	if r != "" {
 		span.SetAttributes(attribute.String(reasonAttribute, string(r)))
 	}
+	return true
 }
 
 // endStoreSpan ends the span of a store's operation. That a record is absent, say, is a

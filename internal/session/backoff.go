@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
@@ -140,7 +139,7 @@ func (s *Shared) refreshDelay(id, client string, now time.Time) time.Duration {
 // refreshFailed notes and logs a failed refresh, and returns the error for the requests
 // that waited for it. Such a failure never ends a session, since it may be a passing
 // outage or a wrong secret in the configuration.
-func (m *Manager) refreshFailed(ctx context.Context, s *Session, err error) error {
+func (m *Manager) refreshFailed(s *Session, err error) error {
 	var retryAfter time.Duration
 	remedy := "none, the next attempt is automatic"
 	if answer, ok := errors.AsType[*authserver.Error](err); ok {
@@ -154,7 +153,6 @@ func (m *Manager) refreshFailed(ctx context.Context, s *Session, err error) erro
 	back := m.Shared.backOff(s.id, m.Client.ID, now, retryAfter)
 	m.Logger.Warn("refreshing an access token failed", zap.Error(err), zap.String("remedy", remedy),
 		zap.Int("attempts", back.attempts), zap.Duration("next_attempt_in", back.until.Sub(now)))
-	m.Observer.RefreshFailed(ctx, s, refreshError(err))
 	return m.unavailable(s, now, err, back.until.Sub(now))
 }
 

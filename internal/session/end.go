@@ -11,8 +11,12 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
-// disconnectTimeout bounds the call that ends a connection at TrueLayer.
-const disconnectTimeout = 10 * time.Second
+const (
+	// disconnectTimeout bounds the call that ends a connection at TrueLayer.
+	disconnectTimeout = 10 * time.Second
+	// disconnectWait bounds the call and the wait for a slot.
+	disconnectWait = 5 * time.Minute
+)
 
 // Logout deletes the sessions with the given secrets, and returns those that it has
 // deleted. If disconnect is set, it also ends their connections at TrueLayer, in the
@@ -57,7 +61,7 @@ func (m *Manager) logout(ctx context.Context, secret *Secret) (*Session, error) 
 	s := m.openRecord(id, secret, record, m.Now())
 	m.forget(id)
 	if s != nil {
-		m.ended(ctx, s, EndedByLogout)
+		m.tellEnded(ctx, s, EndedByLogout)
 	}
 	return s, nil
 }
@@ -70,14 +74,20 @@ func (m *Manager) disconnect(ctx context.Context, s *Session) {
 		return
 	}
 	access := s.accessToken()
-	m.Shared.Disconnects.Begin(ctx, s.id, disconnectTimeout, func(ctx context.Context) (any, error) {
-		if err := m.Client.Disconnect(ctx, access); err != nil {
-			m.Logger.Warn("a connection was left at TrueLayer: ending it failed", zap.String("provider", s.Provider), zap.Error(err))
-			return nil, err
+	work := m.Shared.Disconnects.Begin(ctx, s.id, disconnectWait, func(ctx context.Context) (any, error) {
+		call, cancel := context.WithTimeout(ctx, disconnectTimeout)
+		defer cancel()
+		err := m.Client.Disconnect(call, access)
+		if err == nil {
+			m.Observer.Disconnected(ctx, s)
 		}
-		m.Observer.Disconnected(ctx, s)
-		return nil, nil
+		return nil, err
 	})
+	go func() {
+		if _, err := work.Await(context.Background()); err != nil {
+			m.Logger.Warn("a connection was left at TrueLayer: ending it failed", zap.String("provider", s.Provider), zap.Error(err))
+		}
+	}()
 }
 
 // Discard deletes the sessions with the given secrets, except the current one. A session
@@ -97,7 +107,7 @@ func (m *Manager) Discard(ctx context.Context, secrets []Secret, current Secret)
 			continue
 		}
 		m.forget(s.id)
-		m.ended(ctx, s, EndedByLogin)
+		m.tellEnded(ctx, s, EndedByLogin)
 	}
 }
 
@@ -125,9 +135,10 @@ func (m *Manager) MarkOver(ctx context.Context, s *Session, told bool) {
 		return
 	}
 	switch _, err := m.replace(ctx, s, changed); {
-	case err == nil:
+	case err == nil && !s.consentOver:
 		m.forget(s.id)
-		m.ended(ctx, s, EndedByConsent)
+		m.tellEnded(ctx, s, EndedByConsent)
+	case err == nil: // told already
 	case !isLost(err):
 		m.Logger.Warn("removing the tokens from an ended session failed", zap.Error(err))
 	}

@@ -79,6 +79,9 @@ var errLoginUsed = &Error{Kind: LoginUsed, Cause: errors.New("the login's code h
 // refreshError returns the Error that says why a token was not refreshed. It has the kind
 // that an exchange would have, but for refusals that concern no code.
 func refreshError(err error) *Error {
+	if known, ok := errors.AsType[*Error](err); ok && known.Kind == TokenUnavailable {
+		err = known.Cause // what the waiting requests are not told
+	}
 	failed := exchangeError(err)
 	if failed.Kind == CodeRefused {
 		return &Error{Kind: TokenUnavailable, Cause: err}

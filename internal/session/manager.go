@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/patrickmn/go-cache"
 	"go.uber.org/zap"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
@@ -188,10 +189,10 @@ func (m *Manager) await(ctx context.Context, work Work, f *flight.Flight) (any, 
 	return f.Await(ctx)
 }
 
-// ended tells the observer that a session has ended. A session whose consent was over
-// had ended before.
-func (m *Manager) ended(ctx context.Context, s *Session, cause Cause) {
-	if !s.consentOver {
+// tellEnded tells the observer that a session has ended, once for each cause. A browser that
+// repeats a request at once would otherwise end its session twice.
+func (m *Manager) tellEnded(ctx context.Context, s *Session, cause Cause) {
+	if m.Shared.ended.Add(string(cause)+s.id, nil, cache.DefaultExpiration) == nil {
 		m.Observer.SessionEnded(ctx, s, cause)
 	}
 }

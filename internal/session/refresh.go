@@ -53,7 +53,11 @@ func (m *Manager) WithUsableToken(ctx context.Context, s *Session, now time.Time
 		return nil, m.unavailable(s, now, errBackingOff, wait)
 	}
 	underWay := m.Shared.Refreshes.Begin(ctx, s.id, m.RefreshTimeout+saveTimeout, func(ctx context.Context) (any, error) {
-		return m.refresh(ctx, s)
+		fresh, err := m.refresh(ctx, s)
+		if err != nil && !IsRevoked(err) {
+			m.Observer.RefreshFailed(ctx, s, refreshError(err))
+		}
+		return fresh, err
 	})
 	if alive && !refused {
 		return s, nil
@@ -113,14 +117,11 @@ func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
 		return m.endConsent(ctx, current)
 	}
 	if err != nil {
-		return nil, m.refreshFailed(ctx, current, err)
+		return nil, m.refreshFailed(current, err)
 	}
 	m.Shared.backoffs.Delete(current.id)
 	m.logAssumedExpiry(zap.DebugLevel, token)
 	saved, err := m.saveToken(ctx, current, token)
-	if err != nil && !IsRevoked(err) {
-		m.Observer.RefreshFailed(ctx, current, refreshError(err))
-	}
 	if saved != nil && err == nil {
 		m.Logger.Info("an access token was refreshed", zap.String("connection", saved.Connection), zap.String("provider", saved.Provider))
 	}
@@ -222,7 +223,7 @@ func (m *Manager) endConsent(ctx context.Context, s *Session) (*Session, error) 
 		case err != nil:
 			return nil, storeError(err)
 		}
-		m.ended(ctx, current, EndedByConsent)
+		m.tellEnded(ctx, current, EndedByConsent)
 		return ended, nil
 	}
 }

@@ -50,6 +50,10 @@ type body struct {
 	refreshToken authserver.Secret // the zero Secret if there is none
 }
 
+// ConsentIsOver reports whether the auth server has ended the consent. The session may go
+// on until its access token expires.
+func (s *Session) ConsentIsOver() bool { return s.consentOver }
+
 // ShortID identifies the session in logs: the first 16 hex digits of its record's id.
 // Nobody can compute the cookie's secret from it.
 func (s *Session) ShortID() string { return shortID(s.id) }

@@ -16,7 +16,7 @@ const (
 	// auth server.
 	maxExchanges   = 64
 	maxRefreshes   = 32
-	maxDisconnects = 8
+	maxDisconnects = 32
 	// maxNetworkExchanges bounds the concurrent exchanges of one network, so that it can
 	// neither occupy all of maxExchanges nor use up the auth server's rate limit for the
 	// client. maxNetworkWaiting bounds them together with the ones that wait.
@@ -59,6 +59,7 @@ type Shared struct {
 	opened          *openedSessions
 	backoffs        *cache.Cache // failed refreshes, by session id, and by client where it was asked to pause
 	rejected        *cache.Cache // sessions whose token an upstream refused
+	ended           *cache.Cache // ends of sessions that the observer was told of
 	watches         watches
 	stop            chan struct{}
 }
@@ -76,6 +77,7 @@ func NewShared(base string) *Shared {
 		outcomes:        cache.New(outcomeLifetime, 0),
 		backoffs:        cache.New(backoffLifetime, 0),
 		rejected:        cache.New(rejectedInterval, 0),
+		ended:           cache.New(outcomeLifetime, 0),
 		stop:            make(chan struct{}),
 	}
 	go s.sweep()
@@ -89,7 +91,7 @@ func (s *Shared) sweep() {
 	for {
 		select {
 		case <-ticker.C:
-			for _, c := range []*cache.Cache{s.outcomes, s.backoffs, s.rejected} {
+			for _, c := range []*cache.Cache{s.outcomes, s.backoffs, s.rejected, s.ended} {
 				c.DeleteExpired()
 			}
 			s.opened.sweep()

@@ -34,6 +34,7 @@ func (w *world) admin(method, path, body string, fields ...string) (int, map[str
 	for pair := range slices.Chunk(fields, 2) {
 		r.Header.Set(pair[0], pair[1])
 	}
+	r.Close = true // a reload replaces the endpoint
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		w.t.Fatal(err)

@@ -48,10 +48,13 @@ func startCounted(t *testing.T) *world {
 	return start(t, plain, func(w *world) { w.Options = "store counted" })
 }
 
-// slowStore is a memory store whose reads take a while.
+// slowStore is a memory store that takes a while, and whose locks may fail.
 type slowStore struct{ truelayer.MemoryStore }
 
-var slowStoreDelay atomic.Int64 // a time.Duration
+var (
+	slowStoreDelay atomic.Int64 // a time.Duration
+	lockFails      atomic.Bool
+)
 
 func (*slowStore) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -64,12 +67,41 @@ func (s *slowStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return s.MemoryStore.UnmarshalCaddyfile(d)
 }
 
-func (s *slowStore) Get(ctx context.Context, id string) ([]byte, error) {
+func slowly(ctx context.Context) error {
 	timer := time.NewTimer(time.Duration(slowStoreDelay.Load()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return nil
 	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *slowStore) Get(ctx context.Context, id string) ([]byte, error) {
+	if err := slowly(ctx); err != nil {
+		return nil, err
 	}
 	return s.MemoryStore.Get(ctx, id)
+}
+
+func (s *slowStore) Delete(ctx context.Context, id string) error {
+	if err := slowly(ctx); err != nil {
+		return err
+	}
+	return s.MemoryStore.Delete(ctx, id)
+}
+
+func (s *slowStore) Lock(context.Context, string) (func(), error) {
+	if lockFails.Load() {
+		return nil, errStoreDown
+	}
+	return func() {}, nil
+}
+
+// slow makes the store take a while until the test's end.
+func slow(t *testing.T, d time.Duration) {
+	t.Helper()
+	slowStoreDelay.Store(int64(d))
+	t.Cleanup(func() { slowStoreDelay.Store(0) })
 }

@@ -105,6 +105,11 @@ func attribute(s *trace.Span, key string) *common.AnyValue {
 // startTraced starts a site with Caddy's tracing directive.
 func startTraced(t *testing.T, options string) (*world, *collector) {
 	t.Helper()
+	return startTracedWith(t, plain, options)
+}
+
+func startTracedWith(t *testing.T, caddyfile, options string) (*world, *collector) {
+	t.Helper()
 	c := new(collector)
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
@@ -113,7 +118,7 @@ func startTraced(t *testing.T, options string) (*world, *collector) {
 	} {
 		t.Setenv(name, value)
 	}
-	w := start(t, plain, func(w *world) {
+	w := start(t, caddyfile, func(w *world) {
 		w.Before = "tracing {\n\t\tspan request\n\t}"
 		w.Options = options
 	})
@@ -211,10 +216,9 @@ func TestTraceOfAWait(t *testing.T) {
 // TestTraceOfASlowStore: the trace of a request that waited for the store says so. What
 // a request leaves to be done in the background belongs to its trace.
 func TestTraceOfASlowStore(t *testing.T) {
-	const slow = 50 * time.Millisecond
+	const delay = 50 * time.Millisecond
 	w, c := startTraced(t, "store slow\n\t\tidle_timeout 1s")
-	slowStoreDelay.Store(int64(slow))
-	defer slowStoreDelay.Store(0)
+	slow(t, delay)
 	b := w.signedIn()
 	for range 2 { // the use that the second one notes
 		equal(t, "page", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
@@ -223,7 +227,7 @@ func TestTraceOfASlowStore(t *testing.T) {
 	request := c.requests("forwarded")[1]
 	get := c.named(t, request, "truelayer.store get")
 	equal(t, "result", attribute(get, "truelayer.result").GetStringValue(), "ok")
-	if took := time.Duration(get.GetEndTimeUnixNano() - get.GetStartTimeUnixNano()); took < slow { //nolint:gosec // a moment
+	if took := time.Duration(get.GetEndTimeUnixNano() - get.GetStartTimeUnixNano()); took < delay { //nolint:gosec // a moment
 		t.Errorf("it took %v", took)
 	}
 	waitUntil(t, "the touch", func() bool { return slices.Contains(names(c.below(request)), "truelayer.store replace") })
