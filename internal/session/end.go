@@ -83,8 +83,9 @@ func (m *Manager) disconnect(ctx context.Context, s *Session) {
 		}
 		return nil, err
 	})
+	waiting := context.WithoutCancel(ctx)
 	go func() {
-		if _, err := work.Await(context.Background()); err != nil {
+		if _, err := work.Await(waiting); err != nil {
 			m.Logger.Warn("a connection was left at TrueLayer: ending it failed", zap.String("provider", s.Provider), zap.Error(err))
 		}
 	}()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,8 +72,8 @@ func (b *browser) try(ctx context.Context, method, target string, header ...stri
 	if err != nil {
 		return nil, err
 	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
+	for field := range slices.Chunk(header, 2) {
+		req.Header.Add(field[0], field[1])
 	}
 	resp, err := b.client.Do(req)
 	for range 3 { // as browsers do: a reload closed the connection, or the listener that had not accepted it yet
