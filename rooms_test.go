@@ -51,6 +51,7 @@ var rooms = map[string][]string{
 	"redisstore/internal/guardedconn": nil,
 
 	"internal/authserver": nil,
+	"internal/banks":      {"internal/authserver", "internal/flight", "internal/tlapi"},
 	"internal/doctor":     nil,
 	"internal/flight":     nil,
 	"internal/pages":      nil,

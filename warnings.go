@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/banks"
 )
 
 // knownScopes are the scopes of TrueLayer's documentation that a user's login can
@@ -97,26 +99,11 @@ func (h *Handler) providerWarnings() (warnings []string) {
 			warnings = append(warnings, fmt.Sprintf("providers has a comma in %q: separate providers by spaces", provider))
 		}
 	}
-	if h.ProviderID != "" && !slices.ContainsFunc(h.Providers, func(provider string) bool { return mayCover(provider, h.ProviderID) }) {
+	if h.ProviderID != "" && banks.Covers(h.Providers, banks.Bank{ID: h.ProviderID}) == banks.No {
 		warnings = append(warnings, fmt.Sprintf("provider_id %s is not covered by providers %s: add it there, or TrueLayer refuses the link",
 			h.ProviderID, strings.Join(h.Providers, " ")))
 	}
 	return warnings
-}
-
-// mayCover reports whether a member of providers may have the provider with an id in
-// it. In providers, ids have their country before them. Of groups other than these
-// two nobody knows the members.
-func mayCover(provider, id string) bool {
-	switch provider {
-	case id:
-		return true
-	case "uk-ob-all":
-		return strings.HasPrefix(id, "ob-")
-	case "uk-oauth-all":
-		return strings.HasPrefix(id, "oauth-")
-	}
-	return strings.HasSuffix(provider, "-all") || strings.HasSuffix(provider, "-"+id)
 }
 
 // matcherWarnings name paths that no request can have.

@@ -73,13 +73,13 @@ func (c *httpClient) do(req *http.Request, limit int) (status int, header http.H
 	resp, err := client.Do(req)
 	if err != nil {
 		c.retire(transport)
-		return 0, nil, nil, withoutAnswerText(err)
+		return 0, nil, nil, WithoutAnswerText(err)
 	}
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
 	if err != nil {
 		c.retire(transport)
-		return resp.StatusCode, resp.Header, nil, fmt.Errorf("reading the answer: %w", withoutAnswerText(err))
+		return resp.StatusCode, resp.Header, nil, fmt.Errorf("reading the answer: %w", WithoutAnswerText(err))
 	}
 	if len(body) > limit {
 		return resp.StatusCode, resp.Header, nil, fmt.Errorf("the answer is larger than %d bytes", limit)
@@ -98,10 +98,10 @@ func (c *httpClient) retire(failed *http.Transport) {
 // CloseIdleConnections closes the connections that no call is using.
 func (c *httpClient) CloseIdleConnections() { c.transport.Load().CloseIdleConnections() }
 
-// withoutAnswerText returns errors of the network and of TLS as they are. It
+// WithoutAnswerText returns errors of the network and of TLS as they are. It
 // replaces the other errors of net/http, which may repeat parts of the answer at
 // any length, such as a status line, a header field or a redirect.
-func withoutAnswerText(err error) error {
+func WithoutAnswerText(err error) error {
 	cause := err
 	if call, ok := errors.AsType[*url.Error](err); ok {
 		cause = call.Err

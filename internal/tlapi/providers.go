@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
@@ -24,6 +25,15 @@ type Provider struct {
 	// Status is how well the bank's connection works, such as "healthy". TrueLayer's
 	// schema does not have it, only an example does.
 	Status string
+	// Steps are the fields that visitors fill in before the bank's own login. Most
+	// banks have none.
+	Steps []Step
+}
+
+// NeedsDialog reports whether visitors may have to enter text, which may be a secret.
+// They do so in TrueLayer's own dialog and nowhere else.
+func (p Provider) NeedsDialog() bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Sensitive || s.Values == nil })
 }
 
 // ProviderList is an answer to ListProviders.
@@ -74,7 +84,7 @@ func readProviders(body []byte) ([]Provider, error) {
 		}
 		entries = []json.RawMessage{body}
 	}
-	providers := make([]Provider, 0, len(entries))
+	providers := []Provider{} // without room for all entries: a hostile list has a million
 	for _, entry := range entries {
 		if p := readProvider(entry); p.ID != "" {
 			providers = append(providers, p)
@@ -89,15 +99,10 @@ func readProvider(entry json.RawMessage) Provider {
 	if json.Unmarshal(entry, &members) != nil {
 		return Provider{}
 	}
-	text := func(raw json.RawMessage) (s string) {
-		if json.Unmarshal(raw, &s) != nil {
-			return ""
-		}
-		return s
-	}
 	p := Provider{
 		ID: text(members["provider_id"]), Name: text(members["display_name"]),
 		Country: text(members["country"]), LogoURL: text(members["logo_url"]),
+		Steps: readSteps(members["steps"]),
 	}
 	if !isID(p.ID) {
 		return Provider{}

@@ -37,7 +37,7 @@ func TestListProviders(t *testing.T) {
 		want []Provider
 	}{
 		"whole": {`[{"provider_id":"ob-monzo","display_name":"Monzo","country":"uk","logo_url":"https://logo.example/m.svg","scopes":["info"],
-			"steps":[{"title":"x"}],"availability":{"recommended_status":"healthy","updated_at":"2026-01-01T00:00:00Z"}}]`, []Provider{monzo}},
+			"steps":[],"availability":{"recommended_status":"healthy","updated_at":"2026-01-01T00:00:00Z"}}]`, []Provider{monzo}},
 		"object":        {`{"provider_id":"ob-monzo"}`, []Provider{{ID: "ob-monzo"}}},
 		"empty":         {`[]`, []Provider{}},
 		"odd entries":   {`[1,null,"x",{},{"provider_id":7},{"provider_id":"a b"},{"provider_id":"ob-b"}]`, []Provider{{ID: "ob-b"}}},
