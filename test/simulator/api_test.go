@@ -250,30 +250,6 @@ func TestDelete(t *testing.T) {
 	}
 }
 
-func TestProviders(t *testing.T) {
-	f := start(t)
-	tests := map[string]int{
-		"":                         len(banks),
-		"?country=uk":              4,
-		"?country=uk+ie":           5,
-		"?country=fr&scopes=info":  1,
-		"?scopes=accounts+unheard": 0,
-		"?clientId=" + testID:      len(banks),
-	}
-	for query, want := range tests {
-		var list []provider
-		f.send(http.MethodGet, "/api/providers"+query, "", "").decode(t, &list)
-		if len(list) != want {
-			t.Errorf("%q: %d providers, want %d", query, len(list), want)
-		}
-		for _, p := range list {
-			if r := f.send(http.MethodGet, strings.TrimPrefix(p.Logo, f.url), "", ""); r.header.Get("Content-Type") != "image/svg+xml" {
-				t.Errorf("logo %s: %d", p.Logo, r.status)
-			}
-		}
-	}
-}
-
 func TestIBANsPassTheirChecksum(t *testing.T) {
 	for _, p := range []person{{user: "john"}, {user: "john9", number: 9, iban: true}} {
 		for _, a := range accountsOf(p, mock)[:2] {

@@ -6,29 +6,6 @@ import (
 	"strings"
 )
 
-// bank is a provider. The names are invented, except for Mock, which TrueLayer's
-// sandbox has too.
-type bank struct {
-	ID      string // as in provider_id
-	Name    string
-	Country string
-	Tone    string // the colour of its pages
-}
-
-var banks = []bank{
-	{"mock", "Mock", "uk", "#1f4e8c"},
-	{"ob-harbour", "Harbour Bank", "uk", "#0b6b62"},
-	{"ob-kestrel", "Kestrel", "uk", "#8a2b52"},
-	{"oauth-northfield", "Northfield Building Society", "uk", "#3d5a1e"},
-	{"ob-shannon", "Shannon Trust", "ie", "#115e3b"},
-	{"stet-rivage", "Banque Rivage", "fr", "#2c3f94"},
-	{"xs2a-lindenbank", "Lindenbank", "de", "#7a3b12"},
-	{"xs2a-banco-olmo", "Banco Olmo", "es", "#8b1e1e"},
-}
-
-// mock is the bank that is always offered.
-var mock = banks[0]
-
 // maxNamedBanks bounds the list of banks that an auth link can make up by naming
 // them.
 const maxNamedBanks = 50

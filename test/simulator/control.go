@@ -26,6 +26,8 @@ func (s *Simulator) changeSettings(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	settings := s.settings
 	s.mu.Unlock()
+	// The decoder writes into the array that it finds, and requests may read that.
+	settings.Unhealthy = slices.Clone(settings.Unhealthy)
 	wire := settings.wire()
 	err := readJSON(w, r, &wire)
 	if err == nil {

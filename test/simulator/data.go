@@ -64,7 +64,7 @@ func (s *Simulator) me(r *http.Request, c *connection) me {
 	return me{
 		ClientID: c.client.ID, CredentialsID: c.subject(), Status: "Authorised",
 		Updated: timestamp(c.began), Created: timestamp(c.began), Expires: timestamp(c.ends),
-		Provider: meProvider{c.bank.Name, s.base(r) + logoPath(c.bank), c.bank.ID},
+		Provider: meProvider{c.bank.Name, address(r) + logoPath(c.bank), c.bank.ID},
 		Scopes:   c.scopes, PrivacyPolicy: privacyPolicy,
 	}
 }

@@ -137,10 +137,10 @@ func TestADialogEnds(t *testing.T) {
 
 func TestOfferedBanks(t *testing.T) {
 	tests := map[string][]string{
-		"":                                   {"mock", "ob-harbour", "ob-kestrel", "oauth-northfield", "ob-shannon", "stet-rivage", "xs2a-lindenbank", "xs2a-banco-olmo"},
+		"fr-stet-all pl-polishapi-all":       {"mock", "stet-rivage", "stet-mutuelle-lavande", "stet-eclat", "polishapi-bursztyn"},
 		"uk-cs-mock":                         {"mock"},
-		"uk-ob-all":                          {"mock", "ob-harbour", "ob-kestrel"},
-		"uk-ob-all uk-oauth-all":             {"mock", "ob-harbour", "ob-kestrel", "oauth-northfield"},
+		"ie-ob-all":                          {"mock", "ob-shannon", "ob-liffey", "ob-corrib"},
+		"ie-ob-all ie-oauth-all":             {"mock", "ob-shannon", "ob-liffey", "ob-corrib", "oauth-clover"},
 		"uk-ob-monzo uk-cs-mock uk-ob-monzo": {"mock", "ob-monzo"},
 		"uk-ob-kestrel de-xs2a-x":            {"mock", "ob-kestrel", "xs2a-x"},
 		"ob-monzo":                           {"mock", "ob-monzo"},
@@ -158,6 +158,9 @@ func TestOfferedBanks(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", providers, got, want)
 		}
+	}
+	if n := len(offered(nil)); n != len(banks) {
+		t.Errorf("without providers there are %d banks, want all %d", n, len(banks))
 	}
 	if n := len(offered(strings.Fields(manyProviders()))); n > maxNamedBanks {
 		t.Errorf("an auth link can make up %d banks", n)

@@ -19,12 +19,13 @@ const (
 	Token     = "token"
 	JWKS      = "jwks"
 	Providers = "providers"
+	Logo      = "logo"
 	Delete    = "delete"
 	Verify    = "verify"
 	Data      = "data"
 )
 
-var endpoints = []string{Authorize, Token, JWKS, Providers, Delete, Verify, Data}
+var endpoints = []string{Authorize, Token, JWKS, Providers, Logo, Delete, Verify, Data}
 
 const (
 	maxBody  = 64 << 10

@@ -66,6 +66,10 @@ func failAs(endpoint string, w http.ResponseWriter, r *http.Request, status int)
 		errorPage(w, status, "The service cannot start a login just now. Please try again later.")
 		return
 	}
+	if endpoint == Logo { // it comes from a file server
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
 	if endpoint == Verify {
 		verifyFailure(status).write(w)
 		return

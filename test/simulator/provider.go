@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ type provider struct {
 	Country      string       `json:"country"`
 	Logo         string       `json:"logo_url"`
 	Scopes       []string     `json:"scopes"`
+	Steps        any          `json:"steps,omitempty"`
 	Availability availability `json:"availability"`
 }
 
@@ -22,31 +22,28 @@ type availability struct {
 	Updated string `json:"updated_at"`
 }
 
-var providerScopes = []string{
-	"info", "accounts", "cards", "balance", "transactions", "direct_debits", "standing_orders", "offline_access",
-}
+var (
+	providerScopes = []string{
+		"info", "accounts", "cards", "balance", "transactions", "direct_debits", "standing_orders", "offline_access",
+	}
+	continentalScopes = []string{"info", "accounts", "balance", "transactions", "offline_access"}
+)
 
 // serveProviders lists the mock banks that are enabled for clientId, or all without
 // one. An unknown client has none, which is no error.
 func (s *Simulator) serveProviders(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	countries := strings.Fields(query.Get("country"))
-	list := []provider{}
-	for scope := range strings.FieldsSeq(query.Get("scopes")) {
-		if !slices.Contains(providerScopes, scope) {
-			writeJSON(w, http.StatusOK, list)
-			return
-		}
-	}
+	countries, scopes := strings.Fields(query.Get("country")), strings.Fields(query.Get("scopes"))
+	enabled := banks
 	if client, known := s.clients[query.Get("clientId")]; query.Has("clientId") && (!known || client.NoBanks) {
-		writeJSON(w, http.StatusOK, list)
-		return
+		enabled = nil
 	}
 	s.mu.Lock()
 	unhealthy := s.settings.Unhealthy
 	s.mu.Unlock()
-	for _, b := range banks {
-		if len(countries) > 0 && !slices.Contains(countries, b.Country) {
+	list := []provider{}
+	for _, b := range enabled {
+		if len(countries) > 0 && !slices.Contains(countries, b.Country) || !containsAll(b.scopes(), scopes) {
 			continue
 		}
 		status := "healthy"
@@ -54,31 +51,28 @@ func (s *Simulator) serveProviders(w http.ResponseWriter, r *http.Request) {
 			status = "unhealthy"
 		}
 		list = append(list, provider{
-			ID: b.ID, Name: b.Name, Country: b.Country, Logo: s.base(r) + logoPath(b),
-			Scopes: providerScopes, Availability: availability{status, s.timestamp()},
+			ID: b.ID, Name: b.Name, Country: b.Country, Logo: address(r) + logoPath(b), Scopes: b.scopes(),
+			Steps: listedSteps(b), Availability: availability{status, s.timestamp()},
 		})
 	}
 	writeJSON(w, http.StatusOK, list)
 }
 
-func logoPath(b bank) string {
-	return "/logos/" + b.ID + ".svg"
+func containsAll(list, wanted []string) bool {
+	return !slices.ContainsFunc(wanted, func(one string) bool { return !slices.Contains(list, one) })
 }
 
-// Initial returns the letter in a bank's logo.
-func (b bank) Initial() string { return b.Name[:1] }
-
-func serveLogo(w http.ResponseWriter, r *http.Request) {
-	id, ok := strings.CutSuffix(r.PathValue("file"), ".svg")
-	if !ok || !providerID.MatchString(id) {
-		http.NotFound(w, r)
-		return
+// listedSteps returns the steps of a bank in one of two forms, or nil if it has
+// none.
+func listedSteps(b bank) any {
+	step, some := inputSteps[b.ID]
+	switch {
+	case !some:
+		return nil
+	case step.Title == "":
+		return step.Fields
 	}
-	b := byProviderID(id)
-	w.Header().Set("Content-Type", "image/svg+xml")
-	_, _ = fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><rect width="40" height="40" rx="10" fill="%s"/>`+
-		`<text x="20" y="27" text-anchor="middle" font-family="sans-serif" font-size="20" font-weight="700" fill="#fff">%s</text></svg>`,
-		b.Tone, b.Initial())
+	return []inputStep{step}
 }
 
 // serveDelete deletes the connection of an access token. All its tokens become

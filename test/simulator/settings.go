@@ -55,7 +55,8 @@ type Settings struct {
 	// as clients have seen it at TrueLayer.
 	Refused string `json:"refused"`
 
-	// Unhealthy are the providers whose recommended status is not healthy.
+	// Unhealthy are the providers whose recommended status is not healthy. The
+	// default is ob-tidewater.
 	Unhealthy []string `json:"unhealthy"`
 
 	// CheapSignatures replaces the RSA signature by a checksum of the same length.
@@ -73,6 +74,7 @@ func defaultSettings() Settings {
 		RefreshTokens:   "auto",
 		Cancelled:       "error",
 		Refused:         "page",
+		Unhealthy:       []string{unhealthyBank},
 	}
 }
 

@@ -165,7 +165,7 @@ func (s *Simulator) routes() {
 	s.mux.Handle("GET /.well-known/openid-configuration/jwks", s.endpoint(JWKS, s.serveJWKS))
 	s.mux.Handle("GET /api/providers", s.endpoint(Providers, s.serveProviders))
 	s.mux.Handle("DELETE /api/delete", s.endpoint(Delete, s.serveDelete))
-	s.mux.HandleFunc("GET /logos/{file}", serveLogo)
+	s.mux.Handle("GET /logos/{file}", s.endpoint(Logo, serveLogo))
 
 	s.mux.Handle("POST /verification/v1/verify", s.endpoint(Verify, s.serveVerify))
 	s.mux.Handle("GET /data/v1/", s.endpoint(Data, s.serveData))
@@ -198,12 +198,16 @@ func (s *Simulator) RotateKeys() {
 	s.keys.rotate(newKey())
 }
 
-// base returns the issuer, or else the URL under which the caller reached the
-// simulator.
+// base returns the issuer, or else the simulator's address.
 func (s *Simulator) base(r *http.Request) string {
 	if s.issuer != "" {
 		return s.issuer
 	}
+	return address(r)
+}
+
+// address returns the URL under which the caller reached the simulator.
+func address(r *http.Request) string {
 	if r.TLS != nil {
 		return "https://" + r.Host
 	}

@@ -59,6 +59,11 @@ func start(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startWith(t, s, c)
+}
+
+func startWith(t *testing.T, s *Simulator, c *clock) *fixture {
+	t.Helper()
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return &fixture{s, c, t, server.URL}
