@@ -10,7 +10,7 @@ type addresses struct {
 	origin string // of the redirect URI
 	host   string // of the redirect URI, without its port
 
-	callback, login, logout, session string // paths
+	callback, login, logout, session, banks string // paths
 }
 
 func newAddresses(redirect *url.URL) addresses {
@@ -21,6 +21,7 @@ func newAddresses(redirect *url.URL) addresses {
 		login:    path.Join(redirect.Path, "login"),
 		logout:   path.Join(redirect.Path, "logout"),
 		session:  path.Join(redirect.Path, "session"),
+		banks:    path.Join(redirect.Path, "banks"),
 	}
 }
 
@@ -32,6 +33,46 @@ func (a *addresses) loginURL(returnTo string) string {
 		u += "?return=" + url.QueryEscape(returnTo)
 	}
 	return u
+}
+
+// The parameters of login URLs, beside return. providerParam names a bank, and dialogParam
+// asks for TrueLayer's own dialog.
+const (
+	providerParam = "provider"
+	dialogParam   = "dialog"
+)
+
+// bankURL returns the path and query of the login URL that leads to a bank.
+func (a *addresses) bankURL(id, returnTo string) string {
+	return withQuery(a.login, url.Values{providerParam: {id}}, returnTo)
+}
+
+// dialogURL returns the path and query of the login URL that leads to TrueLayer's dialog.
+func (a *addresses) dialogURL(returnTo string) string {
+	return withQuery(a.login, url.Values{dialogParam: {"1"}}, returnTo)
+}
+
+// banksURL returns the path and query of the page with the banks of a country, or of all
+// if country is "", that match a search.
+func (a *addresses) banksURL(returnTo, country, search string) string {
+	query := make(url.Values)
+	if country != "" {
+		query.Set("country", country)
+	}
+	if search != "" {
+		query.Set("q", search)
+	}
+	return withQuery(a.banks, query, returnTo)
+}
+
+func withQuery(path string, query url.Values, returnTo string) string {
+	if returnTo != "/" {
+		query.Set("return", returnTo)
+	}
+	if len(query) == 0 {
+		return path
+	}
+	return path + "?" + query.Encode()
 }
 
 // isOtherHost reports whether host differs from the redirect URI's, for example www

@@ -51,6 +51,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		scopes              <scope...>
 //		providers           <provider...>
 //		provider_id         <id>
+//		bank_picker {
+//			remember
+//		}
 //		auth_param          <name> <value>
 //		issuer              <URL>
 //		disable_pkce

@@ -80,6 +80,9 @@ func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *
 	f.logins.prune(w, q.cookies)
 	f.logins.markDone(w, l, sessionExpected)
 	f.cookies.set(w, f.cookies.session, encodeSecret(&begun.Secret), 0)
+	if f.remembers && begun.Provider != "" {
+		f.cookies.rememberBank(w, begun.Provider)
+	}
 	f.seeOther(w, q, f.addresses.returnTarget(l.returnTo))
 	return nil
 }

@@ -20,6 +20,7 @@ const hostPrefix = "__Host-"
 type cookieNames struct {
 	session string
 	login   string // prefix of the login cookies' names
+	bank    string // of the cookie with the bank that was connected last
 	secure  bool
 	host    *hostCookies // of all blocks on the host; nil until the block has joined
 }
@@ -32,7 +33,7 @@ func newCookieNames(configured string, l session.Label, secure bool) cookieNames
 	if secure {
 		name = hostPrefix + name
 	}
-	return cookieNames{session: name, login: name + loginInfix, secure: secure}
+	return cookieNames{session: name, login: name + loginInfix, bank: name + bankSuffix, secure: secure}
 }
 
 const (
@@ -57,7 +58,7 @@ func hasDefaultName(name string) bool {
 	if !ok || len(rest) < digits || strings.Trim(rest[:digits], "0123456789abcdef") != "" {
 		return false
 	}
-	return len(rest) == digits || strings.HasPrefix(rest[digits:], loginInfix)
+	return len(rest) == digits || strings.HasPrefix(rest[digits:], loginInfix) || rest[digits:] == bankSuffix
 }
 
 // set sets one of the block's cookies. With a maxAge of zero the cookie lasts until the
@@ -129,6 +130,26 @@ func (c *cookieNames) find(lines []string) (found ownCookies) {
 		}
 	}
 	return found
+}
+
+// bankLifetime is how long a browser remembers a bank. A consent lasts as long.
+const bankLifetime = 90 * 24 * time.Hour
+
+// rememberBank has the browser remember the bank that was connected.
+func (c *cookieNames) rememberBank(w http.ResponseWriter, provider string) {
+	c.set(w, c.bank, provider, bankLifetime)
+}
+
+// rememberedBank returns the bank that the browser remembers, "" if it remembers none.
+// Whoever can set cookies can choose it, so it only selects one of the banks that are
+// offered.
+func (c *cookieNames) rememberedBank(lines []string) (provider string) {
+	for name, value := range cookiePairs(lines) {
+		if name == c.bank {
+			provider = value
+		}
+	}
+	return provider
 }
 
 // strip removes the module's cookies from a request's header and leaves every other

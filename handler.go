@@ -17,6 +17,7 @@ type site struct {
 	login      *loginFlow
 	logout     *logout          // nil if the application serves the address
 	session    *sessionEndpoint // nil if the application serves the address
+	banks      *bankPicker      // nil if the site has none
 	now        func() time.Time
 }
 
@@ -67,6 +68,8 @@ func (s *site) isEndpoint(path string) bool {
 		return s.logout != nil
 	case s.addresses.session:
 		return s.session != nil
+	case s.addresses.banks:
+		return s.banks != nil
 	}
 	return false
 }
@@ -85,6 +88,8 @@ func (s *site) serveEndpoint(w http.ResponseWriter, q *request) error {
 		return s.login.serveLogin(w, q)
 	case s.addresses.logout:
 		return s.logout.serve(w, q)
+	case s.addresses.banks:
+		return s.banks.serve(w, q)
 	}
 	return s.session.serve(w, q)
 }

@@ -12,11 +12,15 @@ import (
 // loginInfix follows the session cookie's name in the name of a login cookie.
 const loginInfix = "-login-"
 
+// bankSuffix follows the session cookie's name in the name of the cookie with the bank that
+// a browser has connected last.
+const bankSuffix = "-bank"
+
 // belongsTo reports whether a cookie is one of the block whose session cookie has the
 // name session.
 func belongsTo(cookie, session string) bool {
 	rest, ok := strings.CutPrefix(cookie, session)
-	return ok && (rest == "" || strings.HasPrefix(rest, loginInfix))
+	return ok && (rest == "" || rest == bankSuffix || strings.HasPrefix(rest, loginInfix))
 }
 
 // hostCookies holds the names of the session cookies of all blocks on a host that set

@@ -26,6 +26,9 @@ type loginFlow struct {
 	link      authserver.AuthorizationRequest // the part that all logins share
 	callbacks callbackWatch
 	proxy     proxyWatch
+	banks     *bankChoice
+	picks     bool // visitors choose their bank on the site's own page
+	remembers bool // the browser remembers the bank
 	pkce      bool
 	issuer    string
 	logger    *zap.Logger
@@ -60,9 +63,19 @@ func (f *loginFlow) requireLogin(w http.ResponseWriter, q *request) error {
 		return f.fail(w, q, lost)
 	}
 	if f.addresses.isOtherHost(q.Host) {
-		return f.moveToLoginHost(w, q, returnTo)
+		return f.moveToLoginHost(w, q, returnTo, nil)
 	}
 	f.prepare(w, q.Request)
+	return f.choose(w, q, returnTo)
+}
+
+// choose takes a visitor to where the bank is chosen: the site's own page, or TrueLayer's
+// dialog.
+func (f *loginFlow) choose(w http.ResponseWriter, q *request, returnTo string) error {
+	if f.picks && f.link.ProviderID == "" {
+		f.seeOther(w, q, f.addresses.banksURL(returnTo, "", ""))
+		return nil
+	}
 	return f.start(w, q, returnTo, "")
 }
 
@@ -104,7 +117,8 @@ func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider 
 	return nil
 }
 
-// serveLogin serves the login URL, <redirect path>/login?return=<path>.
+// serveLogin serves the login URL, <redirect path>/login?return=<path>. With providerParam
+// it leads to a bank, and with dialogParam to TrueLayer's dialog.
 func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 	if q.Method != http.MethodGet {
 		return f.notAllowed(w, q, http.MethodGet)
@@ -127,11 +141,23 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 		f.seeOther(w, q, returnTo)
 		return nil
 	case f.addresses.isOtherHost(q.Host) && !query.Has(movedParam):
-		return f.moveToLoginHost(w, q, returnTo)
-	case s != nil:
+		return f.moveToLoginHost(w, q, returnTo, query)
+	case query.Has(providerParam):
+		return f.startAt(w, q, returnTo, query.Get(providerParam))
+	case query.Has(dialogParam):
+		return f.start(w, q, returnTo, "")
+	case s != nil && s.Provider != "":
 		return f.start(w, q, returnTo, s.Provider) // the same bank as before
 	}
-	return f.start(w, q, returnTo, "")
+	return f.choose(w, q, returnTo)
+}
+
+// startAt begins a login at the bank that a link names, if it can lead there.
+func (f *loginFlow) startAt(w http.ResponseWriter, q *request, returnTo, provider string) error {
+	if f.link.ProviderID == "" && !f.banks.leadsTo(q.Context(), provider) {
+		provider = ""
+	}
+	return f.start(w, q, returnTo, provider)
 }
 
 // movedParam is the parameter of a login URL that moveToLoginHost has redirected to.
@@ -140,11 +166,16 @@ const movedParam = "moved"
 // moveToLoginHost redirects a visitor to the login URL on the redirect URI's host. With
 // movedParam, that URL starts a login whatever the request's host is. A proxy that
 // changes the host thus costs one extra redirect instead of causing a loop.
-func (f *loginFlow) moveToLoginHost(w http.ResponseWriter, q *request, returnTo string) error {
+func (f *loginFlow) moveToLoginHost(w http.ResponseWriter, q *request, returnTo string, asked url.Values) error {
 	f.logger.Info("a visitor on another host was redirected to the redirect URI's host to log in",
 		zap.String("host", sanitize(hostname(q.Host))), zap.String("redirect_host", f.addresses.host))
 	f.prepare(w, q.Request)
 	query := url.Values{movedParam: {"1"}}
+	for _, name := range []string{providerParam, dialogParam} {
+		if asked.Has(name) {
+			query.Set(name, asked.Get(name))
+		}
+	}
 	if returnTo != "/" {
 		query.Set("return", returnTo)
 	}

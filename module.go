@@ -39,8 +39,9 @@ func init() {
 //
 // Below the redirect URI's path lie the login URL,
 // `<redirect path>/login?return=<path>`, which starts a login and then goes to
-// the path, and `<redirect path>/logout`, which ends the session on POST and
-// asks on GET.
+// the path, `<redirect path>/logout`, which ends the session on POST and asks on
+// GET, `<redirect path>/session`, which describes the session in JSON, and with
+// `bank_picker` `<redirect path>/banks`, where visitors choose their bank.
 //
 // The handler sets these placeholders on protected requests; on others they are
 // empty, unless another handler has set them. No token is ever one of them:
@@ -96,6 +97,11 @@ type Handler struct {
 	// `providers` has to cover it, by a group that it belongs to or by this very
 	// id. Default: none.
 	ProviderID string `json:"provider_id,omitempty"`
+
+	// Let visitors choose their bank on a page of the site's own, `<redirect path>/banks`,
+	// in place of TrueLayer's dialog. The page has the banks that TrueLayer lists for the
+	// client and that `providers` covers. Default: off.
+	BankPicker *BankPicker `json:"bank_picker,omitempty"`
 
 	// Further parameters of the auth link, by name. The ones that the module
 	// sets, and `response_mode`, are refused. Default: none.
@@ -185,10 +191,18 @@ type Handler struct {
 	sessions *session.Manager
 	match    caddyhttp.MatcherSets
 	store    TokenStore
+	banks    *bankChoice
 	server   *caddyhttp.Server // nil if the block is in none
 	release  []func() error    // what Cleanup has to give back
 	logger   *zap.Logger
 	now      func() time.Time
+}
+
+// BankPicker is the site's own page on which visitors choose their bank.
+type BankPicker struct {
+	// Remember which bank a browser has connected, for 90 days, and offer it first at the
+	// next login. Whoever uses the browser next sees it, so it is off by default.
+	Remember bool `json:"remember,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.

@@ -22,6 +22,9 @@ func (h *Handler) options() block.Options {
 		{Name: "scopes", Syntax: "<scope...>", Value: block.Words(&h.Scopes, "verification"), Check: func() error { return checkWords("scopes", h.Scopes) }},
 		{Name: "providers", Syntax: "<provider...>", Value: block.Words(&h.Providers), Check: func() error { return checkWords("providers", h.Providers) }},
 		{Name: "provider_id", Syntax: "<id>", Value: block.Word(&h.ProviderID, ""), Check: func() error { return checkWords("provider_id", []string{h.ProviderID}) }},
+		{Name: "bank_picker", Value: block.Sub(&h.BankPicker, func(p *BankPicker) block.Options {
+			return block.Options{{Name: "remember", Value: block.Flag(&p.Remember)}}
+		})},
 		{Name: "auth_param", Syntax: "<name> <value>", Value: h.authParamArguments(), Check: h.checkAuthParams, Repeats: true},
 		{Name: "issuer", Syntax: "<URL>", Value: block.Word(&h.Issuer, ""), Check: h.checkIssuer},
 		{Name: "disable_pkce", Value: block.Flag(&h.DisablePKCE)},

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/banks"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/samplelog"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
@@ -50,6 +51,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	h.banks = &bankChoice{providers: h.Providers}
 	if h.site, err = h.newSite(redirect, sessions, observer); err != nil {
 		return err
 	}
@@ -175,11 +177,16 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 	s.login = &loginFlow{
 		failureResponder: s.failureResponder, sessions: sessions, cookies: &s.cookies, logins: logins,
 		link:      h.authorizationRequest(),
+		banks:     h.banks,
 		proxy:     proxyWatch{logger: h.logger},
 		callbacks: callbackWatch{redirectURI: h.RedirectURI, logger: h.logger},
 		pkce:      !h.DisablePKCE, issuer: h.Issuer, logger: h.logger, now: h.now,
 	}
 	s.guard = guard{failureResponder: s.failureResponder, login: s.login, sessions: sessions, header: header, now: h.now}
+	if h.BankPicker != nil {
+		s.login.picks, s.login.remembers = true, h.BankPicker.Remember
+		s.banks = &bankPicker{s.failureResponder, sessions, h.banks, &s.cookies, h.BankPicker.Remember}
+	}
 	logoutURL := ""
 	if !slices.Contains(h.Disable, disableLogout) {
 		s.logout = &logout{
@@ -219,6 +226,9 @@ func (h *Handler) connect(client *authserver.Client) error {
 	})
 	h.sessions.Shared = value.(*session.Shared)
 	client.Server = h.sessions.Shared.Server
+	if err := h.connectBanks(client); err != nil {
+		return err
+	}
 
 	host, cookie := h.site.addresses.host, ""
 	if h.CookieName != "" {
@@ -230,6 +240,24 @@ func (h *Handler) connect(client *authserver.Client) error {
 	}
 	h.release = append(h.release, func() error { return leaveHost(host, cookies, cookie) })
 	h.site.cookies.host = cookies
+	return nil
+}
+
+// connectBanks takes the handler's share of the list of banks of its client.
+func (h *Handler) connectBanks(client *authserver.Client) error {
+	key := h.AuthServer + " " + client.ID
+	value, _, err := bankLists.LoadOrNew(key, func() (caddy.Destructor, error) {
+		keeper := banks.NewKeeper(client.Server, client.ID, h.logger, h.now)
+		return &bankList{keeper, banks.NewLogos(keeper)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	h.release = append(h.release, func() error {
+		_, err := bankLists.Delete(key)
+		return err
+	})
+	h.banks.bankList = value.(*bankList)
 	return nil
 }
 

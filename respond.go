@@ -69,12 +69,26 @@ func (a *responder) page(w http.ResponseWriter, status int, p pages.Page) error 
 	if err != nil {
 		return err
 	}
+	a.html(w, status, body, policy)
+	return nil
+}
+
+// banksPage writes the page on which a visitor chooses a bank.
+func (a *responder) banksPage(w http.ResponseWriter, p *pages.Banks) error {
+	body, policy, err := p.Draw()
+	if err != nil {
+		return err
+	}
+	a.html(w, http.StatusOK, body, policy)
+	return nil
+}
+
+func (a *responder) html(w http.ResponseWriter, status int, body []byte, policy string) {
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	a.headers.writeHeader(w, status)
 	_, _ = w.Write(body)
-	return nil
 }
 
 // sanitize shortens a text from outside and removes the characters that would change

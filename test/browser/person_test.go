@@ -143,9 +143,22 @@ func (tab *tab) connects() {
 	tab.click("Connect")
 }
 
+// connectsAtBank is connects for a person who is at the bank already.
+func (tab *tab) connectsAtBank() {
+	tab.t.Helper()
+	tab.text(".asked")
+	tab.logsIn()
+	tab.click("Connect")
+}
+
 func (tab *tab) goesToAccounts() {
 	tab.t.Helper()
 	tab.goesToConsent()
+	tab.logsIn()
+}
+
+func (tab *tab) logsIn() {
+	tab.t.Helper()
 	tab.click("Allow")
 	tab.sees("Log in")
 	tab.fill("username", "john")

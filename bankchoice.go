@@ -1,0 +1,61 @@
+package truelayer
+
+import (
+	"context"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/banks"
+)
+
+// bankChoice knows the banks that a block's visitors can choose.
+type bankChoice struct {
+	*bankList          // nil until the block is connected
+	providers []string // the option
+}
+
+// bankList is the banks of a client, with their logos.
+type bankList struct {
+	keeper *banks.Keeper
+	logos  *banks.Logos
+}
+
+// bankLists holds the banks of each client, so that blocks share one list. It is kept over
+// reloads of the configuration.
+var bankLists = caddy.NewUsagePool()
+
+// Destruct implements caddy.Destructor.
+func (l *bankList) Destruct() error {
+	l.logos.CloseIdleConnections()
+	return nil
+}
+
+// offered returns the banks that the option providers covers, or may cover.
+func (c *bankChoice) offered(ctx context.Context) (offered []banks.Bank, err error) {
+	list, err := c.keeper.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range list {
+		if banks.Covers(c.providers, b) != banks.No {
+			offered = append(offered, b)
+		}
+	}
+	return offered, nil
+}
+
+// leadsTo reports whether a login can lead straight to the bank with an id. Otherwise it
+// leads to TrueLayer's own dialog: for a bank that the list does not have, that the option
+// providers does not cover or may not cover, or that asks for more than a choice.
+func (c *bankChoice) leadsTo(ctx context.Context, id string) bool {
+	list, err := c.keeper.List(ctx)
+	if err != nil {
+		return false
+	}
+	for _, b := range list {
+		if b.ID == id {
+			return !b.Dialog && banks.Covers(c.providers, b) == banks.Yes
+		}
+	}
+	return false
+}

@@ -1,0 +1,77 @@
+package pages
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+)
+
+// Bank is a bank that a visitor can choose.
+type Bank struct {
+	Name string
+	// Link leads to the bank. Without it the bank cannot be chosen right now.
+	Link string
+	// Logo is the URL of the logo, or "".
+	Logo string
+}
+
+// Banks is the content of the page on which a visitor chooses a bank.
+type Banks struct {
+	Text
+	// Search is what the visitor looks for, and Address and ReturnTo are where the search
+	// goes.
+	Search, Address, ReturnTo string
+	// Countries lead to the banks of one country each. There are none if all banks are in
+	// one.
+	Countries []Country
+	// Last is the bank that this browser connected last, or nil.
+	Last *Bank
+	// Groups are the banks, by country.
+	Groups []BankGroup
+	// Other leads to TrueLayer's own dialog.
+	Other string
+	// Home is the URL of the site's home page, or "".
+	Home string
+}
+
+// Country is a country with banks.
+type Country struct {
+	Name, Link string
+	// Chosen says that only this country's banks are shown.
+	Chosen bool
+}
+
+// BankGroup is the banks of one country. Name is "" if there is one country only.
+type BankGroup struct {
+	Name  string
+	Banks []Bank
+}
+
+var (
+	//go:embed banks.html
+	banksText string
+	//go:embed banks.js
+	filterScript string
+
+	banksLayout = template.Must(template.Must(layout.Clone()).New("banks").Funcs(template.FuncMap{
+		"script": func() template.JS { return template.JS(filterScript) }, //nolint:gosec // our own file
+	}).Parse(banksText))
+
+	// banksPolicy allows the page what it needs beyond the style: logos from the site
+	// itself, its search, and the script, by its digest.
+	banksPolicy = func() string {
+		digest := sha256.Sum256([]byte(filterScript))
+		return policy + "; img-src 'self'; form-action 'self'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; frame-ancestors 'none'"
+	}()
+)
+
+// Draw returns the HTML of the page and its Content-Security-Policy.
+func (p *Banks) Draw() (body []byte, contentPolicy string, err error) {
+	var b bytes.Buffer
+	if err := banksLayout.Execute(&b, p); err != nil {
+		return nil, "", err
+	}
+	return b.Bytes(), banksPolicy, nil
+}
