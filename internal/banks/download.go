@@ -1,6 +1,7 @@
 package banks
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -121,7 +122,7 @@ func readLogo(resp *http.Response) (image, error) {
 	if mediaType == "" {
 		return image{}, fmt.Errorf("%w: it is no image of a type that is served", ErrBadLogo)
 	}
-	return image{content, mediaType}, nil
+	return image{bytes.Clone(content), mediaType}, nil // without the room that reading took
 }
 
 // closeIdle closes the connections that no download is using.
