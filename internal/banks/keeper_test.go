@@ -299,12 +299,23 @@ func TestSimulatedBanks(t *testing.T) {
 	if err != nil || len(list) < 4 {
 		t.Fatal(list, err)
 	}
+	types, dialogs, choices := make(map[string]int), 0, 0
 	for _, b := range list {
-		if b.Healthy != (b.ID != "ob-kestrel") || !b.HasLogo || b.Dialog {
+		if !b.HasLogo || b.Healthy != (b.ID != "ob-kestrel") || b.Dialog && !b.Choice {
 			t.Errorf("%+v", b)
 		}
-		if content, mediaType, err := logos.Logo(t.Context(), b.ID); err != nil || mediaType != "image/svg+xml" || !strings.HasPrefix(string(content), "<svg") {
-			t.Errorf("%s: %s %q %v", b.ID, mediaType, content, err)
+		if b.Dialog {
+			dialogs++
+		} else if b.Choice {
+			choices++
 		}
+		content, mediaType, err := logos.Logo(t.Context(), b.ID)
+		if err != nil || len(content) == 0 {
+			t.Errorf("%s: %v", b.ID, err)
+		}
+		types[mediaType]++
+	}
+	if types["image/svg+xml"] == 0 || types["image/png"] == 0 || dialogs == 0 || choices == 0 {
+		t.Errorf("%v, %d need the dialog, %d have a choice", types, dialogs, choices)
 	}
 }
