@@ -43,8 +43,8 @@ func CancelAt(step string) ApproveOption {
 	return func(v *visitor) { v.cancelAt = step }
 }
 
-// Approve follows an auth link through the simulator's dialog over HTTP, as a
-// person would: it chooses Mock, presses Allow, logs in as john with the password
+// Approve follows an auth link through the simulator's dialog over HTTP, or a direct
+// bank link through the pages of the bank, as a person would: it chooses Mock, presses Allow, logs in as john with the password
 // doe, and selects all accounts. It returns the URL to which the browser would go
 // next, at the application's redirect URI, but does not go there. If the answer is
 // a form_post, its fields are in the URL's query. If c is nil, Approve uses
@@ -64,7 +64,8 @@ func Approve(ctx context.Context, c *http.Client, authLink string, options ...Ap
 		return "", fmt.Errorf("parse the auth link: %w", err)
 	}
 	var form url.Values
-	// A dialog has four pages and four redirects. More of them mean a loop.
+	// A dialog has four pages and four redirects, one more after a direct bank link.
+	// More of them mean a loop.
 	for range 12 {
 		next, page, err := visit(ctx, &browser, at, form)
 		if err != nil {
@@ -79,7 +80,8 @@ func Approve(ctx context.Context, c *http.Client, authLink string, options ...Ap
 			}
 		} else {
 			form = nil
-			if !strings.HasPrefix(next.Path, "/dialog/") || next.Host != at.Host {
+			ours := strings.HasPrefix(next.Path, "/dialog/") || next.Path == hybridCallback
+			if !ours || next.Host != at.Host {
 				return next.String(), nil
 			}
 		}

@@ -12,7 +12,7 @@ import (
 
 // authLink is an authorization request that has passed every check.
 type authLink struct {
-	digest      string // of its exact query
+	digest      string // of its exact query; random for a direct bank link
 	client      Client
 	redirectURI string
 	scopes      []string
@@ -67,7 +67,14 @@ func (s *Simulator) parseAuthLink(rawQuery string) (*authLink, error) {
 	if !slices.Contains(client.RedirectURIs, query.Get("redirect_uri")) {
 		return nil, fmt.Errorf("redirect_uri %q is not registered for this client: register it letter by letter", query.Get("redirect_uri"))
 	}
-	link := &authLink{
+	sum := sha256.Sum256([]byte(rawQuery))
+	link := newAuthLink(client, query, string(sum[:]))
+	return link, link.check(query)
+}
+
+func newAuthLink(client Client, query url.Values, digest string) *authLink {
+	return &authLink{
+		digest:      digest,
 		client:      client,
 		redirectURI: query.Get("redirect_uri"),
 		scopes:      strings.Fields(query.Get("scope")),
@@ -77,9 +84,6 @@ func (s *Simulator) parseAuthLink(rawQuery string) (*authLink, error) {
 		challenge:   query.Get("code_challenge"),
 		formPost:    query.Get("response_mode") == "form_post",
 	}
-	sum := sha256.Sum256([]byte(rawQuery))
-	link.digest = string(sum[:])
-	return link, link.check(query)
 }
 
 func (l *authLink) check(query url.Values) error {
@@ -171,7 +175,7 @@ func (s *Simulator) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	if link.bank != nil {
 		first = stepConsent
 	}
-	toStep(w, r, first, id)
+	toStep(w, first, id)
 }
 
 // refuseLink tells the developer what is wrong with an auth link.

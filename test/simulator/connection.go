@@ -19,6 +19,7 @@ type connection struct {
 	bank      bank
 	person    person
 	accounts  []account
+	consent   *AuthURIRequest // if the application collected it
 	began     time.Time
 	ends      time.Time
 	ended     bool // the consent was revoked, or an old refresh token came back
@@ -141,6 +142,6 @@ func (s *Simulator) issue(c *connection, issuer string) issued {
 func (s *Simulator) giveRefreshToken(c *connection) string {
 	now := s.clock()
 	c.refreshToken, c.refreshUsed = newHex(32), now
-	s.refresh.put(c.refreshToken, c.subject(), now, c.ends)
+	s.refresh.put(c.refreshToken, c.subject(), now, c.ends.Add(reauthPeriod))
 	return c.refreshToken
 }

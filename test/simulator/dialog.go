@@ -17,6 +17,13 @@ type dialog struct {
 	consented bool
 	person    *person
 	over      bool
+
+	// What follows is for a link that led directly to the bank.
+	atBank   bool
+	consent  *AuthURIRequest // with which the application asked for the link
+	renews   *connection     // if the user reauthenticates
+	bankCode string          // the bank's own answer, once the user has agreed
+	accounts []account       // that the user agreed to share
 }
 
 // The steps of a dialog. They are also the last elements of the pages' paths.
@@ -50,9 +57,12 @@ func (d *dialog) at() string {
 // of the back button, an earlier one.
 func (d *dialog) reached(step string) bool {
 	order := []string{stepBank, stepConsent, stepLogin, stepAccounts}
+	if step == stepBank && d.link.bank != nil || step == stepConsent && d.atBank {
+		return false
+	}
 	for _, s := range order {
 		if s == step {
-			return step != stepBank || d.link.bank == nil
+			return true
 		}
 		if s == d.at() {
 			break
@@ -61,12 +71,11 @@ func (d *dialog) reached(step string) bool {
 	return false
 }
 
-// open returns a copy of a request's dialog, so that pages are written without
-// holding mu.
-func (s *Simulator) open(r *http.Request) (dialog, error) {
+// open returns a copy of a dialog, so that pages are written without holding mu.
+func (s *Simulator) open(id string) (dialog, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d, ok := s.dialogs.get(r.URL.Query().Get("session_id"), s.clock())
+	d, ok := s.dialogs.get(id, s.clock())
 	if !ok {
 		return dialog{}, errTimedOut
 	}
@@ -78,14 +87,14 @@ func (s *Simulator) open(r *http.Request) (dialog, error) {
 
 // serveStep shows a step's page.
 func (s *Simulator) serveStep(w http.ResponseWriter, r *http.Request) {
-	d, err := s.open(r)
+	d, err := s.open(r.URL.Query().Get("session_id"))
 	if err != nil {
 		errorPage(w, http.StatusBadRequest, "This login has stopped: "+err.Error()+".")
 		return
 	}
 	step := r.PathValue("step")
 	if !d.reached(step) {
-		toStep(w, r, d.at(), d.id)
+		toStep(w, d.at(), d.id)
 		return
 	}
 	s.stepPage(w, &d, step, "")
@@ -94,7 +103,7 @@ func (s *Simulator) serveStep(w http.ResponseWriter, r *http.Request) {
 // takeStep handles the form of a step.
 func (s *Simulator) takeStep(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	d, err := s.open(r)
+	d, err := s.open(r.URL.Query().Get("session_id"))
 	if err == nil {
 		err = r.ParseForm()
 	}
@@ -104,11 +113,15 @@ func (s *Simulator) takeStep(w http.ResponseWriter, r *http.Request) {
 	}
 	step := r.PathValue("step")
 	if step == stepCancel {
+		if d.atBank {
+			leaveBank(w, r, &d, bankDenied)
+			return
+		}
 		s.cancel(w, &d)
 		return
 	}
 	if !d.reached(step) {
-		toStep(w, r, d.at(), d.id)
+		toStep(w, d.at(), d.id)
 		return
 	}
 	switch step {
@@ -116,15 +129,9 @@ func (s *Simulator) takeStep(w http.ResponseWriter, r *http.Request) {
 		s.takeBank(w, r, &d)
 	case stepConsent:
 		d.consented = true
-		s.advance(w, r, &d)
+		s.advance(w, &d)
 	case stepLogin:
-		p, refusal := signIn(r.PostForm.Get("username"), r.PostForm.Get("password"))
-		if refusal != "" {
-			s.stepPage(w, &d, stepLogin, refusal)
-			return
-		}
-		d.person = &p
-		s.advance(w, r, &d)
+		s.takeLogin(w, r, &d)
 	case stepAccounts:
 		s.takeAccounts(w, r, &d)
 	}
@@ -134,17 +141,35 @@ func (s *Simulator) takeBank(w http.ResponseWriter, r *http.Request, d *dialog) 
 	for _, b := range offered(d.link.providers) {
 		if b.ID == r.PostForm.Get("provider_id") {
 			d.bank, d.consented, d.person = &b, false, nil
-			s.advance(w, r, d)
+			s.advance(w, d)
 			return
 		}
 	}
 	s.stepPage(w, d, stepBank, "Please choose a bank from the list.")
 }
 
+func (s *Simulator) takeLogin(w http.ResponseWriter, r *http.Request, d *dialog) {
+	user := r.PostForm.Get("username")
+	p, refusal := signIn(user, r.PostForm.Get("password"))
+	switch {
+	case refusal == "":
+		d.person = &p
+		s.advance(w, d)
+	case d.atBank && isBankFailure(user):
+		leaveBank(w, r, d, bankFailed)
+	default:
+		s.stepPage(w, d, stepLogin, refusal)
+	}
+}
+
 func (s *Simulator) takeAccounts(w http.ResponseWriter, r *http.Request, d *dialog) {
 	accounts := chosen(accountsOf(*d.person, *d.bank), r.PostForm["account"])
 	if len(accounts) == 0 {
 		s.stepPage(w, d, stepAccounts, "Please choose at least one account.")
+		return
+	}
+	if d.atBank {
+		s.agreeAtBank(w, r, d, accounts)
 		return
 	}
 	fields, err := s.complete(d, accounts)
@@ -175,13 +200,18 @@ func (s *Simulator) cancel(w http.ResponseWriter, d *dialog) {
 }
 
 // advance saves the changes of a step and redirects to the next one.
-func (s *Simulator) advance(w http.ResponseWriter, r *http.Request, d *dialog) {
+func (s *Simulator) advance(w http.ResponseWriter, d *dialog) {
+	s.keep(d)
+	toStep(w, d.at(), d.id)
+}
+
+// keep saves the changes of a dialog that is not over.
+func (s *Simulator) keep(d *dialog) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if kept, ok := s.dialogs.get(d.id, s.clock()); ok && !kept.over {
 		*kept = *d
 	}
-	s.mu.Unlock()
-	toStep(w, r, d.at(), d.id)
 }
 
 // complete ends a dialog with a code and the connection it will open.
@@ -198,12 +228,15 @@ func (s *Simulator) complete(d *dialog, accounts []account) (url.Values, error) 
 	}
 	c := &connection{
 		seed: [32]byte(randomBytes(32)), sessionID: d.id, client: d.link.client, scopes: d.link.scopes,
-		bank: *d.bank, person: *d.person, accounts: accounts,
+		bank: *d.bank, person: *d.person, accounts: accounts, consent: d.consent,
 		began: now, ends: now.Add(s.settings.ConsentLifetime),
 	}
+	if d.renews != nil {
+		s.renew(d.renews, c)
+	}
 	// The connection is kept after its consent ends, so that its tokens get 403
-	// instead of 401.
-	s.connections.put(c.subject(), c, now, c.ends.Add(completedLifetime))
+	// instead of 401, and so that the user can reauthenticate.
+	s.connections.put(c.subject(), c, now, c.ends.Add(reauthPeriod))
 	code := newHex(32)
 	s.codes.put(code, &authorization{c, d.link.redirectURI, d.link.challenge}, now, now.Add(codeLifetime))
 	s.record.secret(code)
@@ -214,7 +247,12 @@ func (s *Simulator) complete(d *dialog, accounts []account) (url.Values, error) 
 	return fields, nil
 }
 
-func toStep(w http.ResponseWriter, r *http.Request, step, id string) {
+func toStep(w http.ResponseWriter, step, id string) {
+	seeOther(w, "/dialog/"+step+"?"+url.Values{"session_id": {id}}.Encode())
+}
+
+func seeOther(w http.ResponseWriter, location string) {
 	guardPage(w, "")
-	http.Redirect(w, r, "/dialog/"+step+"?"+url.Values{"session_id": {id}}.Encode(), http.StatusSeeOther)
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusSeeOther)
 }

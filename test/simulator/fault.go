@@ -16,6 +16,8 @@ import (
 // The endpoints that are counted and can be made to fail.
 const (
 	Authorize = "authorize"
+	AuthURI   = "authuri"
+	ReauthURI = "reauthuri"
 	Token     = "token"
 	JWKS      = "jwks"
 	Providers = "providers"
@@ -25,7 +27,7 @@ const (
 	Data      = "data"
 )
 
-var endpoints = []string{Authorize, Token, JWKS, Providers, Logo, Delete, Verify, Data}
+var endpoints = []string{Authorize, AuthURI, ReauthURI, Token, JWKS, Providers, Logo, Delete, Verify, Data}
 
 const (
 	maxBody  = 64 << 10
@@ -131,10 +133,7 @@ func (s *Simulator) endpoint(name string, act http.HandlerFunc) http.Handler {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.record.call(name)
-		if name == Token {
-			form, _ := tokenForm(r.Header, body)
-			s.record.tokenRequest(form, r.Header)
-		}
+		s.record.request(name, r.Header, body)
 		w.Header().Set("X-Tl-Correlation-Id", newUUID())
 		s.setDate(w.Header())
 		if f, struck := s.faults.next(name); struck {

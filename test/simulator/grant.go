@@ -34,3 +34,31 @@ func (s *Simulator) Grant(authLink string) (callbackURL string, err error) {
 	}
 	return link.back(fields), nil
 }
+
+// GrantDirect does at the bank what Grant does in the dialog: it follows a direct
+// bank link or a reauthentication link without HTTP, and returns the URL to which
+// the browser would be sent in the end. The user is john, or after a request for
+// reauthentication the one who connected before.
+func (s *Simulator) GrantDirect(bankLink string) (callbackURL string, err error) {
+	u, err := url.Parse(bankLink)
+	if err != nil {
+		return "", fmt.Errorf("parse the bank link: %w", err)
+	}
+	d, err := s.enterBank(u.Query().Get("state"))
+	if err != nil {
+		return "", err
+	}
+	p, refusal := signIn("john", "doe")
+	if refusal != "" {
+		return "", errors.New(refusal)
+	}
+	if d.renews != nil {
+		p = d.renews.person
+	}
+	d.person = &p
+	fields, err := s.complete(&d, accountsOf(p, *d.bank))
+	if err != nil {
+		return "", err
+	}
+	return d.link.back(fields), nil
+}

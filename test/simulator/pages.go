@@ -106,9 +106,7 @@ func howLong(d time.Duration) string {
 // answer sends the user back to the application with a code or an error.
 func (l *authLink) answer(w http.ResponseWriter, fields url.Values) {
 	if !l.formPost {
-		guardPage(w, "")
-		w.Header().Set("Location", l.back(fields))
-		w.WriteHeader(http.StatusSeeOther)
+		seeOther(w, l.back(fields))
 		return
 	}
 	p := page{Title: "Going back", Client: l.client.Name, Target: l.redirectURI}

@@ -18,9 +18,13 @@ func (e *oauthError) write(w http.ResponseWriter) {
 }
 
 var (
-	errInvalidGrant  = &oauthError{status: http.StatusBadRequest, Error: "invalid_grant"}
-	errInvalidClient = &oauthError{status: http.StatusBadRequest, Error: "invalid_client"}
-	errInternal      = &oauthError{
+	errInvalidGrant       = &oauthError{status: http.StatusBadRequest, Error: "invalid_grant"}
+	errInvalidClient      = &oauthError{status: http.StatusBadRequest, Error: "invalid_client"}
+	errUnauthorizedClient = &oauthError{
+		status: http.StatusUnauthorized, Error: "unauthorized_client",
+		Description: "the client may not do this: check its id, its redirect URI and its approval",
+	}
+	errInternal = &oauthError{
 		status: http.StatusInternalServerError, Error: "internal_server_error",
 		Description: "the service failed: try again later",
 	}

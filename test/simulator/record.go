@@ -15,13 +15,15 @@ const (
 	maxSecretLength = 4 << 10
 )
 
-// record holds what Calls, CallsGrant, LastTokenRequest and Secrets return.
+// record holds what Calls, CallsGrant, LastTokenRequest,
+// LastAuthURIRequest and Secrets return.
 type record struct {
 	mu      sync.Mutex
 	calls   map[string]int
 	grants  map[string]int
 	form    url.Values
 	header  http.Header
+	direct  AuthURIRequest
 	seen    map[string]struct{}
 	secrets []string // a ring buffer, once it is full
 	oldest  int
@@ -54,9 +56,17 @@ func (s *Simulator) LastTokenRequest() (url.Values, http.Header) {
 	return form, s.record.header.Clone()
 }
 
-// Secrets returns the codes, access tokens, refresh tokens, PKCE code verifiers and
-// client secrets that the simulator has issued or received, even invalid ones. If
-// there are very many, it returns the latest. The test of an application can
+// LastAuthURIRequest returns the body of the last request for a direct bank link, as
+// far as it could be read.
+func (s *Simulator) LastAuthURIRequest() AuthURIRequest {
+	s.record.mu.Lock()
+	defer s.record.mu.Unlock()
+	return s.record.direct.clone()
+}
+
+// Secrets returns the codes, access tokens, refresh tokens, PKCE code verifiers,
+// client secrets and sensitive inputs that the simulator has issued or received,
+// even invalid ones. If there are very many, it returns the latest. The test of an application can
 // search its logs for them.
 func (s *Simulator) Secrets() []string {
 	s.record.mu.Lock()
@@ -90,6 +100,32 @@ func (r *record) call(endpoint string) {
 		r.calls = make(map[string]int)
 	}
 	r.calls[endpoint]++
+}
+
+// request keeps what tests may ask for about a request.
+func (r *record) request(endpoint string, header http.Header, body []byte) {
+	switch endpoint {
+	case Token:
+		form, _ := tokenForm(header, body)
+		r.tokenRequest(form, header)
+	case AuthURI:
+		var q AuthURIRequest
+		_ = q.read(body)
+		for _, field := range inputSteps[q.ProviderID].Fields {
+			for _, entered := range q.AuthInputs {
+				if field.Sensitive && field.ID == entered.ID {
+					r.secret(entered.Value)
+				}
+			}
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.direct = q
+	case ReauthURI:
+		var q reauthURIRequest
+		_ = q.read(body)
+		r.secret(q.refreshToken)
+	}
 }
 
 func (r *record) tokenRequest(form url.Values, header http.Header) {

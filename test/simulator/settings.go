@@ -55,6 +55,11 @@ type Settings struct {
 	// as clients have seen it at TrueLayer.
 	Refused string `json:"refused"`
 
+	// ReauthOther gives the connection after a reauthentication another subject, as if
+	// the user had several identities at the bank. By default it has the same one,
+	// unless another user logs in at the bank.
+	ReauthOther bool `json:"reauth_other"`
+
 	// Unhealthy are the providers whose recommended status is not healthy. The
 	// default is ob-tidewater.
 	Unhealthy []string `json:"unhealthy"`

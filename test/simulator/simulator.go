@@ -21,9 +21,12 @@
 //	POST          /simulator/revoke     RevokeConsents
 //	GET           /simulator/calls      Calls and CallsGrant
 //
-// Not simulated: client credentials, the direct and reauthentication links,
-// discovery other than the JWKS, and Data API resources beyond me, info,
-// accounts and an account.
+// Direct bank links and reauthentication links lead to a page of the bank, which is
+// at the simulator's own address, and from there over /oauth/hybrid/callback to the
+// application. Each of them works once and for 15 minutes.
+//
+// Not simulated: client credentials, the extension of a connection, discovery other
+// than the JWKS, and Data API resources beyond me, info, accounts and an account.
 package simulator
 
 import (
@@ -63,6 +66,9 @@ type Client struct {
 
 	// NoBanks says that no provider is enabled for the client.
 	NoBanks bool
+
+	// NoDirect says that the client is not approved for direct bank links.
+	NoDirect bool
 }
 
 // Simulator is an http.Handler that simulates TrueLayer. It is safe for concurrent
@@ -79,6 +85,7 @@ type Simulator struct {
 	mu          sync.Mutex // guards what follows
 	settings    Settings
 	dialogs     expiring[*dialog]
+	bankLinks   expiring[*dialog]  // that nobody has followed yet
 	completed   expiring[struct{}] // digests of auth links that led to a code
 	codes       expiring[*authorization]
 	connections expiring[*connection] // by subject
@@ -96,8 +103,13 @@ const (
 	maxRefresh     = 200_000
 
 	dialogLifetime    = 30 * time.Minute
+	bankLinkLifetime  = 15 * time.Minute
 	completedLifetime = 24 * time.Hour
 	codeLifetime      = 5 * time.Minute
+
+	// reauthPeriod is for how long after the end of its consent a connection can be
+	// renewed.
+	reauthPeriod = 90 * 24 * time.Hour
 )
 
 // New returns a Simulator for the clients in cfg.
@@ -112,6 +124,7 @@ func New(cfg Config) (*Simulator, error) {
 		clients:     clients,
 		settings:    defaultSettings(),
 		dialogs:     expiring[*dialog]{max: maxDialogs},
+		bankLinks:   expiring[*dialog]{max: maxDialogs},
 		completed:   expiring[struct{}]{max: maxCompleted},
 		codes:       expiring[*authorization]{max: maxCodes},
 		connections: expiring[*connection]{max: maxConnections},
@@ -160,6 +173,11 @@ func (s *Simulator) routes() {
 	s.mux.HandleFunc("GET /error", serveRefused)
 	s.mux.HandleFunc("GET /dialog/{step}", s.serveStep)
 	s.mux.HandleFunc("POST /dialog/{step}", s.takeStep)
+
+	s.mux.Handle("POST /v1/authuri", s.endpoint(AuthURI, s.serveAuthURI))
+	s.mux.Handle("POST /v1/reauthuri", s.endpoint(ReauthURI, s.serveReauthURI))
+	s.mux.HandleFunc("GET /bank/{provider}/authorize", s.serveBankLink)
+	s.mux.HandleFunc("GET "+hybridCallback, s.serveHybridCallback)
 
 	s.mux.Handle("POST /connect/token", s.endpoint(Token, s.serveToken))
 	s.mux.Handle("GET /.well-known/openid-configuration/jwks", s.endpoint(JWKS, s.serveJWKS))
