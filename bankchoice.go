@@ -46,7 +46,7 @@ func (c *bankChoice) offered(ctx context.Context) (offered []banks.Bank, err err
 
 // leadsTo reports whether a login can lead straight to the bank with an id. Otherwise it
 // leads to TrueLayer's own dialog: for a bank that the list does not have, that the option
-// providers does not cover or may not cover, or that asks for more than a choice.
+// providers does not cover or may not cover, that does not work now, or that asks for text.
 func (c *bankChoice) leadsTo(ctx context.Context, id string) bool {
 	list, err := c.keeper.List(ctx)
 	if err != nil {
@@ -54,7 +54,7 @@ func (c *bankChoice) leadsTo(ctx context.Context, id string) bool {
 	}
 	for _, b := range list {
 		if b.ID == id {
-			return !b.Dialog && banks.Covers(c.providers, b) == banks.Yes
+			return b.Healthy && !b.Dialog && banks.Covers(c.providers, b) == banks.Yes
 		}
 	}
 	return false

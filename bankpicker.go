@@ -1,6 +1,8 @@
 package truelayer
 
 import (
+	"cmp"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -30,14 +32,14 @@ const (
 
 // serve serves <redirect path>/banks: the page, and with ?logo=<id> a bank's logo.
 func (p *bankPicker) serve(w http.ResponseWriter, q *request) error {
-	noStore(w)
-	if q.Method != http.MethodGet {
-		return p.notAllowed(w, q, http.MethodGet)
+	if q.Method != http.MethodGet && q.Method != http.MethodHead {
+		return p.notAllowed(w, q, "GET, HEAD")
 	}
 	query, _ := url.ParseQuery(q.query())
 	if id := query.Get("logo"); id != "" {
 		return p.serveLogo(w, q, id)
 	}
+	noStore(w)
 	returnTo := p.addresses.returnTarget(query.Get("return"))
 	s, err := p.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
 	if err != nil && !session.IsRevoked(err) {
@@ -47,53 +49,72 @@ func (p *bankPicker) serve(w http.ResponseWriter, q *request) error {
 		p.seeOther(w, q, returnTo)
 		return nil
 	}
-	offered, err := p.choice.offered(q.Context())
-	if err != nil || len(offered) == 0 {
-		p.seeOther(w, q, p.addresses.dialogURL(returnTo))
-		return nil
+	if !p.remember {
+		p.cookies.forgetBank(w, q.cookies) // from an earlier configuration
 	}
-	page := p.page(offered, query, returnTo)
-	page.Last = p.last(q, offered, returnTo)
-	return p.banksPage(w, page)
+	offered, err := p.choice.offered(q.Context())
+	if err == nil && len(offered) > 0 {
+		page := p.page(offered, query, returnTo)
+		page.Last = p.last(q, offered, page.ReturnTo)
+		return p.banksPage(w, page)
+	}
+	if query.Has("q") {
+		// a browser does not follow a form's redirect to a host that the page's
+		// form-action does not name
+		return p.banksPage(w, &pages.Banks{Text: pages.TextOf("no_banks"), Site: p.addresses.host, Other: p.addresses.dialogURL(returnTo), Home: p.home})
+	}
+	p.seeOther(w, q, p.addresses.dialogURL(returnTo))
+	return nil
 }
 
-// page returns the page with the banks that a visitor looks for.
+// maxReturnBytes bounds the bytes of all copies of the return target on the page. Each bank's
+// link has one, and anybody can ask for a long one.
+const maxReturnBytes = 128 << 10
+
+// page returns the page with the banks that are offered. Those that the visitor does not
+// look for are hidden.
 func (p *bankPicker) page(offered []banks.Bank, query url.Values, returnTo string) *pages.Banks {
-	search, country := query.Get("q"), query.Get("country")
+	for returnTo != "/" && len(url.QueryEscape(returnTo))*len(offered) > maxReturnBytes {
+		returnTo = shorten(returnTo)
+	}
+	search := query.Get("q")
 	search = strings.TrimSpace(sanitize(search[:min(len(search), maxBankSearch)]))
+	countries := countriesOf(offered)
+	country := query.Get("country")
+	if !slices.Contains(countries, country) {
+		country = ""
+	}
 	page := &pages.Banks{
-		Text: pages.TextOf("banks"), Search: search, Address: p.addresses.banks, ReturnTo: returnTo,
+		Text: pages.TextOf("banks"), Site: p.addresses.host, Search: search, Country: country, Address: p.addresses.banks, ReturnTo: returnTo,
 		Other: p.addresses.dialogURL(returnTo), Home: p.home,
 	}
-	countries := countriesOf(offered)
 	if len(countries) > 1 {
 		page.Countries = []pages.Country{{Name: "All", Link: p.addresses.banksURL(returnTo, "", search), Chosen: country == ""}}
-		for _, code := range countries {
-			page.Countries = append(page.Countries, pages.Country{
-				Name: pages.CountryName(code), Link: p.addresses.banksURL(returnTo, code, search), Chosen: code == country,
-			})
-		}
 	}
+	wanted := pages.Fold(search)
 	for _, code := range countries {
-		group := pages.BankGroup{}
+		group := pages.BankGroup{Country: code}
 		if len(countries) > 1 {
 			group.Name = pages.CountryName(code)
+			page.Countries = append(page.Countries, pages.Country{Name: group.Name, Link: p.addresses.banksURL(returnTo, code, search), Chosen: code == country})
 		}
+		here := wanted != "" || country == "" || country == code
 		for _, b := range offered {
-			if b.Country == code && (country == "" || country == code) && strings.Contains(strings.ToLower(b.Name), strings.ToLower(search)) {
-				group.Banks = append(group.Banks, p.bank(b, returnTo))
+			if b.Country == code {
+				shown := p.bank(b, returnTo)
+				shown.Hidden = !here || !strings.Contains(shown.Key, wanted)
+				group.Banks = append(group.Banks, shown)
 			}
 		}
-		if len(group.Banks) > 0 {
-			page.Groups = append(page.Groups, group)
-		}
+		slices.SortStableFunc(group.Banks, func(a, b pages.Bank) int { return cmp.Compare(a.Key, b.Key) })
+		page.Groups = append(page.Groups, group)
 	}
 	return page
 }
 
 // bank returns a bank as the page shows it. One that does not work is not offered.
 func (p *bankPicker) bank(b banks.Bank, returnTo string) pages.Bank {
-	shown := pages.Bank{Name: b.Name}
+	shown := pages.Bank{Name: b.Name, Key: pages.Fold(b.Name)}
 	if b.HasLogo {
 		shown.Logo = p.addresses.banks + "?logo=" + b.ID
 	}
@@ -103,14 +124,14 @@ func (p *bankPicker) bank(b banks.Bank, returnTo string) pages.Bank {
 	return shown
 }
 
-// countriesOf returns the countries of banks, sorted.
+// countriesOf returns the countries of banks, sorted by their names.
 func countriesOf(offered []banks.Bank) (countries []string) {
 	for _, b := range offered {
 		if !slices.Contains(countries, b.Country) {
 			countries = append(countries, b.Country)
 		}
 	}
-	slices.Sort(countries)
+	slices.SortFunc(countries, func(a, b string) int { return cmp.Compare(pages.CountryName(a), pages.CountryName(b)) })
 	return countries
 }
 
@@ -130,21 +151,28 @@ func (p *bankPicker) last(q *request, offered []banks.Bank, returnTo string) *pa
 	return nil
 }
 
+// noLogo is shown in place of a logo that cannot be had: browsers would show a broken
+// picture.
+const noLogo = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#8a94a3"/><path d="M16 7l9 5v2H7v-2zM9 16h2v6H9zm6 0h2v6h-2zm6 0h2v6h-2zM7 23h18v2H7z" fill="#fff"/></svg>`
+
 // serveLogo serves a bank's logo. The module has fetched it, so that the visitor's browser
 // contacts nobody.
 func (p *bankPicker) serveLogo(w http.ResponseWriter, q *request, id string) error {
 	content, mediaType, err := p.choice.logos.Logo(q.Context(), id)
-	header := w.Header()
+	header, status := w.Header(), http.StatusOK
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Security-Policy", bankLogoPolicy)
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
-	if err != nil {
-		p.headers.writeHeader(w, http.StatusNotFound) // the page shows an empty place
-		return nil
-	}
 	header.Set("Cache-Control", "private, max-age=86400")
+	if err != nil {
+		content, mediaType = []byte(noLogo), "image/svg+xml"
+		header.Set("Cache-Control", "no-store")
+		if errors.Is(err, banks.ErrUnknownBank) {
+			status = http.StatusNotFound
+		}
+	}
 	header.Set("Content-Type", mediaType)
-	p.headers.writeHeader(w, http.StatusOK)
+	p.headers.writeHeader(w, status)
 	_, _ = w.Write(content)
 	return nil
 }

@@ -152,6 +152,13 @@ func (c *cookieNames) rememberedBank(lines []string) (provider string) {
 	return provider
 }
 
+// forgetBank has the browser forget the bank, if it remembers one.
+func (c *cookieNames) forgetBank(w http.ResponseWriter, lines []string) {
+	if c.rememberedBank(lines) != "" {
+		c.set(w, c.bank, "", -1)
+	}
+}
+
 // strip removes the module's cookies from a request's header and leaves every other
 // byte of its Cookie lines unchanged.
 func (c *cookieNames) strip(header http.Header) {

@@ -37,6 +37,7 @@ func (l *logout) serve(w http.ResponseWriter, q *request) error {
 		q.setPlaceholder(userID, s.Connection) // for the access log
 	}
 	l.logins.forgetSession(w, q.cookies)
+	l.logins.names.forgetBank(w, q.cookies) // whoever uses the browser next
 	if err != nil {
 		return l.fail(w, q, failure{reason: logoutIncomplete, cause: err})
 	}

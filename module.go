@@ -136,8 +136,8 @@ type Handler struct {
 	// redirect URI's own.
 	AllowOrigins []string `json:"allow_origins,omitempty"`
 
-	// The name of the session cookie; the names of login cookies begin with
-	// it. With an https redirect URI `__Host-` is put before it. Default:
+	// The name of the session cookie; the names of the module's other cookies, `…-login-0` and
+	// so on and `…-bank`, begin with it, and an application cannot use them. With an https redirect URI `__Host-` is put before it. Default:
 	// `truelayer-` and 8 hex digits that depend on client id, auth server,
 	// scopes and provider, so that blocks do not disturb each other.
 	CookieName string `json:"cookie_name,omitempty"`

@@ -258,6 +258,7 @@ func (h *Handler) connectBanks(client *authserver.Client) error {
 		return err
 	})
 	h.banks.bankList = value.(*bankList)
+	h.banks.keeper.LogTo(h.logger)
 	return nil
 }
 

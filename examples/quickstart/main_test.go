@@ -29,12 +29,15 @@ func TestQuickstart(t *testing.T) {
 		t.Errorf("the home page, which knows no session, offers to sign out: %s", page)
 	}
 	for _, path := range []string{"/account", "/account/", "/forgotten"} {
-		if page, link := v.visit(site+path, nil); !strings.Contains(link, "client_id=") {
+		if page, banks := v.visit(site+path, nil); !strings.HasPrefix(banks, "/truelayer/banks") {
 			t.Errorf("%s is public: %s", path, page)
 		}
 	}
 
-	_, link := v.visit(site+"/account", nil)
+	_, banks := v.visit(site+"/account", nil)
+	page, _ = v.visit(site+banks, nil)
+	contains(t, "the page with the banks", page, "Choose your bank", `href="/truelayer/login?provider=mock&amp;return=%2Faccount"`)
+	_, link := v.visit(site+"/truelayer/login?provider=mock&return=/account", nil)
 	callback, err := simulator.Approve(t.Context(), nil, link)
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +54,8 @@ func TestQuickstart(t *testing.T) {
 
 	contains(t, "the account page", page, `<form method="post" action="/truelayer/logout">`)
 	v.visit(site+"/truelayer/logout", url.Values{})
-	if _, link := v.visit(site+"/account", nil); !strings.Contains(link, "client_id=") {
-		t.Errorf("after signing out the account page leads to %q", link)
+	if _, banks := v.visit(site+"/account", nil); !strings.HasPrefix(banks, "/truelayer/banks") {
+		t.Errorf("after signing out the account page leads to %q", banks)
 	}
 
 	ended()

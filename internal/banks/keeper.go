@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,13 +41,14 @@ var errNoBanks = errors.New("TrueLayer lists no bank for this client")
 type Keeper struct {
 	fetch        func(context.Context) ([]tlapi.Provider, error)
 	destinations *destinations
-	logger       *zap.Logger
+	logger       atomic.Pointer[zap.Logger]
 	now          func() time.Time
 	flights      *flight.Group
 
 	mu      sync.Mutex
 	list    known
 	fetched time.Time // when list was, the zero Time if there is none
+	began   time.Time // when the attempt that is under way was asked for, or the zero Time
 	tried   time.Time // when the last attempt began, if it failed
 	failure error     // of the last attempt
 }
@@ -54,20 +56,26 @@ type Keeper struct {
 // NewKeeper returns a Keeper of the banks that the server lists for a client. It makes
 // no call.
 func NewKeeper(server *authserver.Server, clientID string, logger *zap.Logger, now func() time.Time) *Keeper {
-	return &Keeper{
+	k := &Keeper{
 		fetch: func(ctx context.Context) ([]tlapi.Provider, error) {
 			list, err := tlapi.ListProviders(ctx, server, clientID)
 			return list.Providers, err
 		},
 		destinations: newDestinations(server.Base()),
-		logger:       logger, now: now, flights: flight.NewGroup(1),
+		now:          now, flights: flight.NewGroup(1),
 	}
+	k.LogTo(logger)
+	return k
 }
+
+// LogTo makes the Keeper log to a logger from now on. A Keeper outlives the configuration
+// that its first logger belongs to.
+func (k *Keeper) LogTo(logger *zap.Logger) { k.logger.Store(logger) }
 
 // List returns the banks by name. The slice belongs to the Keeper and must not be
 // changed. A list that is less than a day old is returned at once, and renewed in the
-// background if it is older than ten minutes. Otherwise List waits for one, for three
-// seconds at most. Its error is ErrNoList.
+// background if it is older than ten minutes. Otherwise List waits for one, until three
+// seconds after the first caller has asked for it. Its error is ErrNoList.
 func (k *Keeper) List(ctx context.Context) ([]Bank, error) {
 	list, err := k.current(ctx)
 	return list.banks, err
@@ -75,11 +83,11 @@ func (k *Keeper) List(ctx context.Context) ([]Bank, error) {
 
 // current returns the list as it is kept.
 func (k *Keeper) current(ctx context.Context) (known, error) {
-	list, renewal, err := k.look(ctx)
+	list, renewal, left, err := k.look(ctx)
 	if renewal == nil || err != nil {
 		return list, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	value, err := renewal.Await(ctx)
 	if err != nil {
@@ -88,8 +96,9 @@ func (k *Keeper) current(ctx context.Context) (known, error) {
 	return value.(known), nil
 }
 
-// look returns the list, or an attempt to wait for, or why there is neither.
-func (k *Keeper) look(ctx context.Context) (known, *flight.Flight, error) {
+// look returns the list, or an attempt to wait for and for how long, or why there is
+// neither.
+func (k *Keeper) look(ctx context.Context) (list known, renewal *flight.Flight, left time.Duration, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
@@ -101,22 +110,28 @@ func (k *Keeper) look(ctx context.Context) (known, *flight.Flight, error) {
 	}
 	age := now.Sub(k.fetched)
 	if !k.fetched.IsZero() && age < freshFor {
-		return k.list, nil, nil
+		return k.list, nil, 0, nil
 	}
 	usable := !k.fetched.IsZero() && age < usableFor
 	if now.Sub(k.tried) < pause {
 		if !usable {
-			return known{}, nil, fmt.Errorf("%w: %w", ErrNoList, k.failure)
+			return known{}, nil, 0, fmt.Errorf("%w: %w", ErrNoList, k.failure)
 		}
-		return k.list, nil, nil
+		return k.list, nil, 0, nil
 	}
 	// begun under the lock, so that nobody who saw the old list renews the new one
-	renewal := k.flights.Begin(ctx, "", attemptTimeout, k.renew)
+	if k.began.IsZero() {
+		k.began = now
+	}
+	renewal = k.flights.Begin(ctx, "", attemptTimeout, k.renew)
 	if usable {
-		return k.list, nil, nil
+		return k.list, nil, 0, nil
 	}
 	k.list = known{} // too old to be kept
-	return known{}, renewal, nil
+	if left = callerTimeout - now.Sub(k.began); left <= 0 {
+		return known{}, nil, 0, fmt.Errorf("%w: %w", ErrNoList, context.DeadlineExceeded)
+	}
+	return known{}, renewal, left, nil
 }
 
 // renew fetches the list and keeps it.
@@ -129,13 +144,14 @@ func (k *Keeper) renew(ctx context.Context) (any, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.began = time.Time{}
 	if err != nil {
 		k.logFailure(err)
 		k.tried, k.failure = began, err
 		return nil, err
 	}
 	if k.failure != nil {
-		k.logger.Info("the list of banks can be fetched again", zap.Int("banks", len(list.banks)))
+		k.logger.Load().Info("the list of banks can be fetched again", zap.Int("banks", len(list.banks)))
 	}
 	k.list, k.fetched, k.tried, k.failure = list, began, time.Time{}, nil
 	return list, nil
@@ -152,7 +168,7 @@ func (k *Keeper) logFailure(err error) {
 	if !k.fetched.IsZero() {
 		fields = append(fields, zap.Time("in_use_since", k.fetched))
 	}
-	k.logger.Log(level, "the list of banks cannot be fetched", fields...)
+	k.logger.Load().Log(level, "the list of banks cannot be fetched", fields...)
 }
 
 // Wait waits until no attempt is under way, or until ctx ends.

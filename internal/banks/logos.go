@@ -102,7 +102,7 @@ func (l *Logos) look(ctx context.Context, id, address string) (*logo, *flight.Fl
 	return nil, l.flights.Begin(ctx, id, turnTimeout, func(ctx context.Context) (any, error) {
 		fetched, err := l.fetch(context.WithoutCancel(ctx), address) // which bounds its time
 		if err != nil {
-			l.keeper.logger.Debug("a bank's logo could not be fetched", zap.String("provider", id), zap.Error(err))
+			l.keeper.logger.Load().Debug("a bank's logo could not be fetched", zap.String("provider", id), zap.Error(err))
 		}
 		kept := &logo{image: fetched, err: err, id: id, address: address, fetched: l.keeper.now()}
 		l.keep(kept)

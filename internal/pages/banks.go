@@ -6,6 +6,11 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"html/template"
+	"slices"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Bank is a bank that a visitor can choose.
@@ -15,14 +20,20 @@ type Bank struct {
 	Link string
 	// Logo is the URL of the logo, or "".
 	Logo string
+	// Key is the name in the form in which it is searched for, see Fold.
+	Key string
+	// Hidden says that the visitor looks for another bank. A script may show it again.
+	Hidden bool
 }
 
 // Banks is the content of the page on which a visitor chooses a bank.
 type Banks struct {
 	Text
-	// Search is what the visitor looks for, and Address and ReturnTo are where the search
-	// goes.
-	Search, Address, ReturnTo string
+	// Site is the host that asks for the connection.
+	Site string
+	// Search is what the visitor looks for, and Country where, "" for everywhere. Address
+	// and ReturnTo are where the search goes.
+	Search, Country, Address, ReturnTo string
 	// Countries lead to the banks of one country each. There are none if all banks are in
 	// one.
 	Countries []Country
@@ -45,8 +56,30 @@ type Country struct {
 
 // BankGroup is the banks of one country. Name is "" if there is one country only.
 type BankGroup struct {
-	Name  string
-	Banks []Bank
+	Name, Country string
+	Banks         []Bank
+}
+
+// Hidden reports whether no bank of the group is shown.
+func (g *BankGroup) Hidden() bool {
+	return !slices.ContainsFunc(g.Banks, func(b Bank) bool { return !b.Hidden })
+}
+
+// Found reports whether a bank is shown.
+func (p *Banks) Found() bool {
+	return slices.ContainsFunc(p.Groups, func(g BankGroup) bool { return !g.Hidden() })
+}
+
+// Fold returns a text in the form in which banks are searched for and sorted: in lower
+// case, without accents, with single spaces. The script of the page does the same.
+func Fold(s string) string {
+	var b strings.Builder
+	for _, r := range norm.NFD.String(strings.ToLower(s)) {
+		if !unicode.Is(unicode.Mn, r) {
+			b.WriteRune(r)
+		}
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
 }
 
 var (

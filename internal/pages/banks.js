@@ -1,15 +1,23 @@
-// shows the banks that match, as one types
+// shows the banks that match, as one types; a search goes through all countries
 const search = document.getElementById("q");
-const banks = [...document.querySelectorAll(".banks li")];
-const sections = [...document.querySelectorAll("section")];
+const country = document.querySelector("main").dataset.country;
+const fold = (text) => text.toLowerCase().normalize("NFD").replace(/\p{Mn}/gu, "").trim().replace(/\s+/g, " ");
 const filter = () => {
-	const wanted = search.value.trim().toLowerCase();
-	for (const bank of banks) {
-		bank.hidden = !bank.textContent.toLowerCase().includes(wanted);
+	const wanted = fold(search.value);
+	let found = false;
+	for (const section of document.querySelectorAll("section")) {
+		const here = wanted !== "" || country === "" || country === section.dataset.country;
+		let any = false;
+		for (const bank of section.querySelectorAll("li")) {
+			bank.hidden = !here || !bank.dataset.key.includes(wanted);
+			any ||= !bank.hidden;
+		}
+		section.hidden = !any;
+		found ||= any;
 	}
-	for (const section of sections) {
-		section.hidden = !section.querySelector("li:not([hidden])");
-	}
-	document.getElementById("none").hidden = banks.length === 0 || banks.some((bank) => !bank.hidden);
+	document.getElementById("none").hidden = found;
 };
-search.addEventListener("input", filter);
+if (search) {
+	search.addEventListener("input", filter);
+	filter();
+}

@@ -59,7 +59,7 @@ func TestDoctor(t *testing.T) {
 		"client without banks": {setup: setup{client: "sandbox-poor"}, failures: []string{"providers TrueLayer knows no bank"}},
 		"bank not enabled": {
 			setup:    setup{options: "provider_id ob-nowhere\n\t\tproviders ob-nowhere"},
-			failures: []string{"providers the client may use 8 banks, and provider_id ob-nowhere is none of them"},
+			failures: []string{"providers the client may use 30 banks, and provider_id ob-nowhere is none of them"},
 		},
 		"unhealthy bank": {
 			setup: setup{

@@ -45,7 +45,7 @@ func TestBankPicker(t *testing.T) {
 	page := b.navigate(w.Site + sent.location())
 	equal(t, "status of the page", page.StatusCode, http.StatusOK)
 	equal(t, "Cache-Control", page.Header.Get("Cache-Control"), "no-store")
-	for _, want := range []string{"Choose your bank", "Mock", "/truelayer/login?dialog=1&amp;return=%2Fpage%3Fa%3Db", "<form"} {
+	for _, want := range []string{"Choose your bank", "localhost", "Mock", "/truelayer/login?dialog=1&amp;return=%2Fpage%3Fa%3Db", "<form"} {
 		if !strings.Contains(page.body, want) {
 			t.Errorf("the page has no %s", want)
 		}
@@ -73,6 +73,9 @@ func TestBankPicker(t *testing.T) {
 	}
 }
 
+// shownBank is a bank on the page that is not hidden.
+var shownBank = regexp.MustCompile(`<li data-key="[^"]*">`)
+
 // TestBankSearch: search and countries work without a script, and what is typed is text.
 func TestBankSearch(t *testing.T) {
 	w := startPicker(t, "bank_picker")
@@ -80,13 +83,16 @@ func TestBankSearch(t *testing.T) {
 		t.Helper()
 		a := w.browser().navigate(w.Site + "/truelayer/banks?" + query)
 		equal(t, "status", a.StatusCode, http.StatusOK)
-		return len(bankLink.FindAllString(a.body, -1))
+		return len(shownBank.FindAllString(a.body, -1))
 	}
 	all := banks("")
 	if n := banks("q=MOCK"); n < 1 || n >= all {
 		t.Errorf("%d of %d banks are called mock", n, all)
 	}
 	equal(t, "no bank", banks("q=nobody+has+this+name"), 0)
+	equal(t, "with accents and spaces", banks("q=+HÁRBOUR++bank"), banks("q=harbour+bank"))
+	equal(t, "a search goes through all countries", banks("q=mock&country=ie"), banks("q=mock"))
+	equal(t, "a country that there is not", banks("country=zz"), all)
 	uk := banks("country=uk")
 	if ie := banks("country=ie"); ie == 0 || uk == 0 || uk+ie > all {
 		t.Errorf("%d in one country and %d in another, of %d", uk, ie, all)
@@ -190,9 +196,17 @@ func TestRememberedBank(t *testing.T) {
 		equal(t, "page", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
 		_, got := w.app.requests()
 		equal(t, "cookies upstream", got.Header.Get("Cookie"), "")
+		var remembered []string // what is left after the night
+		for cookie := range strings.SplitSeq(b.cookies(w.Site), "; ") {
+			if name, _, _ := strings.Cut(cookie, "="); strings.HasSuffix(name, "-bank") {
+				remembered = append(remembered, cookie)
+			}
+		}
+		again := w.browser().do(http.MethodGet, w.Site+"/truelayer/banks", "Cookie", strings.Join(remembered, "; "))
+		equal(t, "offered first", strings.Contains(again.body, "Continue with"), remember)
 		b.do(http.MethodPost, w.Site+"/truelayer/logout", "Origin", w.Site, "Sec-Fetch-Site", "same-origin")
 		page := b.navigate(w.Site + "/truelayer/banks")
-		equal(t, "offered first", strings.Contains(page.body, "Continue with"), remember)
+		equal(t, "offered after signing out", strings.Contains(page.body, "Continue with"), false)
 	}
 }
 
@@ -206,4 +220,32 @@ func TestFloodOfBanks(t *testing.T) {
 	}
 	equal(t, "lists", w.sim.Calls(simulator.Providers), 1)
 	equal(t, "logos", w.sim.Calls(simulator.Logo), 1)
+	// a long way back is not repeated for each bank
+	page := w.browser().navigate(w.Site + "/truelayer/banks?return=%2F%3F" + strings.Repeat("%26", 1900))
+	if len(page.body) > 256<<10 {
+		t.Errorf("a page of %d bytes", len(page.body))
+	}
+}
+
+// TestBankSearchWithoutAList: a browser does not follow a form to TrueLayer, so the answer
+// to a search is a page.
+func TestBankSearchWithoutAList(t *testing.T) {
+	w := startPicker(t, "bank_picker")
+	w.sim.Fail(simulator.Providers, simulator.Fault{Status: http.StatusBadGateway})
+	a := w.browser().navigate(w.Site + "/truelayer/banks?q=mock&return=/page")
+	equal(t, "status", a.StatusCode, http.StatusOK)
+	if !strings.Contains(a.body, "cannot be shown right now") || !strings.Contains(a.body, "/truelayer/login?dialog=1&amp;return=%2Fpage") || strings.Contains(a.body, "<form") {
+		t.Errorf("%s", a.body)
+	}
+}
+
+// TestLogosThatCannotBeHad: the page shows something in their place.
+func TestLogosThatCannotBeHad(t *testing.T) {
+	w := startPicker(t, "bank_picker")
+	w.sim.Fail(simulator.Logo, simulator.Fault{Status: http.StatusInternalServerError})
+	w.browser().navigate(w.Site + "/truelayer/banks")
+	a := w.browser().do(http.MethodGet, w.Site+"/truelayer/banks?logo=mock")
+	if a.StatusCode != http.StatusOK || a.Header.Get("Cache-Control") != "no-store" || !strings.HasPrefix(a.body, "<svg") {
+		t.Errorf("%d %v %s", a.StatusCode, a.Header, a.body)
+	}
 }
