@@ -95,24 +95,11 @@ func isSVG(content []byte) bool {
 }
 
 // skipDocumentType returns what follows a document type declaration, if it has no
-// internal subset.
+// internal subset. It takes less than XML allows: no bracket may be in a quoted name either.
 func skipDocumentType(text string) (rest string, ok bool) {
-	var quote byte
-	for i := range len(text) {
-		switch c := text[i]; {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '"' || c == '\'':
-			quote = c
-		case c == '>':
-			return text[i+1:], true
-		case c == '[' || c == '<':
-			return "", false
-		}
-	}
-	return "", false
+	declaration, rest, ended := strings.Cut(text, ">")
+	quoted := strings.Count(declaration, `"`)%2 == 0 && strings.Count(declaration, "'")%2 == 0
+	return rest, ended && quoted && !strings.ContainsAny(declaration, "[<")
 }
 
 func isXMLSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
