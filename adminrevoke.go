@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
@@ -98,7 +99,12 @@ func serveRevoke(w http.ResponseWriter, r *http.Request) error {
 
 // end ends a session, if the block has it.
 func (v *revocation) end(ctx context.Context, h *Handler, id string, f session.Filter) {
-	l, revoked, err := h.sessions.Revoke(ctx, id, f)
+	var l session.Listed
+	revoked := false
+	err := flight.Safely(func() (err error) {
+		l, revoked, err = h.sessions.Revoke(ctx, id, f)
+		return err
+	})
 	switch {
 	case err != nil:
 		v.failed.Add(1)

@@ -100,7 +100,10 @@ func (g *Group) start(starter context.Context, key string, timeout time.Duration
 		defer g.end(key, f)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(starter), timeout)
 		defer cancel()
-		f.value, f.err = safely(ctx, work)
+		f.err = Safely(func() (err error) {
+			f.value, err = work(ctx)
+			return err
+		})
 	}()
 	return f
 }
@@ -118,14 +121,15 @@ func (g *Group) end(key string, f *Flight) {
 	close(f.done)
 }
 
-// safely runs work and turns a panic, which would end the process, into an error.
-func safely(ctx context.Context, work func(context.Context) (any, error)) (result any, err error) {
+// Safely runs work and turns a panic into an error. In a goroutine of its own a panic, of
+// somebody's store for example, would end the process.
+func Safely(work func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return work(ctx)
+	return work()
 }
 
 // Len returns how many pieces of work are running or waiting for their turn or a slot.

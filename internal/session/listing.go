@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 )
 
 // Lister is implemented by a Store that can list its records. Lister in the root package
@@ -80,16 +82,18 @@ func (m *Manager) List(ctx context.Context, lister Lister, f Filter, cursor stri
 	group.SetLimit(listReaders)
 	for i, id := range ids {
 		group.Go(func() error {
-			record, err := m.Store.Get(groupCtx, id)
-			if errors.Is(err, fs.ErrNotExist) {
+			return flight.Safely(func() error {
+				record, err := m.Store.Get(groupCtx, id)
+				if errors.Is(err, fs.ErrNotExist) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				l, ok := readListed(id, record)
+				found[i], selected[i] = l, ok && m.matches(&f, &l) && m.Now().Before(l.Expires)
 				return nil
-			}
-			if err != nil {
-				return err
-			}
-			l, ok := readListed(id, record)
-			found[i], selected[i] = l, ok && m.matches(&f, &l) && m.Now().Before(l.Expires)
-			return nil
+			})
 		})
 	}
 	if err := group.Wait(); err != nil {

@@ -201,6 +201,12 @@ func TestListFails(t *testing.T) {
 	if _, _, err := b.Revoke(t.Context(), "id", Filter{}); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}
+	panicking := &failingStore{Store: b.Store.(failingGets).Store}
+	panicking.panics.Store(true)
+	b.Store = panicking
+	if _, _, err := b.List(t.Context(), panicking.Store.(Lister), Filter{}, "", 10); err == nil {
+		t.Error("a store that panics is empty")
+	}
 }
 
 type failingGets struct {

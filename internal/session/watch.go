@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 )
 
 const (
@@ -34,7 +36,11 @@ func (m *Manager) untilLook(s *Session) time.Duration {
 func (m *Manager) hasEnded(secret Secret) (ended bool, next time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), watchTimeout)
 	defer cancel()
-	s, err := m.Find(ctx, []Secret{secret}, m.Now())
+	var s *Session
+	err := flight.Safely(func() (err error) {
+		s, err = m.Find(ctx, []Secret{secret}, m.Now())
+		return err
+	})
 	switch {
 	case IsRevoked(err):
 		return true, watchInterval

@@ -115,6 +115,9 @@ func TestWatchUses(t *testing.T) {
 	stop := other.Watch(b.open(t, visitor), func() { ends.Add(1) })
 	defer stop()
 	await(t, "reads of the store", func() bool { return failing.reads.Load() > 1 })
+	failing.panics.Store(true) // a bug in somebody's store does not end the process
+	reads := failing.reads.Load()
+	await(t, "reads that panic", func() bool { return failing.reads.Load() > reads+1 })
 	if ends.Load() > 0 {
 		t.Error("a store that fails has ended a session")
 	}
@@ -123,11 +126,15 @@ func TestWatchUses(t *testing.T) {
 type failingStore struct {
 	Store
 	broken atomic.Bool
+	panics atomic.Bool
 	reads  atomic.Int64
 }
 
 func (s *failingStore) Get(ctx context.Context, id string) ([]byte, error) {
 	s.reads.Add(1)
+	if s.panics.Load() {
+		panic("a store's bug")
+	}
 	if s.broken.Load() {
 		return nil, errors.New("broken")
 	}
