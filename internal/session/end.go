@@ -23,6 +23,7 @@ const (
 // background. A refresh in progress does not bring the sessions back, since it can only
 // replace a record that exists.
 func (m *Manager) Logout(ctx context.Context, secrets []Secret, disconnect bool) (ended []*Session, err error) {
+	ctx = context.WithoutCancel(ctx) // who asks for this and goes is signed out, too
 	for i := range secrets {
 		s, failed := m.logout(ctx, &secrets[i])
 		err = errors.Join(err, failed)
@@ -49,7 +50,7 @@ func (m *Manager) logout(ctx context.Context, secret *Secret) (*Session, error) 
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // anybody can make up ids, and a Delete costs the store more than a Get
 	}
-	if deleteErr := m.Store.Delete(context.WithoutCancel(ctx), id); deleteErr != nil {
+	if deleteErr := m.Store.Delete(ctx, id); deleteErr != nil {
 		return nil, errors.Join(err, deleteErr)
 	}
 	if err != nil {

@@ -47,6 +47,23 @@ func TestVisitorsWhoGo(t *testing.T) {
 	}
 }
 
+// TestLogoutOfThoseWhoGo: whoever signs out and closes the tab is signed out, and an auditor
+// sees it.
+func TestLogoutOfThoseWhoGo(t *testing.T) {
+	w := startAudited(t, "store slow", "")
+	b := w.signedIn()
+	cookies := b.cookies(w.Site)
+	slow(t, 200*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := b.try(ctx, http.MethodPost, w.Site+"/truelayer/logout", "Origin", w.Site, "Sec-Fetch-Site", "same-origin"); err == nil {
+		t.Error("it was answered")
+	}
+	waitUntil(t, "the line", func() bool { return slices.Equal(w.events(), []string{"login", "logout"}) })
+	slow(t, 0)
+	equal(t, "the old cookie", w.browser().do(http.MethodGet, w.Site+"/page", "Cookie", cookies).StatusCode, http.StatusUnauthorized)
+}
+
 // TestEndsAreToldOnce: a browser that repeats a request at once ends its session once.
 func TestEndsAreToldOnce(t *testing.T) {
 	w := startAudited(t, "store slow", "")
