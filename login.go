@@ -146,10 +146,18 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 		return f.startAt(w, q, returnTo, query.Get(providerParam))
 	case query.Has(dialogParam):
 		return f.start(w, q, returnTo, "")
-	case s != nil && s.Provider != "":
-		return f.start(w, q, returnTo, s.Provider) // the same bank as before
+	case s != nil:
+		return f.startAgain(w, q, returnTo, s)
 	}
 	return f.choose(w, q, returnTo)
+}
+
+// startAgain begins a login at the same bank as before, if it is known.
+func (f *loginFlow) startAgain(w http.ResponseWriter, q *request, returnTo string, s *session.Session) error {
+	if s.Provider == "" {
+		return f.choose(w, q, returnTo)
+	}
+	return f.start(w, q, returnTo, s.Provider)
 }
 
 // startAt begins a login at the bank that a link names, if it can lead there.
@@ -189,7 +197,7 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 	returnTo := f.addresses.returnTarget(q.target())
 	person := q.whoAsks() == navigation
 	if person && s.Told {
-		return f.start(w, q, returnTo, s.Provider)
+		return f.startAgain(w, q, returnTo, s)
 	}
 	f.sessions.MarkOver(context.WithoutCancel(q.withCause()), s, person)
 	if q.whoAsks() == form {
