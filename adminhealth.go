@@ -1,8 +1,6 @@
 package truelayer
 
-import (
-	"net/http"
-)
+import "net/http"
 
 // health is the answer of the addresses for probes.
 type health struct {
@@ -25,15 +23,9 @@ func serveReady(w http.ResponseWriter, r *http.Request) error {
 	if len(blocks) == 0 {
 		return answerNotReady(w, "no configuration with a truelayer block is loaded")
 	}
-	asked := make(map[string]bool)
 	for _, h := range blocks {
-		name := storeName(h.store, h.storeType())
-		if asked[name] {
-			continue
-		}
-		asked[name] = true
 		if err := readNothing(r.Context(), h.sessions.Store); err != nil {
-			return answerNotReady(w, "the store "+name+" does not answer: "+err.Error())
+			return answerNotReady(w, "the store "+storeName(h.store, h.storeType())+" of "+h.sessions.Site+" does not answer: "+err.Error())
 		}
 	}
 	return answerAdmin(w, health{Status: "ready"})

@@ -9,8 +9,9 @@ import (
 )
 
 // auditTrail writes down who connected and disconnected, and when: one line for each
-// event, to a logger of its own, so that Caddy's log option can route it. Lines are never
-// left out, and their fields are always the same. docs/observability.md describes them.
+// event, to a logger of its own, so that Caddy's log option can route it. No line is
+// sampled. All lines have the same fields; that of a revocation has some more.
+// docs/observability.md describes them.
 type auditTrail struct {
 	logger *zap.Logger
 	site   string

@@ -251,7 +251,7 @@ func TestHealth(t *testing.T) {
 	defer storeDown.Store(false)
 	status, answer := w.admin(http.MethodGet, "health/ready", "")
 	equal(t, "status", status, http.StatusServiceUnavailable)
-	if reason, _ := answer["reason"].(string); answer["status"] != "not ready" || !strings.Contains(reason, "the store faulty does not answer") {
+	if reason, _ := answer["reason"].(string); answer["status"] != "not ready" || !strings.Contains(reason, "the store faulty of "+strings.TrimPrefix(w.Site, "http://")+"/truelayer does not answer") {
 		t.Errorf("%v", answer)
 	}
 	status, _ = w.admin(http.MethodGet, "health/live", "")
