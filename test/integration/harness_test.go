@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -324,4 +325,14 @@ func waitUntil(t *testing.T, what string, done func() bool) {
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+// awaitWaiting waits until n requests wait for an exchange or a refresh. Nothing that the
+// module shows says so before they have waited.
+func awaitWaiting(t *testing.T, n int) {
+	t.Helper()
+	stacks := make([]byte, 4<<20)
+	waitUntil(t, "those that wait", func() bool {
+		return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("flight.(*Flight).Await(")) == n
+	})
 }

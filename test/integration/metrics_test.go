@@ -164,7 +164,7 @@ func TestMetricsOfRefreshes(t *testing.T) {
 		for range 2 {
 			go func() { b.navigate(w.Site + "/page"); done <- struct{}{} }()
 		}
-		waitUntil(t, "the refresh", func() bool { return w.series()["refreshes_in_flight"] == 1 })
+		awaitWaiting(t, 2)
 		close(hold)
 		<-done
 		<-done
