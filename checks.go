@@ -3,11 +3,11 @@ package truelayer
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 )
 
@@ -47,7 +47,7 @@ func checkRedirectURI(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("redirect_uri %q is not an absolute http(s) URL: %s", s, form)
 	}
 	switch {
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !authserver.IsLoopback(u.Hostname()):
 		return nil, fmt.Errorf("redirect_uri %q is plain http: use https (http is accepted for a loopback host only)", s)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
 		return nil, fmt.Errorf("redirect_uri %q has a user, a query or a fragment: %s", s, form)
@@ -68,7 +68,7 @@ func checkServerURL(option, s string) error {
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || strings.ContainsAny(s, "{}") {
 		return fmt.Errorf("%s %q is not an absolute http(s) URL", option, s)
 	}
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	if u.Scheme == "http" && !authserver.IsLoopback(u.Hostname()) {
 		return fmt.Errorf("%s %q is plain http: use https (http is accepted for a loopback host only)", option, s)
 	}
 	if u.User != nil || u.Fragment != "" || (option == "auth_server" && (u.RawQuery != "" || u.ForceQuery)) {
@@ -102,24 +102,13 @@ func checkOrigin(s string) error {
 	if err != nil || s != u.Scheme+"://"+u.Host || u.Hostname() == "" || strings.ContainsAny(s, "{}*") || s != strings.ToLower(s) {
 		return fmt.Errorf("allow_origins %q is not an origin such as https://www.example.com: lowercase, without a path", s)
 	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !authserver.IsLoopback(u.Hostname())) {
 		return fmt.Errorf("allow_origins %q is not https (http is accepted for a loopback host only)", s)
 	}
 	if (u.Scheme == "https" && u.Port() == "443") || (u.Scheme == "http" && u.Port() == "80") {
 		return fmt.Errorf("allow_origins %q has its scheme's own port, which browsers leave out: leave it out", s)
 	}
 	return nil
-}
-
-// isLoopback tells the hosts whose traffic stays on the machine (RFC 6761
-// section 6.3 for the names).
-func isLoopback(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }
 
 func (h *Handler) checkEnvironment() error {

@@ -70,7 +70,7 @@ func FuzzConfig(f *testing.F) {
 			t.Fatal(err)
 		}
 		for name, text := range map[string]string{"redirect_uri": h.RedirectURI, "auth_server": h.AuthServer, "verify_access_token": h.VerifyAccessToken} {
-			if u, err := url.Parse(text); text != "" && (err != nil || u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname()))) {
+			if u, err := url.Parse(text); text != "" && (err != nil || u.Scheme != "https" && (u.Scheme != "http" || !authserver.IsLoopback(u.Hostname()))) {
 				t.Errorf("%s is %q", name, text)
 			}
 		}

@@ -66,16 +66,28 @@ func (c *Client) AuthLink(a AuthorizationRequest) string {
 	if a.ProviderID != "" {
 		q.Set("provider_id", a.ProviderID)
 	}
-	if verifier := a.Verifier.Reveal(); verifier != "" {
-		// RFC 7636 section 4.2; S256 is the only method that TrueLayer takes
-		challenge := sha256.Sum256([]byte(verifier))
-		q.Set("code_challenge", base64.RawURLEncoding.EncodeToString(challenge[:]))
-		q.Set("code_challenge_method", "S256")
+	if challenge := Challenge(a.Verifier); challenge != "" {
+		q.Set("code_challenge", challenge)
+		q.Set("code_challenge_method", ChallengeMethod)
 	}
 	for name, value := range a.Params {
 		q.Set(name, value)
 	}
 	return c.Server.base + "/?" + q.Encode()
+}
+
+// ChallengeMethod is the PKCE method of Challenge, the only one that TrueLayer takes.
+const ChallengeMethod = "S256"
+
+// Challenge returns the PKCE code challenge for a code verifier (RFC 7636 section 4.2). It
+// is "" for the zero Secret.
+func Challenge(verifier Secret) string {
+	text := verifier.Reveal()
+	if text == "" {
+		return ""
+	}
+	challenge := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(challenge[:])
 }
 
 // Exchange sends the authorization code to the token endpoint, once (RFC 6749
@@ -108,6 +120,9 @@ func (c *Client) Refresh(ctx context.Context, refresh Secret) (Token, error) {
 	})
 }
 
+// tokenEndpoint is what errors call the endpoint.
+const tokenEndpoint = "token endpoint"
+
 func (c *Client) requestToken(ctx context.Context, form url.Values) (Token, error) {
 	done := c.observe(ctx, form.Get("grant_type"))
 	token, result := c.sendForm(ctx, form)
@@ -135,16 +150,17 @@ func (c *Client) sendForm(ctx context.Context, form url.Values) (Token, TokenRes
 	status, header, body, err := c.Server.post(ctx, "/connect/token", form)
 	result := TokenResult{Status: status, CorrelationID: correlationID(header)}
 	if err != nil {
-		result.Err = &Error{Status: status, Unsent: !connected.Load(), cause: err}
+		result.Err = NewError(tokenEndpoint, status, header, err)
+		result.Err.Unsent = !connected.Load()
 		return Token{}, result
 	}
 	if status != http.StatusOK {
-		result.Err = readError(status, header, body, c.Now())
+		result.Err = ReadError(tokenEndpoint, status, header, body, c.Now())
 		return Token{}, result
 	}
 	token, err := readToken(body, sent)
 	if err != nil {
-		result.Err = &Error{Status: status, CorrelationID: result.CorrelationID, cause: err}
+		result.Err = NewError(tokenEndpoint, status, header, err)
 	}
 	return token, result
 }

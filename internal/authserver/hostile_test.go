@@ -273,7 +273,7 @@ func FuzzErrorAnswer(f *testing.F) {
 	f.Add(400, "", "", "", []byte(`{"error":"a","x":1e1111}`)) // a number that is none of Go's
 	f.Fuzz(func(t *testing.T, status int, retryAfter, date, id string, body []byte) {
 		header := http.Header{"Retry-After": {retryAfter}, "Date": {date}, "X-Tl-Correlation-Id": {id}}
-		e := readError(status, header, body, time.Unix(1_800_000_000, 0))
+		e := ReadError(tokenEndpoint, status, header, body, time.Unix(1_800_000_000, 0))
 		text := e.Error()
 		if len(text) > 300 || strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
 			t.Errorf("not for a log: %q", text)

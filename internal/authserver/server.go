@@ -4,6 +4,7 @@
 package authserver
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"net/url"
@@ -37,6 +38,17 @@ func (s *Server) post(ctx context.Context, path string, form url.Values) (int, h
 		return 0, nil, nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return s.do(req)
+}
+
+// PostJSON sends a body in JSON to an endpoint, once, and reads the answer, up to the size
+// of a token answer. The status is 0 if there was no answer.
+func (s *Server) PostJSON(ctx context.Context, path string, body []byte) (status int, header http.Header, answer []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
 	return s.do(req)
 }
 

@@ -3,7 +3,6 @@ package authserver
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -106,21 +105,6 @@ func (t *Token) readExpiry(expiresIn json.RawMessage) error {
 		t.Expires, t.ExpiresBy = t.Issued.Add(usualLifetime), "usual lifetime"
 	}
 	return nil
-}
-
-// readError reads an error answer (RFC 6749 section 5.2). The body may be HTML,
-// since TrueLayer is behind a content delivery network.
-func readError(status int, header http.Header, body []byte, now time.Time) *Error {
-	e := &Error{Status: status, CorrelationID: correlationID(header), RetryAfter: readRetryAfter(header, now)}
-	members, err := readObject(body)
-	if err == nil {
-		e.Code, err = readString(members, "error", 64)
-	}
-	if err != nil || !isLogSafe(e.Code) {
-		e.Code = ""
-		e.cause = fmt.Errorf("answered %d without a readable error code", status)
-	}
-	return e
 }
 
 // readRetryAfter reads the field Retry-After, a number of seconds or a date. A

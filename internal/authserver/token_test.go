@@ -73,12 +73,12 @@ func TestRetryAfter(t *testing.T) {
 			if behind > 0 {
 				header.Set("Date", now.Format(http.TimeFormat))
 			}
-			if got := readError(http.StatusServiceUnavailable, header, nil, now.Add(behind)).RetryAfter; got != want {
+			if got := ReadError(tokenEndpoint, http.StatusServiceUnavailable, header, nil, now.Add(behind)).RetryAfter; got != want {
 				t.Errorf("%q, %v behind: got %v, want %v", value, behind, got, want)
 			}
 		}
 		header := http.Header{"Retry-After": {value}, "Date": {"now"}}
-		if got := readError(http.StatusServiceUnavailable, header, nil, now).RetryAfter; got != want {
+		if got := ReadError(tokenEndpoint, http.StatusServiceUnavailable, header, nil, now).RetryAfter; got != want {
 			t.Errorf("%q, with a Date that is none: got %v, want %v", value, got, want)
 		}
 	}

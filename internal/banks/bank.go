@@ -37,9 +37,9 @@ type Bank struct {
 	// Such a bank has to be reached by TrueLayer's dialog, since the text may be a
 	// secret.
 	Dialog bool
-	// Choice says that visitors have to choose something before the bank's own login,
-	// such as a branch.
-	Choice bool
+	// Steps are what visitors choose before the bank's own login, such as a branch.
+	// There are none if Dialog is true.
+	Steps []Step
 	// HasLogo says that Logos may have a logo.
 	HasLogo bool
 }
@@ -84,10 +84,13 @@ func read(providers []tlapi.Provider, permitted func(address string) bool) known
 			break
 		}
 		b := Bank{
-			ID: p.ID, Name: cmp.Or(cleanName(p.Name), p.ID), Country: country(p.Country),
+			ID: p.ID, Name: cmp.Or(clean(p.Name, maxName), p.ID), Country: country(p.Country),
 			Healthy: !strings.EqualFold(p.Status, "unhealthy"), // in words that are not known it works
-			Dialog:  p.NeedsDialog(), Choice: len(p.Steps) > 0, HasLogo: permitted(p.LogoURL),
+			HasLogo: permitted(p.LogoURL),
 		}
+		var known bool
+		b.Steps, known = readSteps(p)
+		b.Dialog = !known
 		list.logos[b.ID] = ""
 		if b.HasLogo {
 			list.logos[b.ID] = p.LogoURL
@@ -108,12 +111,12 @@ func isIDRune(r rune) bool {
 	return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-'
 }
 
-// cleanName returns a name without the characters that would change a page's text or a
-// line of the log: control and format characters, such as those for the direction of
-// text, and characters without a meaning. What is not UTF-8 is replaced.
-func cleanName(name string) string {
-	runes := make([]rune, 0, maxName)
-	for _, r := range name { // invalid bytes are U+FFFD here
+// clean returns a text of at most so many runes, without the characters that would change
+// a page's text or a line of the log: control and format characters, such as those for the
+// direction of text, and characters without a meaning. What is not UTF-8 is replaced.
+func clean(text string, most int) string {
+	var runes []rune
+	for _, r := range text { // invalid bytes are U+FFFD here
 		switch {
 		case unicode.IsSpace(r):
 			r = ' '
@@ -123,7 +126,7 @@ func cleanName(name string) string {
 		if r == ' ' && (len(runes) == 0 || runes[len(runes)-1] == ' ') {
 			continue
 		}
-		if len(runes) == maxName {
+		if len(runes) == most {
 			break
 		}
 		runes = append(runes, r)

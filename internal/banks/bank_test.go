@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -17,7 +16,11 @@ func nowhere(string) bool { return false }
 
 // TestRead: a bank is what the list says of it, or the careful guess.
 func TestRead(t *testing.T) {
-	choice := tlapi.Step{ID: "x", Values: []tlapi.Value{{Value: "a"}}}
+	choice := tlapi.Step{ID: "x", Name: "Branch\x00", HelpText: "Choose\none", Mandatory: true, Values: []tlapi.Value{{Value: "a", Name: "A\u202e"}}}
+	chosen := Step{ID: "x", Name: "Branch", Help: "Choose one", Mandatory: true, Options: []Option{{"a", "A"}}}
+	nameless := tlapi.Step{ID: "y", Values: []tlapi.Value{{Value: "b", Name: "B"}}}
+	long := tlapi.Step{ID: "z", Values: []tlapi.Value{{Value: strings.Repeat("a", maxValue+1), Name: "A"}}}
+	unnamed := tlapi.Step{ID: "z", Values: []tlapi.Value{{Value: "a", Name: "\u202e"}}}
 	for name, test := range map[string]struct {
 		provider tlapi.Provider
 		want     Bank
@@ -29,15 +32,20 @@ func TestRead(t *testing.T) {
 		"id alone":       {tlapi.Provider{ID: "a"}, Bank{ID: "a", Name: "a", Healthy: true}},
 		"unhealthy":      {tlapi.Provider{ID: "a", Status: "Unhealthy"}, Bank{ID: "a", Name: "a"}},
 		"unknown status": {tlapi.Provider{ID: "a", Status: "middling"}, Bank{ID: "a", Name: "a", Healthy: true}},
-		"choice":         {tlapi.Provider{ID: "a", Steps: []tlapi.Step{choice}}, Bank{ID: "a", Name: "a", Healthy: true, Choice: true}},
-		"text":           {tlapi.Provider{ID: "a", Steps: []tlapi.Step{choice, {ID: "y"}}}, Bank{ID: "a", Name: "a", Healthy: true, Choice: true, Dialog: true}},
+		"choice":         {tlapi.Provider{ID: "a", Steps: []tlapi.Step{choice, nameless}}, Bank{ID: "a", Name: "a", Healthy: true, Steps: []Step{chosen, {ID: "y", Name: "y", Options: []Option{{"b", "B"}}}}}},
+		"text":           {tlapi.Provider{ID: "a", Steps: []tlapi.Step{choice, {ID: "y"}}}, Bank{ID: "a", Name: "a", Healthy: true, Dialog: true}},
+		"secret":         {tlapi.Provider{ID: "a", Steps: []tlapi.Step{{ID: "y", Sensitive: true, Values: nameless.Values}}}, Bank{ID: "a", Name: "a", Healthy: true, Dialog: true}},
+		"twice":          {tlapi.Provider{ID: "a", Steps: []tlapi.Step{choice, choice}}, Bank{ID: "a", Name: "a", Healthy: true, Dialog: true}},
+		"long value":     {tlapi.Provider{ID: "a", Steps: []tlapi.Step{long}}, Bank{ID: "a", Name: "a", Healthy: true, Dialog: true}},
+		"odd value":      {tlapi.Provider{ID: "a", Steps: []tlapi.Step{{ID: "y", Values: []tlapi.Value{{Value: "a\x00", Name: "A"}}}}}, Bank{ID: "a", Name: "a", Healthy: true, Dialog: true}},
+		"unnamed value":  {tlapi.Provider{ID: "a", Steps: []tlapi.Step{unnamed}}, Bank{ID: "a", Name: "a", Healthy: true, Dialog: true}},
 		"upper case":     {tlapi.Provider{ID: "a", Country: "FR"}, Bank{ID: "a", Name: "a", Country: "fr", Healthy: true}},
 		"ISO 3166":       {tlapi.Provider{ID: "a", Country: "gb"}, Bank{ID: "a", Name: "a", Country: "uk", Healthy: true}},
 		"odd country":    {tlapi.Provider{ID: "a", Country: "u/"}, Bank{ID: "a", Name: "a", Healthy: true}},
 		"long country":   {tlapi.Provider{ID: "a", Country: "fra"}, Bank{ID: "a", Name: "a", Healthy: true}},
 	} {
 		list := read([]tlapi.Provider{test.provider}, func(address string) bool { return address == "logo" })
-		if !slices.Equal(list.banks, []Bank{test.want}) {
+		if !reflect.DeepEqual(list.banks, []Bank{test.want}) {
 			t.Errorf("%s: %+v", name, list.banks)
 		}
 	}
@@ -71,7 +79,7 @@ func TestNames(t *testing.T) {
 		strings.Repeat("é", 200):    strings.Repeat("é", 100),
 		"\ue000\U000f0000\u0378":    "", // private and unassigned
 	} {
-		if got := cleanName(name); got != want {
+		if got := clean(name, maxName); got != want {
 			t.Errorf("%q is %q", name, got)
 		}
 	}

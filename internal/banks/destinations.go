@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
 // assets is the host of the logos in TrueLayer's list.
@@ -28,7 +30,7 @@ func newDestinations(base string) *destinations {
 	if err != nil || u.Host == "" {
 		return &destinations{}
 	}
-	return &destinations{scheme: u.Scheme, host: hostPort(u), loopback: isLoopback(u.Hostname())}
+	return &destinations{scheme: u.Scheme, host: hostPort(u), loopback: authserver.IsLoopback(u.Hostname())}
 }
 
 // permits reports whether a logo may be fetched from an address.
@@ -66,14 +68,6 @@ func hostPort(u *url.URL) string {
 		host = "[" + host + "]"
 	}
 	return host + ":" + port
-}
-
-// isLoopback reports whether a host is this machine by its name (RFC 6761 section 6.3)
-// or its address.
-func isLoopback(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
 // special are the addresses that are no host of the internet, beside those that package

@@ -301,12 +301,12 @@ func TestSimulatedBanks(t *testing.T) {
 	}
 	types, dialogs, choices := make(map[string]int), 0, 0
 	for _, b := range list {
-		if !b.HasLogo || b.Healthy != (b.ID != "ob-kestrel") || b.Dialog && !b.Choice {
+		if !b.HasLogo || b.Healthy != (b.ID != "ob-kestrel") || b.Dialog && b.Steps != nil {
 			t.Errorf("%+v", b)
 		}
 		if b.Dialog {
 			dialogs++
-		} else if b.Choice {
+		} else if b.Steps != nil {
 			choices++
 		}
 		content, mediaType, err := logos.Logo(t.Context(), b.ID)

@@ -91,7 +91,7 @@ func (m *Manager) settle(ctx context.Context, c *claim, err error, network netip
 	case answer.Status/100 == 4:
 		m.releaseClaim(ctx, c)
 		m.Shared.rememberOutcome(c.id, outcome{err: exchangeError(err)})
-		m.Shared.refusals.spend(network, m.Now())
+		m.Shared.refusals.Spend(network, m.Now())
 	default:
 		m.keepUncertain(ctx, c, network)
 	}

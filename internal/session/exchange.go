@@ -84,7 +84,7 @@ func (m *Manager) sendCode(ctx context.Context, l Login, code string, network ne
 		if !ok || answer.Status != http.StatusTooManyRequests {
 			return token, err
 		}
-		m.Shared.refusals.spend(network, m.Now())
+		m.Shared.refusals.Spend(network, m.Now())
 		m.Shared.pauseLogins(m.Client.ID, network, m.Now(), max(answer.RetryAfter, pause))
 		if err := m.awaitPause(ctx, network); err != nil {
 			return token, err

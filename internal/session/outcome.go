@@ -89,7 +89,7 @@ func (s *Shared) awaitTurn(ctx context.Context, network netip.Prefix, now func()
 
 // checkNetwork returns an error if a network has to wait before it may send more codes.
 func (s *Shared) checkNetwork(network netip.Prefix, now time.Time) error {
-	if wait := max(s.refusals.wait(network, now), s.uncertain.wait(network, now)); wait > 0 {
+	if wait := max(s.refusals.Wait(network, now), s.uncertain.wait(network, now)); wait > 0 {
 		return &Error{Kind: TooManyLogins, Cause: errNetworkLimit, RetryAfter: min(wait, time.Minute)}
 	}
 	return nil

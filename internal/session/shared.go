@@ -22,6 +22,11 @@ const (
 	// client. maxNetworkWaiting bounds them together with the ones that wait.
 	maxNetworkExchanges = 8
 	maxNetworkWaiting   = 512
+	// maxRefusals is how many codes of one network the token endpoint may refuse in
+	// a minute before no more of that network's codes are sent until the next minute.
+	// An office where many people log in at the same time has hardly any refusals. But
+	// anybody can make up codes, and each one costs a request with the client's secret.
+	maxRefusals = 10
 	// maxTouches bounds the concurrent writes which note that a session is in use. A
 	// write beyond that is dropped, and the session's next request tries again.
 	maxTouches = 32
@@ -53,7 +58,7 @@ type Shared struct {
 	Exchanges, Refreshes, Disconnects, Touches *flight.Group
 
 	exchangeLimiter flight.Limiter[netip.Prefix] // of the exchanges
-	refusals        budget
+	refusals        flight.Budget
 	uncertain       uncertainClaims
 	outcomes        *cache.Cache // of exchanges, by claim id
 	opened          *openedSessions
@@ -73,6 +78,7 @@ func NewShared(base string) *Shared {
 		Disconnects:     flight.NewGroup(maxDisconnects),
 		Touches:         flight.NewGroup(maxTouches),
 		exchangeLimiter: flight.Limiter[netip.Prefix]{MaxRunning: maxNetworkExchanges, MaxTotal: maxNetworkWaiting},
+		refusals:        flight.Budget{Most: maxRefusals},
 		opened:          newOpenedSessions(),
 		outcomes:        cache.New(outcomeLifetime, 0),
 		backoffs:        cache.New(backoffLifetime, 0),

@@ -11,48 +11,11 @@ const (
 	// uncertainClaimLifetime is how long a code may be valid. RFC 6749 section 4.1.2
 	// recommends ten minutes at most; TrueLayer's codes are valid for five.
 	uncertainClaimLifetime = 10 * time.Minute
-	// maxRefusals is how many codes of one network the token endpoint may refuse in
-	// a minute before no more of that network's codes are sent until the next minute.
-	// An office where many people log in at the same time has hardly any refusals. But
-	// anybody can make up codes, and each one costs a request with the client's secret.
-	maxRefusals = 10
 	// maxNetworkUncertain bounds the uncertain claims of one network, and maxUncertain
 	// those of all networks.
 	maxNetworkUncertain = 256
 	maxUncertain        = 8192
-	// maxBudgetNetworks bounds how many networks a budget counts in a minute. Further
-	// networks are not limited: a flood from so many cannot be stopped one by one.
-	maxBudgetNetworks = 1 << 16
 )
-
-// budget counts how much each network has spent in the current minute.
-type budget struct {
-	mu    sync.Mutex
-	began time.Time
-	spent map[netip.Prefix]int
-}
-
-// wait returns how long a network has to wait, 0 if it has not spent its budget.
-func (b *budget) wait(network netip.Prefix, now time.Time) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	age := now.Sub(b.began)
-	if age < 0 || age >= time.Minute || b.spent[network] < maxRefusals {
-		return 0
-	}
-	return time.Minute - age
-}
-
-func (b *budget) spend(network netip.Prefix, now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if age := now.Sub(b.began); age < 0 || age >= time.Minute {
-		b.began, b.spent = now, make(map[netip.Prefix]int)
-	}
-	if _, known := b.spent[network]; known || len(b.spent) < maxBudgetNetworks {
-		b.spent[network]++
-	}
-}
 
 // uncertainClaims lists the uncertain claims in the store, oldest first. A claim is
 // uncertain if the auth server may or may not have used its code.
