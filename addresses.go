@@ -10,7 +10,7 @@ type addresses struct {
 	origin string // of the redirect URI
 	host   string // of the redirect URI, without its port
 
-	callback, login, logout, session, banks string // paths
+	callback, login, logout, session, banks, consent string // paths
 }
 
 func newAddresses(redirect *url.URL) addresses {
@@ -22,6 +22,7 @@ func newAddresses(redirect *url.URL) addresses {
 		logout:   path.Join(redirect.Path, "logout"),
 		session:  path.Join(redirect.Path, "session"),
 		banks:    path.Join(redirect.Path, "banks"),
+		consent:  path.Join(redirect.Path, "consent"),
 	}
 }
 
@@ -51,6 +52,23 @@ func (a *addresses) bankURL(id, returnTo string) string {
 func (a *addresses) dialogURL(returnTo string) string {
 	return withQuery(a.login, url.Values{dialogParam: {"1"}}, returnTo)
 }
+
+// consentURL returns the path and query of the page on which a visitor consents to what a
+// bank shares.
+func (a *addresses) consentURL(id, returnTo string) string {
+	return withQuery(a.consent, url.Values{providerParam: {id}}, returnTo)
+}
+
+// declineParam is the parameter of the consent page's address for who does not consent.
+const declineParam = "decline"
+
+// declineURL returns the path and query to which who does not consent is led.
+func (a *addresses) declineURL(returnTo string) string {
+	return withQuery(a.consent, url.Values{declineParam: {"1"}}, returnTo)
+}
+
+// logoURL returns the path and query of a bank's logo.
+func (a *addresses) logoURL(id string) string { return a.banks + "?logo=" + id }
 
 // banksURL returns the path and query of the page with the banks of a country, or of all
 // if country is "", that match a search.

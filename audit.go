@@ -10,7 +10,7 @@ import (
 
 // auditTrail writes down who connected and disconnected, and when: one line for each
 // event, to a logger of its own, so that Caddy's log option can route it. No line is
-// sampled. All lines have the same fields; that of a revocation has some more.
+// sampled. All lines have the same fields; those of some events have some more.
 // docs/observability.md describes them.
 type auditTrail struct {
 	logger *zap.Logger
@@ -23,6 +23,7 @@ type auditTrail struct {
 type auditEvent string
 
 const (
+	auditConsentGiven    auditEvent = "consent_given"
 	auditLogin           auditEvent = "login"
 	auditLoginFailed     auditEvent = "login_failed"
 	auditRefreshFailed   auditEvent = "refresh_failed"
@@ -36,6 +37,7 @@ const (
 
 // auditMessages are the messages of the lines.
 var auditMessages = map[auditEvent]string{
+	auditConsentGiven:    "a visitor has consented on the site's own page",
 	auditLogin:           "a session has begun",
 	auditLoginFailed:     "a login has failed",
 	auditRefreshFailed:   "a refresh has failed",
@@ -84,13 +86,21 @@ func (a *auditTrail) write(ctx context.Context, l auditLine) {
 
 // cause is the request that an event is due to. Work in the background outlives requests,
 // so it is read while the request is served.
-type cause struct{ clientIP, requestID string }
+type cause struct {
+	clientIP, requestID string
+	consentID           string // of the login, "" if it has none
+}
 
 type causeKey struct{}
 
 // withCause returns the request's context with its cause.
 func (q *request) withCause() context.Context {
-	return context.WithValue(q.Context(), causeKey{}, cause{clientIP(q.Request), q.id()})
+	return q.withCauseAndConsent("")
+}
+
+// withCauseAndConsent is withCause for a login that has a consent of the site's own.
+func (q *request) withCauseAndConsent(id string) context.Context {
+	return context.WithValue(q.Context(), causeKey{}, cause{clientIP(q.Request), q.id(), id})
 }
 
 func causeOf(ctx context.Context) cause {

@@ -6,18 +6,22 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/banks"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 )
 
 // bankChoice knows the banks that a block's visitors can choose.
 type bankChoice struct {
 	*bankList          // nil until the block is connected
 	providers []string // the option
+	only      string   // the option provider_id
 }
 
 // bankList is the banks of a client, with their logos.
 type bankList struct {
 	keeper *banks.Keeper
 	logos  *banks.Logos
+	// links are the requests for links to the banks.
+	links *flight.Fair
 }
 
 // bankLists holds the banks of each client, so that blocks share one list. It is kept over
@@ -44,18 +48,20 @@ func (c *bankChoice) offered(ctx context.Context) (offered []banks.Bank, err err
 	return offered, nil
 }
 
-// leadsTo reports whether a login can lead straight to the bank with an id. Otherwise it
-// leads to TrueLayer's own dialog: for a bank that the list does not have, that the option
+// find returns the bank with an id, if a login can lead straight to it. Otherwise it leads
+// to TrueLayer's own dialog: for a bank that the list does not have, that the option
 // providers does not cover or may not cover, that does not work now, or that asks for text.
-func (c *bankChoice) leadsTo(ctx context.Context, id string) bool {
+// The option provider_id covers its own bank.
+func (c *bankChoice) find(ctx context.Context, id string) (banks.Bank, bool) {
 	list, err := c.keeper.List(ctx)
 	if err != nil {
-		return false
+		return banks.Bank{}, false
 	}
 	for _, b := range list {
 		if b.ID == id {
-			return b.Healthy && !b.Dialog && banks.Covers(c.providers, b) == banks.Yes
+			covered := b.ID == c.only || banks.Covers(c.providers, b) == banks.Yes
+			return b, covered && b.Healthy && !b.Dialog
 		}
 	}
-	return false
+	return banks.Bank{}, false
 }

@@ -41,11 +41,11 @@ func (p *bankPicker) serve(w http.ResponseWriter, q *request) error {
 	}
 	noStore(w)
 	returnTo := p.addresses.returnTarget(query.Get("return"))
-	s, err := p.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
-	if err != nil && !session.IsRevoked(err) {
+	connected, err := isConnected(q, p.sessions)
+	if err != nil {
 		return p.fail(w, q, failureOf(err))
 	}
-	if s != nil && !s.IsOver(q.now) && !p.sessions.HasNoToken(s, q.now) {
+	if connected {
 		p.seeOther(w, q, returnTo)
 		return nil
 	}
@@ -116,7 +116,7 @@ func (p *bankPicker) page(offered []banks.Bank, query url.Values, returnTo strin
 func (p *bankPicker) bank(b banks.Bank, returnTo string) pages.Bank {
 	shown := pages.Bank{Name: b.Name, Key: pages.Fold(b.Name)}
 	if b.HasLogo {
-		shown.Logo = p.addresses.banks + "?logo=" + b.ID
+		shown.Logo = p.addresses.logoURL(b.ID)
 	}
 	if b.Healthy {
 		shown.Link = p.addresses.bankURL(b.ID, returnTo)

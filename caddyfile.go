@@ -54,6 +54,13 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		bank_picker {
 //			remember
 //		}
+//		consent {
+//			controller      <name>
+//			purpose         <text>
+//			terms_url       <absolute URL>
+//			user            <name> [<email>]
+//			fallback_dialog
+//		}
 //		auth_param          <name> <value>
 //		issuer              <URL>
 //		disable_pkce

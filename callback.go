@@ -52,7 +52,7 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 // redirects to where the visitor was going, which takes the code out of the address.
 func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *login) error {
 	f.proxy.check(q)
-	ctx := q.withCause()
+	ctx := q.withCauseAndConsent(l.consentID)
 	begun, err := f.sessions.Begin(ctx, session.Login{
 		State: l.state, RedirectURI: l.redirectURI, Verifier: l.verifier, Provider: l.provider,
 		Started: l.started, Expires: l.started.Add(loginLifetime),

@@ -21,6 +21,7 @@ type cookieNames struct {
 	session string
 	login   string // prefix of the login cookies' names
 	bank    string // of the cookie with the bank that was connected last
+	consent string // of the cookie that belongs to the forms of the consent page
 	secure  bool
 	host    *hostCookies // of all blocks on the host; nil until the block has joined
 }
@@ -33,7 +34,7 @@ func newCookieNames(configured string, l session.Label, secure bool) cookieNames
 	if secure {
 		name = hostPrefix + name
 	}
-	return cookieNames{session: name, login: name + loginInfix, bank: name + bankSuffix, secure: secure}
+	return cookieNames{session: name, login: name + loginInfix, bank: name + bankSuffix, consent: name + consentSuffix, secure: secure}
 }
 
 const (
@@ -58,7 +59,7 @@ func hasDefaultName(name string) bool {
 	if !ok || len(rest) < digits || strings.Trim(rest[:digits], "0123456789abcdef") != "" {
 		return false
 	}
-	return len(rest) == digits || strings.HasPrefix(rest[digits:], loginInfix) || rest[digits:] == bankSuffix
+	return isOwnSuffix(rest[digits:])
 }
 
 // set sets one of the block's cookies. With a maxAge of zero the cookie lasts until the

@@ -29,8 +29,8 @@ type failureResponder struct {
 	logger       *zap.Logger
 }
 
-// fail logs a failure and answers the request with it.
-func (a *failureResponder) fail(w http.ResponseWriter, q *request, f failure) error {
+// note logs a failure.
+func (a *failureResponder) note(q *request, f failure) {
 	p := problems[f.reason]
 	level := p.level
 	if q.isGone() { // whatever did not answer in time had less than its time
@@ -39,6 +39,11 @@ func (a *failureResponder) fail(w http.ResponseWriter, q *request, f failure) er
 	if c := a.logger.Check(level, p.message); c != nil {
 		c.Write(f.fields(q, p.status)...)
 	}
+}
+
+// fail logs a failure and answers the request with it.
+func (a *failureResponder) fail(w http.ResponseWriter, q *request, f failure) error {
+	a.note(q, f)
 	if a.returnsErrors(f) && a.carriesCode(q) {
 		a.seeOther(w, q, a.addresses.callback+"?"+failedQuery+string(f.reason))
 		q.fails(f.reason)

@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
 // FuzzConfig: whatever stands in the JSON configuration, setting it up ends
@@ -23,6 +25,8 @@ func FuzzConfig(f *testing.F) {
 		`,"token_header":{"field":"X-Token"},"cookie_name":"bank","allow_origins":["https://www.example.com"]`,
 		`,"token_header":{},"scopes":[""],"auth_param":{"state":"x"}`, `,"token_header":null,"store":null,"match":null`,
 		`,"idle_timeout":"1h","max_lifetime":7200000000000,"refresh_before":"-1s","refresh_timeout":"1ns"`,
+		`,"consent":{"controller":"C","purpose":"P","terms_url":"https://a.example/","user":{"name":"{http.auth.user.id}"}},"bank_picker":{}`, `,"consent":{}`,
+		`,"consent":{"controller":"\u202e","purpose":"{env.X}","terms_url":"http://a.example","user":{"name":"Ada"}}`,
 		`,"store":{"type":"memory","max_sessions":2}`, `,"store":{"type":"storage","cache_ttl":"0","storage":{"module":"file_system"}}`,
 		`,"store":{"type":"clay"}`, `,"store":[]`, `,"match":[{"path":["/a*"]},{"not":[{"method":["GET"]}]}]`, `,"match":[{"path":7}]`,
 		`,"verify_access_token":"https://auth.example/jwks","logout_redirect":"//x","disable_pkce":true,"disable":["session"],"disconnect_on":["logout"]`,

@@ -18,6 +18,7 @@ type site struct {
 	logout     *logout          // nil if the application serves the address
 	session    *sessionEndpoint // nil if the application serves the address
 	banks      *bankPicker      // nil if the site has none
+	consent    *consentPage     // nil if the site has none
 	now        func() time.Time
 }
 
@@ -70,6 +71,8 @@ func (s *site) isEndpoint(path string) bool {
 		return s.session != nil
 	case s.addresses.banks:
 		return s.banks != nil
+	case s.addresses.consent:
+		return s.consent != nil
 	}
 	return false
 }
@@ -90,6 +93,8 @@ func (s *site) serveEndpoint(w http.ResponseWriter, q *request) error {
 		return s.logout.serve(w, q)
 	case s.addresses.banks:
 		return s.banks.serve(w, q)
+	case s.addresses.consent:
+		return s.consent.serve(w, q)
 	}
 	return s.session.serve(w, q)
 }

@@ -16,11 +16,21 @@ const loginInfix = "-login-"
 // a browser has connected last.
 const bankSuffix = "-bank"
 
+// consentSuffix follows the session cookie's name in the name of the cookie that belongs to
+// the forms of the consent page.
+const consentSuffix = "-consent"
+
+// isOwnSuffix reports whether one of the module's cookies has a name with this behind the
+// session cookie's name.
+func isOwnSuffix(suffix string) bool {
+	return suffix == "" || suffix == bankSuffix || suffix == consentSuffix || strings.HasPrefix(suffix, loginInfix)
+}
+
 // belongsTo reports whether a cookie is one of the block whose session cookie has the
 // name session.
 func belongsTo(cookie, session string) bool {
 	rest, ok := strings.CutPrefix(cookie, session)
-	return ok && (rest == "" || rest == bankSuffix || strings.HasPrefix(rest, loginInfix))
+	return ok && isOwnSuffix(rest)
 }
 
 // hostCookies holds the names of the session cookies of all blocks on a host that set

@@ -28,6 +28,7 @@ type loginFlow struct {
 	proxy     proxyWatch
 	banks     *bankChoice
 	picks     bool // visitors choose their bank on the site's own page
+	consents  bool // and consent there
 	remembers bool // the browser remembers the bank
 	pkce      bool
 	issuer    string
@@ -72,7 +73,10 @@ func (f *loginFlow) requireLogin(w http.ResponseWriter, q *request) error {
 // choose takes a visitor to where the bank is chosen: the site's own page, or TrueLayer's
 // dialog.
 func (f *loginFlow) choose(w http.ResponseWriter, q *request, returnTo string) error {
-	if f.picks && f.link.ProviderID == "" {
+	switch {
+	case f.link.ProviderID != "":
+		return f.startAt(w, q, returnTo, f.link.ProviderID)
+	case f.picks:
 		f.seeOther(w, q, f.addresses.banksURL(returnTo, "", ""))
 		return nil
 	}
@@ -92,11 +96,23 @@ func (f *loginFlow) failForm(w http.ResponseWriter, q *request, reason reason) e
 	return f.fail(w, q, failure{reason: reason, detail: pages.TextOf("form_not_saved").Text, returnTo: returnTo})
 }
 
-// start begins a login: it sets the login's cookie and redirects the visitor to an auth
-// link. If provider is not "", the link leads straight to that bank.
+// start begins a login and redirects the visitor to an auth link. If provider is not "",
+// the link leads straight to that bank.
 func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider string) error {
+	l := f.newLogin(q.now, returnTo, provider)
+	f.begin(w, q, l)
+	link := f.link
+	link.State = l.state
+	link.ProviderID = l.provider
+	link.Verifier = l.verifier
+	f.seeOther(w, q, f.sessions.Client.AuthLink(link))
+	return nil
+}
+
+// newLogin returns a login that begins now.
+func (f *loginFlow) newLogin(now time.Time, returnTo, provider string) *login {
 	l := &login{
-		started:     q.now,
+		started:     now,
 		state:       randomText(),
 		redirectURI: f.link.RedirectURI,
 		returnTo:    returnTo,
@@ -105,16 +121,23 @@ func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider 
 	if f.pkce {
 		l.verifier = authserver.NewSecret(randomText())
 	}
+	return l
+}
+
+// begin sets a login's cookie and counts the login.
+func (f *loginFlow) begin(w http.ResponseWriter, q *request, l *login) {
 	f.logins.prune(w, q.cookies)
 	f.logins.add(w, q.cookies, l)
 	f.observer.metrics.loginStarts.Inc()
+}
 
-	link := f.link
-	link.State = l.state
-	link.ProviderID = l.provider
-	link.Verifier = l.verifier
-	f.seeOther(w, q, f.sessions.Client.AuthLink(link))
-	return nil
+// isConnected reports whether the visitor has a session that can be used.
+func isConnected(q *request, sessions *session.Manager) (bool, error) {
+	s, err := sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
+	if err != nil && !session.IsRevoked(err) {
+		return false, err
+	}
+	return s != nil && !s.IsOver(q.now) && !sessions.HasNoToken(s, q.now), nil
 }
 
 // serveLogin serves the login URL, <redirect path>/login?return=<path>. With providerParam
@@ -154,16 +177,28 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 
 // startAgain begins a login at the same bank as before, if it is known.
 func (f *loginFlow) startAgain(w http.ResponseWriter, q *request, returnTo string, s *session.Session) error {
-	if s.Provider == "" {
+	switch {
+	case s.Provider == "":
 		return f.choose(w, q, returnTo)
+	case f.consents:
+		return f.startAt(w, q, returnTo, s.Provider)
 	}
 	return f.start(w, q, returnTo, s.Provider)
 }
 
-// startAt begins a login at the bank that a link names, if it can lead there.
+// startAt begins a login at a bank, by the site's own consent page if there is one. If a
+// login cannot lead straight to the bank, it leads to TrueLayer's dialog.
 func (f *loginFlow) startAt(w http.ResponseWriter, q *request, returnTo, provider string) error {
-	if f.link.ProviderID == "" && !f.banks.leadsTo(q.Context(), provider) {
-		provider = ""
+	provider = cmp.Or(f.link.ProviderID, provider)
+	if provider == f.link.ProviderID && !f.consents {
+		return f.start(w, q, returnTo, provider)
+	}
+	if _, ok := f.banks.find(q.Context(), provider); !ok {
+		return f.start(w, q, returnTo, "")
+	}
+	if f.consents {
+		f.seeOther(w, q, f.addresses.consentURL(provider, returnTo))
+		return nil
 	}
 	return f.start(w, q, returnTo, provider)
 }

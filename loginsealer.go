@@ -1,10 +1,6 @@
 package truelayer
 
 import (
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -45,6 +41,9 @@ type login struct {
 	returnTo string
 	// provider is the bank that the auth link leads to, "" if the visitor chooses one.
 	provider string
+	// consentID names the consent that the visitor gave on the site's own page, "" if
+	// TrueLayer asks for it.
+	consentID string
 
 	// cookie is the name of the cookie that held the login. It is not sealed.
 	cookie string
@@ -66,46 +65,26 @@ func (l *login) expectsSession(now time.Time) bool {
 	return l.done && left > 0 && left <= 2*lostSessionWindow
 }
 
-// loginSealer seals logins into cookies. It derives its keys from the client secret, so
-// every node has them and there is nothing to store or rotate.
-type loginSealer struct {
-	secret authserver.Secret
-	info   string
-}
+// loginSealer seals logins into cookies.
+type loginSealer struct{ sealer }
 
 func newLoginSealer(secret authserver.Secret, l session.Label) loginSealer {
-	return loginSealer{secret: secret, info: "truelayer login cookie v2 " + string(l[:])}
+	return loginSealer{newSealer(secret, "login cookie v3", l)}
 }
 
-const (
-	loginSaltSize = 16
-	// maxLoginCookie is more bytes than the value of any login cookie has.
-	maxLoginCookie = 5 << 10
-)
-
-// aead returns the cipher for one cookie. Each cookie has its own key, derived with a
-// random salt, so that random nonces stay safe however many logins are started.
-func (k loginSealer) aead(salt []byte) cipher.AEAD {
-	key, err := hkdf.Key(sha256.New, []byte(k.secret.Reveal()), salt, k.info, 32)
-	if err != nil {
-		panic(err) // cannot happen for 32 bytes
-	}
-	return sealed.NewAEAD(key)
-}
+// maxLoginCookie is more bytes than the value of any login cookie has.
+const maxLoginCookie = 5 << 10
 
 // seal returns the value of the cookie with the given name. It can be opened only under
 // that name.
 func (k loginSealer) seal(name string, l *login) string {
-	var b [loginSaltSize + sealed.NonceSize]byte
-	_, _ = rand.Read(b[:])
 	plain := sealed.AppendFlag(nil, l.done)
 	plain = sealed.AppendTime(plain, l.started)
 	plain = sealed.AppendTime(plain, l.sessionExpected)
-	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo, l.provider} {
+	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo, l.provider, l.consentID} {
 		plain = sealed.AppendText(plain, text)
 	}
-	value := k.aead(b[:loginSaltSize]).Seal(b[:], b[loginSaltSize:], plain, []byte(name))
-	return cookieEncoding.EncodeToString(value)
+	return k.sealer.seal(plain, name)
 }
 
 var errBadLogin = errors.New("the login cookie cannot be opened")
@@ -114,13 +93,8 @@ func (k loginSealer) open(name, value string) (*login, error) {
 	if len(value) > maxLoginCookie {
 		return nil, errBadLogin
 	}
-	raw, err := cookieEncoding.DecodeString(value)
-	if err != nil || len(raw) < loginSaltSize+sealed.NonceSize {
-		return nil, errBadLogin
-	}
-	nonce := raw[loginSaltSize : loginSaltSize+sealed.NonceSize]
-	plain, err := k.aead(raw[:loginSaltSize]).Open(nil, nonce, raw[loginSaltSize+sealed.NonceSize:], []byte(name))
-	if err != nil {
+	plain, ok := k.sealer.open(value, name)
+	if !ok {
 		return nil, errBadLogin
 	}
 	r := sealed.NewReader(string(plain))
@@ -133,6 +107,7 @@ func (k loginSealer) open(name, value string) (*login, error) {
 		redirectURI:     r.Text(),
 		returnTo:        r.Text(),
 		provider:        r.Text(),
+		consentID:       r.Text(),
 		cookie:          name,
 	}
 	if !r.AtEnd() {

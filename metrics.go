@@ -40,6 +40,7 @@ type siteMetrics struct {
 	providerLogins     *prometheus.CounterVec
 	tokenRequests      map[string]map[string]prometheus.Counter // by grant and result
 	tokenDuration      map[string]prometheus.Observer           // by grant
+	bankLinks          map[string]prometheus.Counter            // by result
 	refreshWait        prometheus.Histogram
 	sessionsEnded      map[session.Cause]prometheus.Counter
 	eventsDropped      prometheus.Counter
@@ -71,6 +72,7 @@ func newSiteMetrics(site string) *siteMetrics {
 		m.tokenRequests[grant] = resolve(requested.MustCurryWith(prometheus.Labels{"grant": grant}), tokenResults)
 		m.tokenDuration[grant] = duration.WithLabelValues(grant)
 	}
+	m.bankLinks = resolve(counters("bank_link_requests_total", "Requests for links to banks, for visitors who consented on the site's own page, by result.", "result"), tokenResults)
 	m.refreshWait = collect(m, prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: metricsPrefix + "refresh_wait_seconds", Help: "How long requests waited for the refresh of their token.", ConstLabels: labels, Buckets: waitBuckets,
 	}))

@@ -41,7 +41,8 @@ func init() {
 // `<redirect path>/login?return=<path>`, which starts a login and then goes to
 // the path, `<redirect path>/logout`, which ends the session on POST and asks on
 // GET, `<redirect path>/session`, which describes the session in JSON, and with
-// `bank_picker` `<redirect path>/banks`, where visitors choose their bank.
+// `bank_picker` `<redirect path>/banks`, where visitors choose their bank, and with
+// `consent` `<redirect path>/consent`, where they consent.
 //
 // The handler sets these placeholders on protected requests; on others they are
 // empty, unless another handler has set them. No token is ever one of them:
@@ -103,6 +104,13 @@ type Handler struct {
 	// client and that `providers` covers. Default: off.
 	BankPicker *BankPicker `json:"bank_picker,omitempty"`
 
+	// Let visitors consent on a page of the site's own, `<redirect path>/consent`, and go
+	// from there straight to their bank. TrueLayer has to approve a client for this; in
+	// its sandbox each may. It is for visitors who choose their bank on the site, by
+	// `bank_picker`, `provider_id` or a link. All others consent in TrueLayer's dialog.
+	// Default: off.
+	Consent *Consent `json:"consent,omitempty"`
+
 	// Further parameters of the auth link, by name. The ones that the module
 	// sets, and `response_mode`, are refused. Default: none.
 	AuthParam map[string]string `json:"auth_param,omitempty"`
@@ -137,7 +145,8 @@ type Handler struct {
 	AllowOrigins []string `json:"allow_origins,omitempty"`
 
 	// The name of the session cookie; the names of the module's other cookies, `…-login-0` and
-	// so on and `…-bank`, begin with it, and an application cannot use them. With an https redirect URI `__Host-` is put before it. Default:
+	// so on, `…-bank` and `…-consent`, begin with it, and an application cannot use them.
+	// With an https redirect URI `__Host-` is put before it. Default:
 	// `truelayer-` and 8 hex digits that depend on client id, auth server,
 	// scopes and provider, so that blocks do not disturb each other.
 	CookieName string `json:"cookie_name,omitempty"`
@@ -203,6 +212,38 @@ type BankPicker struct {
 	// Remember which bank a browser has connected, for 90 days, and offer it first at the
 	// next login. Whoever uses the browser next sees it, so it is off by default.
 	Remember bool `json:"remember,omitempty"`
+}
+
+// Consent is the site's own page on which visitors consent to what is shared.
+type Consent struct {
+	// Who gets the data: the name of a company, as visitors know it. Required.
+	Controller string `json:"controller,omitempty"`
+
+	// What the data are used for, in a sentence or more. Visitors read it as it is.
+	// Required.
+	Purpose string `json:"purpose,omitempty"`
+
+	// The absolute URL of the terms that hold for the data. Required; plain http only for
+	// a loopback host.
+	TermsURL string `json:"terms_url,omitempty"`
+
+	// Who the visitor is, which TrueLayer wants to know. What is missing, the page asks
+	// for. Default: the page asks for both.
+	User ConsentUser `json:"user,omitzero"`
+
+	// Lead visitors to TrueLayer's dialog if TrueLayer gives no link to the bank. They
+	// consent there once more. Default: off, they are told to try again.
+	FallbackDialog bool `json:"fallback_dialog,omitempty"`
+}
+
+// ConsentUser is who a visitor is, by placeholders that earlier handlers have set, such as
+// `{http.auth.user.id}`.
+type ConsentUser struct {
+	// The full name. Accepts placeholders.
+	Name string `json:"name,omitempty"`
+
+	// The e-mail address. Accepts placeholders.
+	Email string `json:"email,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.

@@ -2,6 +2,8 @@ package truelayer
 
 import (
 	"context"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
@@ -45,15 +47,44 @@ func (o *siteObserver) tokenRequest(ctx context.Context, grant string) (done fun
 	return func(result authserver.TokenResult) {
 		o.metrics.tokenRequested(grant, result.Err, began, o.now())
 		if span != nil {
-			endTokenSpan(span, result)
+			endCallSpan(span, result)
 		}
 	}
+}
+
+// bankLinkRequest observes a request for a link to a bank.
+func (o *siteObserver) bankLinkRequest(ctx context.Context) (done func(*authserver.Error)) {
+	span := startBankLinkSpan(ctx)
+	return func(err *authserver.Error) {
+		o.metrics.bankLinks[tokenResult(err)].Inc()
+		if span == nil {
+			return
+		}
+		result := authserver.TokenResult{Status: http.StatusOK, Err: err}
+		if err != nil {
+			result.Status, result.CorrelationID = err.Status, err.CorrelationID
+		}
+		endCallSpan(span, result)
+	}
+}
+
+// consentGiven notes that a visitor has consented on the site's own page, to a text with
+// the digest.
+func (o *siteObserver) consentGiven(ctx context.Context, l *login, scopes []string, language, digest string) {
+	o.audit.write(ctx, auditLine{
+		event: auditConsentGiven, provider: l.provider, scopes: strings.Join(scopes, " "),
+		extra: [][2]string{{"consent_id", l.consentID}, {"text_sha256", digest}, {"text_language", language}},
+	})
 }
 
 // SessionBegan implements session.Observer.
 func (o *siteObserver) SessionBegan(ctx context.Context, s *session.Session) {
 	o.metrics.loginEnded(s.Provider, resultOK)
-	o.audit.write(ctx, lineOf(auditLogin, s))
+	line := lineOf(auditLogin, s)
+	if id := causeOf(ctx).consentID; id != "" {
+		line.extra = [][2]string{{"consent_id", id}}
+	}
+	o.audit.write(ctx, line)
 }
 
 // LoginFailed implements session.Observer.

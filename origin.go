@@ -56,6 +56,13 @@ func (o *origins) check(r *http.Request) error {
 	return nil
 }
 
+// isOwn reports whether a browser says that the request comes from a page of the redirect
+// URI's own origin. Browsers say so of every POST.
+func (o *origins) isOwn(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return originOf(r) == o.own && (site == "" || site == "same-origin")
+}
+
 // isAllowed reports whether the request comes from a page of an origin in
 // allow_origins.
 func (o *origins) isAllowed(r *http.Request) bool { return slices.Contains(o.allowed, originOf(r)) }

@@ -16,6 +16,8 @@ import (
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/banks"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/samplelog"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
@@ -51,7 +53,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.banks = &bankChoice{providers: h.Providers}
+	h.banks = &bankChoice{providers: h.Providers, only: h.ProviderID}
 	if h.site, err = h.newSite(redirect, sessions, observer); err != nil {
 		return err
 	}
@@ -187,6 +189,10 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 		s.login.picks, s.login.remembers = true, h.BankPicker.Remember
 		s.banks = &bankPicker{s.failureResponder, sessions, h.banks, &s.cookies, h.BankPicker.Remember}
 	}
+	if h.Consent != nil {
+		s.login.consents = true
+		s.consent = h.newConsentPage(s, observer)
+	}
 	logoutURL := ""
 	if !slices.Contains(h.Disable, disableLogout) {
 		s.logout = &logout{
@@ -199,6 +205,20 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 		s.session = &sessionEndpoint{s.failureResponder, sessions, logoutURL}
 	}
 	return s, nil
+}
+
+// newConsentPage wires the page on which visitors consent.
+func (h *Handler) newConsentPage(s *site, observer *siteObserver) *consentPage {
+	endsAtLogout := s.logout != nil && slices.Contains(h.DisconnectOn, disconnectOnLogout)
+	text := pages.NewConsentText(h.Consent.Controller, h.Consent.Purpose, h.Consent.TermsURL, h.Scopes, endsAtLogout)
+	client := h.sessions.Client
+	return &consentPage{
+		failureResponder: s.failureResponder, sessions: h.sessions, login: s.login, choice: h.banks,
+		forms: consentForms{&s.cookies, newSealer(client.Secret, "consent form v1", h.sessions.Label)},
+		text:  text, digest: text.Digest(), user: userPlaceholders{h.Consent.User.Name, h.Consent.User.Email},
+		links: &bankLinks{client: client, scopes: h.Scopes, trackingID: h.AuthParam["tracking_id"], observer: observer, now: h.now},
+		picks: s.banks != nil, fallback: h.Consent.FallbackDialog,
+	}
 }
 
 // authorizationRequest is the part of auth links that all logins share.
@@ -248,7 +268,7 @@ func (h *Handler) connectBanks(client *authserver.Client) error {
 	key := h.AuthServer + " " + client.ID
 	value, _, err := bankLists.LoadOrNew(key, func() (caddy.Destructor, error) {
 		keeper := banks.NewKeeper(client.Server, client.ID, h.logger, h.now)
-		return &bankList{keeper, banks.NewLogos(keeper)}, nil
+		return &bankList{keeper, banks.NewLogos(keeper), flight.NewFair(bankLinkBounds, h.now)}, nil
 	})
 	if err != nil {
 		return err
@@ -259,6 +279,9 @@ func (h *Handler) connectBanks(client *authserver.Client) error {
 	})
 	h.banks.bankList = value.(*bankList)
 	h.banks.keeper.LogTo(h.logger)
+	if page := h.site.consent; page != nil {
+		page.links.requests = h.banks.links
+	}
 	return nil
 }
 

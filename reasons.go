@@ -40,6 +40,10 @@ const (
 	methodNotAllowed      reason = "method_not_allowed"
 	issuerMismatch        reason = "issuer_mismatch"
 	tooManyLogins         reason = "too_many_logins"
+	consentFormExpired    reason = "consent_form_expired"
+	bankLinkRefused       reason = "bank_link_refused"
+	bankLinkUnavailable   reason = "bank_link_unavailable"
+	tooManyConsents       reason = "too_many_consents"
 )
 
 // problem says how a failure with a reason is answered and logged. Its text is in
@@ -73,13 +77,17 @@ var problems = map[reason]problem{
 	tokenUnverified:       {http.StatusServiceUnavailable, zap.ErrorLevel, 60, "the keys for the check of an access token could not be fetched: check verify_access_token"},
 	authServerUnavailable: {http.StatusBadGateway, zap.ErrorLevel, 0, "the token endpoint gave no usable answer: check the way to the auth server"},
 	// package session logs each failed refresh; this line is for each waiting request
-	tokenUnavailable: {http.StatusServiceUnavailable, zap.DebugLevel, 1, "a request waited in vain for the refresh of its token"},
-	consentExpired:   {http.StatusUnauthorized, zap.InfoLevel, 0, "a visitor came back after the end of the consent"},
-	logoutIncomplete: {http.StatusServiceUnavailable, zap.ErrorLevel, 0, "a session could not be deleted and may last until it expires: check the store"},
-	crossSite:        {http.StatusForbidden, zap.InfoLevel, 0, "a request from another origin's page was refused: allow_origins names those that may send it"},
-	storeUnavailable: {http.StatusServiceUnavailable, zap.ErrorLevel, 5, "the store failed: check it and the way to it"},
-	sessionsFull:     {http.StatusServiceUnavailable, zap.ErrorLevel, 60, "the store is full: raise max_sessions, or use another store"},
-	methodNotAllowed: {http.StatusMethodNotAllowed, zap.DebugLevel, 0, "a request with a method that is not allowed was refused"},
+	tokenUnavailable:    {http.StatusServiceUnavailable, zap.DebugLevel, 1, "a request waited in vain for the refresh of its token"},
+	consentExpired:      {http.StatusUnauthorized, zap.InfoLevel, 0, "a visitor came back after the end of the consent"},
+	logoutIncomplete:    {http.StatusServiceUnavailable, zap.ErrorLevel, 0, "a session could not be deleted and may last until it expires: check the store"},
+	crossSite:           {http.StatusForbidden, zap.InfoLevel, 0, "a request from another origin's page was refused: allow_origins names those that may send it"},
+	storeUnavailable:    {http.StatusServiceUnavailable, zap.ErrorLevel, 5, "the store failed: check it and the way to it"},
+	sessionsFull:        {http.StatusServiceUnavailable, zap.ErrorLevel, 60, "the store is full: raise max_sessions, or use another store"},
+	consentFormExpired:  {http.StatusBadRequest, zap.InfoLevel, 0, "a consent was not taken: its form was old, or its cookie is missing"},
+	bankLinkRefused:     {http.StatusBadGateway, zap.ErrorLevel, 0, "TrueLayer refused to give a link to a bank: check that it has approved the client for consent on the site's own page, and redirect_uri and scopes"},
+	bankLinkUnavailable: {http.StatusBadGateway, zap.ErrorLevel, 0, "TrueLayer gave no usable link to a bank: check the way to the auth server"},
+	tooManyConsents:     {http.StatusTooManyRequests, zap.WarnLevel, 10, "a link to a bank was not asked for: there are too many others, of this network or in all"},
+	methodNotAllowed:    {http.StatusMethodNotAllowed, zap.DebugLevel, 0, "a request with a method that is not allowed was refused"},
 }
 
 // text returns the text that people and programs get for a reason.

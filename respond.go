@@ -83,6 +83,16 @@ func (a *responder) banksPage(w http.ResponseWriter, p *pages.Banks) error {
 	return nil
 }
 
+// consentPage writes the page on which a visitor consents.
+func (a *responder) consentPage(w http.ResponseWriter, status int, p *pages.Consent) error {
+	body, policy, err := p.Draw()
+	if err != nil {
+		return err
+	}
+	a.html(w, status, body, policy)
+	return nil
+}
+
 func (a *responder) html(w http.ResponseWriter, status int, body []byte, policy string) {
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -67,8 +67,14 @@ func startTokenSpan(ctx context.Context, grant string) trace.Span {
 	return startSpan(ctx, "truelayer.token", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attribute.String(grantAttribute, grant)))
 }
 
-// endTokenSpan ends the span of a token request.
-func endTokenSpan(span trace.Span, result authserver.TokenResult) {
+// startBankLinkSpan starts the span of a request for a link to a bank, nil if it is not
+// traced.
+func startBankLinkSpan(ctx context.Context) trace.Span {
+	return startSpan(ctx, "truelayer.bank_link", trace.WithSpanKind(trace.SpanKindClient))
+}
+
+// endCallSpan ends the span of a request to the auth server.
+func endCallSpan(span trace.Span, result authserver.TokenResult) {
 	if result.Status != 0 {
 		span.SetAttributes(attribute.Int(statusAttribute, result.Status))
 	}
@@ -77,7 +83,7 @@ func endTokenSpan(span trace.Span, result authserver.TokenResult) {
 	}
 	if result.Err != nil {
 		span.SetAttributes(attribute.String(errorTypeAttribute, tokenResult(result.Err)))
-		span.SetStatus(codes.Error, "there is no token")
+		span.SetStatus(codes.Error, "the request failed")
 	}
 	span.End()
 }

@@ -34,6 +34,9 @@ func (h *Handler) warn(clientID string, asked bool) {
 // optionWarnings are the warnings of options that do not fit together.
 func (h *Handler) optionWarnings(clientID string, asked bool) []string {
 	warnings := slices.Concat(h.environmentWarnings(clientID), h.scopeWarnings(asked), h.providerWarnings())
+	if h.Consent != nil && h.BankPicker == nil && h.ProviderID == "" {
+		warnings = append(warnings, "consent without bank_picker or provider_id is only for links to the login URL with provider: all other visitors choose their bank and consent in TrueLayer's dialog; add bank_picker")
+	}
 	if h.IdleTimeout > h.MaxLifetime {
 		warnings = append(warnings, fmt.Sprintf("idle_timeout %v is longer than max_lifetime, %v, which ends every session first: raise max_lifetime or lower idle_timeout",
 			time.Duration(h.IdleTimeout), time.Duration(h.MaxLifetime)))
@@ -169,4 +172,8 @@ func (h *Handler) logStart(guards string) {
 		zap.String("redirect_uri", h.RedirectURI), zap.String("environment", h.Environment), zap.String("auth_server", h.AuthServer), zap.Strings("scopes", h.Scopes),
 		zap.String("store", h.storeType()), zap.Duration("idle_timeout", time.Duration(h.IdleTimeout)), zap.Duration("max_lifetime", time.Duration(h.MaxLifetime)),
 		zap.String("guards", guards))
+	if page := h.site.consent; page != nil {
+		h.logger.Info("visitors consent to this text", zap.String("redirect_uri", h.RedirectURI),
+			zap.String("text_sha256", page.digest), zap.String("text_language", page.text.Language), zap.String("text", page.text.String()))
+	}
 }

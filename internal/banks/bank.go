@@ -8,7 +8,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/tlapi"
 )
@@ -47,9 +46,8 @@ type Bank struct {
 const (
 	// maxBanks is how many banks of a list are used. TrueLayer has a few hundred.
 	maxBanks = 2000
-	// maxID and maxName are the longest id and name, in runes.
-	maxID   = 64
-	maxName = 100
+	// maxID is the longest id.
+	maxID = 64
 )
 
 // known is a list of banks in the form in which it is kept. It is not changed once it
@@ -109,29 +107,6 @@ func isID(id string) bool {
 
 func isIDRune(r rune) bool {
 	return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-'
-}
-
-// clean returns a text of at most so many runes, without the characters that would change
-// a page's text or a line of the log: control and format characters, such as those for the
-// direction of text, and characters without a meaning. What is not UTF-8 is replaced.
-func clean(text string, most int) string {
-	var runes []rune
-	for _, r := range text { // invalid bytes are U+FFFD here
-		switch {
-		case unicode.IsSpace(r):
-			r = ' '
-		case !unicode.IsGraphic(r):
-			continue
-		}
-		if r == ' ' && (len(runes) == 0 || runes[len(runes)-1] == ' ') {
-			continue
-		}
-		if len(runes) == most {
-			break
-		}
-		runes = append(runes, r)
-	}
-	return strings.TrimSpace(string(runes))
 }
 
 // country returns a country in the spelling of the providers option, which has "uk" for

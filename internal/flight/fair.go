@@ -143,6 +143,3 @@ func (f *Fair) Pause(network netip.Prefix, d time.Duration) {
 	}
 	f.paused = paused
 }
-
-// Wait waits until no work is running or waiting, or until ctx ends.
-func (f *Fair) Wait(ctx context.Context) { f.group.Wait(ctx) }

@@ -83,7 +83,7 @@ func TestFairOnce(t *testing.T) {
 				}
 			}()
 		}
-		f.Wait(t.Context())
+		f.group.Wait(t.Context())
 		synctest.Wait()
 		if runs != 1 || f.budget.spent[network(1)] != 1 {
 			t.Errorf("%d runs, spent %d", runs, f.budget.spent[network(1)])

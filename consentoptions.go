@@ -1,0 +1,92 @@
+package truelayer
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
+)
+
+// options is the table of the block's options.
+func (c *Consent) options() block.Options {
+	return block.Options{
+		{Name: "controller", Syntax: "<name>", Value: block.Word(&c.Controller, ""), Required: true},
+		{Name: "purpose", Syntax: "<text>", Value: block.Word(&c.Purpose, ""), Required: true},
+		{Name: "terms_url", Syntax: "<absolute URL>", Value: block.Word(&c.TermsURL, ""), Required: true},
+		{Name: "user", Syntax: "<name> [<email>]", Value: c.userArguments()},
+		{Name: "fallback_dialog", Value: block.Flag(&c.FallbackDialog)},
+	}
+}
+
+func (c *Consent) userArguments() block.Value {
+	return block.Arguments{
+		IsSet: func() bool { return c.User != ConsentUser{} },
+		Read: func(args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return errors.New("user takes a placeholder with the visitor's name and, if there is one, another with the e-mail address")
+			}
+			c.User.Name = args[0]
+			if len(args) == 2 {
+				c.User.Email = args[1]
+			}
+			return nil
+		},
+	}
+}
+
+const (
+	maxController = 100
+	maxPurpose    = 1000
+)
+
+// check checks the block, which is nil if the site has none.
+func (c *Consent) check() error {
+	if c == nil {
+		return nil
+	}
+	c.Controller, c.Purpose = singleSpaces(c.Controller), singleSpaces(c.Purpose)
+	if err := checkText("controller", c.Controller, maxController); err != nil {
+		return err
+	}
+	if err := checkText("purpose", c.Purpose, maxPurpose); err != nil {
+		return err
+	}
+	u, err := url.Parse(c.TermsURL)
+	if err != nil || u.Host == "" || u.User != nil || strings.ContainsFunc(c.TermsURL, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("{}\\", r) }) {
+		return fmt.Errorf("consent: terms_url %q is not an absolute URL such as https://www.example.com/terms", c.TermsURL)
+	}
+	if u.Scheme != "https" && (u.Scheme != "http" || !authserver.IsLoopback(u.Hostname())) {
+		return fmt.Errorf("consent: terms_url %q is not https (http is accepted for a loopback host only)", c.TermsURL)
+	}
+	for _, placeholder := range []string{c.User.Name, c.User.Email} {
+		if placeholder != "" && !strings.Contains(placeholder, "{") {
+			return fmt.Errorf("consent: user %q has no placeholder, so all visitors would have this name: write one that an earlier handler sets, such as {http.auth.user.id}, or leave it out", placeholder)
+		}
+	}
+	return nil
+}
+
+// checkText checks a text that visitors read.
+func checkText(option, text string, most int) error {
+	switch {
+	case text == "":
+		return fmt.Errorf("consent: %s is missing: consent needs controller, purpose and terms_url", option)
+	case utf8.RuneCountInString(text) > most:
+		return fmt.Errorf("consent: %s is longer than %d characters: shorten it", option, most)
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) }):
+		return fmt.Errorf("consent: %s has a character that is no text: remove it", option)
+	case slices.ContainsFunc([]string{"{env.", "{file.", "{http.", "{$"}, func(s string) bool { return strings.Contains(text, s) }):
+		return fmt.Errorf("consent: %s has a placeholder, which is not replaced: write the text itself", option)
+	}
+	return nil
+}
+
+// singleSpaces returns a text with single spaces in place of line breaks and the like, as
+// a browser shows it.
+func singleSpaces(text string) string { return strings.Join(strings.Fields(text), " ") }

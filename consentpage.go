@@ -1,0 +1,144 @@
+package truelayer
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/banks"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
+)
+
+// consentPage is the site's own page on which visitors consent to what is shared. It sends
+// them straight to their bank.
+type consentPage struct {
+	*failureResponder
+	sessions *session.Manager
+	login    *loginFlow
+	choice   *bankChoice
+	forms    consentForms
+	text     pages.ConsentText
+	digest   string // of the text
+	user     userPlaceholders
+	links    *bankLinks
+	// picks says that there is a page with the banks, and fallback that TrueLayer's dialog
+	// is used if TrueLayer gives no link to the bank.
+	picks, fallback bool
+}
+
+// serve serves <redirect path>/consent?provider=<id>&return=<path>. Only a POST of the
+// page's own form gives consent.
+func (c *consentPage) serve(w http.ResponseWriter, q *request) error {
+	noStore(w)
+	switch q.Method {
+	case http.MethodGet, http.MethodHead:
+		query, _ := url.ParseQuery(q.query())
+		returnTo := c.addresses.returnTarget(query.Get("return"))
+		if query.Has(declineParam) {
+			return c.fail(w, q, failure{reason: accessDenied, cause: errNoConsent, returnTo: returnTo})
+		}
+		return c.withBank(w, q, query.Get(providerParam), returnTo, func(bank banks.Bank) error {
+			return c.show(w, q, http.StatusOK, &bank, returnTo, c.user.answersOf(q.replacer, &bank, nil))
+		})
+	case http.MethodPost:
+		return c.agree(w, q)
+	}
+	return c.notAllowed(w, q, "GET, HEAD, POST")
+}
+
+// withBank continues with the bank with an id. Who is connected already goes to the return
+// target, and a bank that cannot be reached from here is reached by TrueLayer's dialog.
+func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, returnTo string, next func(banks.Bank) error) error {
+	connected, err := isConnected(q, c.sessions)
+	if err != nil {
+		return c.fail(w, q, failureOf(err))
+	}
+	if connected {
+		c.seeOther(w, q, returnTo)
+		return nil
+	}
+	bank, ok := c.choice.find(q.Context(), provider)
+	if !ok {
+		c.seeOther(w, q, c.addresses.dialogURL(returnTo))
+		return nil
+	}
+	return next(bank)
+}
+
+// show writes the page.
+func (c *consentPage) show(w http.ResponseWriter, q *request, status int, bank *banks.Bank, returnTo string, a answers) error {
+	page := &pages.Consent{
+		Site: c.addresses.host, Bank: bank.Name, Text: c.text, Known: a.known, Fields: a.fields,
+		Post: c.addresses.consent, Token: c.forms.issue(w, q, bank.ID, returnTo, c.digest),
+		Cancel: c.addresses.declineURL(returnTo),
+	}
+	if c.picks {
+		page.OtherBank = c.addresses.banksURL(returnTo, "", "")
+		if bank.HasLogo {
+			page.Logo = c.addresses.logoURL(bank.ID)
+		}
+	}
+	// with no-referrer, older browsers would post the form with "Origin: null"
+	w.Header().Set("Referrer-Policy", "same-origin")
+	return c.consentPage(w, status, page)
+}
+
+// maxConsentBody bounds the body of the form.
+const maxConsentBody = 32 << 10
+
+var (
+	errNoConsentForm = errors.New("the form has no token of this browser, or an old one")
+	errOtherText     = errors.New("the text has changed since the page was shown")
+	errNoBodyOfAForm = errors.New("the body is not that of a form, or is too large")
+	errNoConsent     = errors.New("the visitor did not consent on the site's own page")
+	errNotOwnOrigin  = errors.New("only the page itself, on the redirect URI's origin, may give consent")
+)
+
+// agree takes the page's form, and sends the visitor to the bank.
+func (c *consentPage) agree(w http.ResponseWriter, q *request) error {
+	if !c.origins.isOwn(q.Request) {
+		return c.fail(w, q, failure{reason: crossSite, cause: errNotOwnOrigin, received: originOf(q.Request)})
+	}
+	q.Body = http.MaxBytesReader(w, q.Body, maxConsentBody)
+	if err := q.ParseForm(); err != nil {
+		return c.fail(w, q, failure{reason: consentFormExpired, cause: errNoBodyOfAForm})
+	}
+	form, ok := c.forms.open(q, q.PostForm.Get("token"))
+	if !ok {
+		return c.fail(w, q, failure{reason: consentFormExpired, cause: errNoConsentForm})
+	}
+	returnTo := c.addresses.returnTarget(form.returnTo)
+	if form.digest != c.digest {
+		return c.fail(w, q, failure{reason: consentFormExpired, cause: errOtherText, returnTo: returnTo})
+	}
+	return c.withBank(w, q, form.provider, returnTo, func(bank banks.Bank) error {
+		a := c.user.answersOf(q.replacer, &bank, q.PostForm)
+		if !a.areComplete() {
+			return c.show(w, q, http.StatusUnprocessableEntity, &bank, returnTo, a)
+		}
+		return c.goToBank(w, q, form.id, &bank, returnTo, a)
+	})
+}
+
+// goToBank begins a login with a link that leads straight to the bank.
+func (c *consentPage) goToBank(w http.ResponseWriter, q *request, formID string, bank *banks.Bank, returnTo string, a answers) error {
+	link, err := c.links.get(q.withCause(), formID, clientNetwork(q.Request), consent{
+		login: *c.login.newLogin(q.now, returnTo, bank.ID), answers: a, text: &c.text, digest: c.digest,
+	})
+	if q.isGone() {
+		return nil // the browser has gone, or sends the form again
+	}
+	if err != nil {
+		failed := bankLinkFailure(err)
+		failed.returnTo = returnTo
+		if !c.fallback {
+			return c.fail(w, q, failed)
+		}
+		c.note(q, failed)
+		return c.login.start(w, q, returnTo, bank.ID)
+	}
+	c.login.begin(w, q, &link.login)
+	c.seeOther(w, q, link.url)
+	return nil
+}
