@@ -15,7 +15,7 @@ const (
 	// cookie only by its age.
 	consentCookieLifetime = time.Hour
 	// maxConsentForm is more bytes than the token of any form has.
-	maxConsentForm = 5 << 10
+	maxConsentForm = 1 << 10
 	// maxConsentCookies bounds how many cookies with the cookie's name are tried. There
 	// can be more than one only without the __Host- prefix.
 	maxConsentCookies = 4
@@ -27,7 +27,6 @@ type consentForm struct {
 	id       string // the same for each repetition of the form
 	shown    time.Time
 	provider string
-	returnTo string
 	digest   string // of the text
 }
 
@@ -40,7 +39,7 @@ type consentForms struct {
 
 // issue returns the token of a form, and has the browser keep the cookie that belongs to
 // it. All tabs of a browser share one.
-func (c *consentForms) issue(w http.ResponseWriter, q *request, provider, returnTo, digest string) (token string) {
+func (c *consentForms) issue(w http.ResponseWriter, q *request, provider, digest string) (token string) {
 	secret := randomText()
 	for _, kept := range c.secrets(q.cookies) {
 		secret = kept
@@ -48,7 +47,7 @@ func (c *consentForms) issue(w http.ResponseWriter, q *request, provider, return
 	}
 	c.names.set(w, c.names.consent, secret, consentCookieLifetime)
 	plain := sealed.AppendTime(nil, q.now)
-	for _, text := range []string{rand.Text(), provider, returnTo, digest} {
+	for _, text := range []string{rand.Text(), provider, digest} {
 		plain = sealed.AppendText(plain, text)
 	}
 	return c.sealer.seal(plain, secret)
@@ -65,7 +64,7 @@ func (c *consentForms) open(q *request, token string) (f consentForm, ok bool) {
 			continue
 		}
 		r := sealed.NewReader(string(plain))
-		f = consentForm{shown: r.Time(), id: r.Text(), provider: r.Text(), returnTo: r.Text(), digest: r.Text()}
+		f = consentForm{shown: r.Time(), id: r.Text(), provider: r.Text(), digest: r.Text()}
 		age := q.now.Sub(f.shown)
 		return f, r.AtEnd() && age <= consentFormLifetime && age > -consentFormLifetime
 	}

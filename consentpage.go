@@ -31,10 +31,10 @@ type consentPage struct {
 // page's own form gives consent.
 func (c *consentPage) serve(w http.ResponseWriter, q *request) error {
 	noStore(w)
+	query, _ := url.ParseQuery(q.query())
+	returnTo := c.addresses.returnTarget(query.Get("return"))
 	switch q.Method {
 	case http.MethodGet, http.MethodHead:
-		query, _ := url.ParseQuery(q.query())
-		returnTo := c.addresses.returnTarget(query.Get("return"))
 		if query.Has(declineParam) {
 			return c.fail(w, q, failure{reason: accessDenied, cause: errNoConsent, returnTo: returnTo})
 		}
@@ -42,7 +42,7 @@ func (c *consentPage) serve(w http.ResponseWriter, q *request) error {
 			return c.show(w, q, http.StatusOK, &bank, returnTo, c.user.answersOf(q.replacer, &bank, nil))
 		})
 	case http.MethodPost:
-		return c.agree(w, q)
+		return c.agree(w, q, returnTo)
 	}
 	return c.notAllowed(w, q, "GET, HEAD, POST")
 }
@@ -70,7 +70,7 @@ func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, retu
 func (c *consentPage) show(w http.ResponseWriter, q *request, status int, bank *banks.Bank, returnTo string, a answers) error {
 	page := &pages.Consent{
 		Site: c.addresses.host, Bank: bank.Name, Text: c.text, Known: a.known, Fields: a.fields,
-		Post: c.addresses.consent, Token: c.forms.issue(w, q, bank.ID, returnTo, c.digest),
+		Post: c.addresses.consentURL(bank.ID, returnTo), Token: c.forms.issue(w, q, bank.ID, c.digest),
 		Cancel: c.addresses.declineURL(returnTo),
 	}
 	if c.picks {
@@ -95,20 +95,20 @@ var (
 	errNotOwnOrigin  = errors.New("only the page itself, on the redirect URI's origin, may give consent")
 )
 
-// agree takes the page's form, and sends the visitor to the bank.
-func (c *consentPage) agree(w http.ResponseWriter, q *request) error {
+// agree takes the page's form, and sends the visitor to the bank. The return target stands
+// in the form's address, so that a form that cannot be used does not lose it.
+func (c *consentPage) agree(w http.ResponseWriter, q *request, returnTo string) error {
 	if !c.origins.isOwn(q.Request) {
-		return c.fail(w, q, failure{reason: crossSite, cause: errNotOwnOrigin, received: originOf(q.Request)})
+		return c.fail(w, q, failure{reason: crossSite, cause: errNotOwnOrigin, received: originOf(q.Request), returnTo: returnTo})
 	}
 	q.Body = http.MaxBytesReader(w, q.Body, maxConsentBody)
 	if err := q.ParseForm(); err != nil {
-		return c.fail(w, q, failure{reason: consentFormExpired, cause: errNoBodyOfAForm})
+		return c.fail(w, q, failure{reason: consentFormExpired, cause: errNoBodyOfAForm, returnTo: returnTo})
 	}
 	form, ok := c.forms.open(q, q.PostForm.Get("token"))
 	if !ok {
-		return c.fail(w, q, failure{reason: consentFormExpired, cause: errNoConsentForm})
+		return c.fail(w, q, failure{reason: consentFormExpired, cause: errNoConsentForm, returnTo: returnTo})
 	}
-	returnTo := c.addresses.returnTarget(form.returnTo)
 	if form.digest != c.digest {
 		return c.fail(w, q, failure{reason: consentFormExpired, cause: errOtherText, returnTo: returnTo})
 	}

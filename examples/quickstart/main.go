@@ -4,6 +4,8 @@
 //
 //	go run ./examples/quickstart
 //
+// With -consent, visitors consent to what is shared on the site's own page.
+//
 // With TRUELAYER_CLIENT_ID and TRUELAYER_CLIENT_SECRET in the environment, it uses
 // TrueLayer's sandbox instead of the simulation.
 package main
@@ -57,6 +59,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	port := flags.Int("port", 8080, "the site's `port`")
 	appPort := flags.Int("app-port", 8081, "the application's `port`; 0 chooses a free one")
 	simulatorPort := flags.Int("simulator-port", 8082, "the simulation's `port`; 0 chooses a free one")
+	ownConsent := flags.Bool("consent", false, "let visitors consent on the site's own page, not in TrueLayer's dialog")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -91,12 +94,17 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer stop()
 	fmt.Fprintln(out, "started the application at http://"+app)
 
+	consent := "consent-at-truelayer"
+	if *ownConsent {
+		consent = "consent-here"
+	}
 	fmt.Fprintln(out, "starting Caddy; Ctrl-C ends everything")
 	if err := startCaddy(map[string]string{
 		"QUICKSTART_PORT":        strconv.Itoa(*port),
 		"QUICKSTART_APP":         app,
 		"QUICKSTART_AUTH_SERVER": authServer,
 		"QUICKSTART_DATA":        data,
+		"QUICKSTART_CONSENT":     consent,
 		"XDG_DATA_HOME":          data, // where Caddy would keep its own files
 		"XDG_CONFIG_HOME":        data,
 	}); err != nil {

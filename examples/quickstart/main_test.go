@@ -64,6 +64,27 @@ func TestQuickstart(t *testing.T) {
 	}
 }
 
+// TestConsent: with -consent visitors consent on the site, and go straight to the bank.
+func TestConsent(t *testing.T) {
+	setUp(t)
+	site, ended := start(t, "-consent")
+	defer ended()
+	v := newVisitor(t)
+	_, address := v.visit(site+"/truelayer/login?provider=mock&return=/account", nil)
+	page, _ := v.visit(site+address, nil)
+	contains(t, "the page", page, "Connect Mock", "With Payroll 2004.", "the account to which we pay your salary is yours.")
+	_, rest, _ := strings.Cut(page, `name="token" value="`)
+	token, _, _ := strings.Cut(rest, `"`)
+	_, link := v.visit(site+"/truelayer/consent", url.Values{"token": {token}, "name": {"John Doe"}, "email": {"john@example.com"}})
+	callback, err := simulator.Approve(t.Context(), nil, link)
+	if err != nil {
+		t.Fatal(link, err)
+	}
+	if _, back := v.visit(callback, nil); back != "/account" {
+		t.Errorf("the callback leads to %q", back)
+	}
+}
+
 // TestPortsInUse: Caddy would share its port with a second quickstart, and each of
 // them would get half of the visitors.
 func TestPortsInUse(t *testing.T) {
@@ -90,7 +111,7 @@ func setUp(t *testing.T) (temporary string) {
 	t.Helper()
 	for _, name := range []string{
 		"TRUELAYER_CLIENT_ID", "TRUELAYER_CLIENT_SECRET", "XDG_DATA_HOME", "XDG_CONFIG_HOME",
-		"QUICKSTART_PORT", "QUICKSTART_APP", "QUICKSTART_AUTH_SERVER", "QUICKSTART_DATA",
+		"QUICKSTART_PORT", "QUICKSTART_APP", "QUICKSTART_AUTH_SERVER", "QUICKSTART_DATA", "QUICKSTART_CONSENT",
 	} {
 		t.Setenv(name, "")
 	}
@@ -137,6 +158,9 @@ func (v *visitor) visit(target string, form url.Values) (page, location string) 
 	}
 	req.Header.Set("Accept", "text/html")
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if form != nil {
+		req.Header.Set("Origin", req.URL.Scheme+"://"+req.URL.Host)
+	}
 	resp, err := v.client.Do(req)
 	if err != nil {
 		v.t.Fatal(err)
@@ -160,13 +184,13 @@ func freePort(t *testing.T) string {
 
 // start runs the quickstart until ended is called. It says what it does before it
 // is ready.
-func start(t *testing.T) (site string, ended func()) {
+func start(t *testing.T, flags ...string) (site string, ended func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	output, write := io.Pipe()
 	go func() {
-		done <- run(ctx, []string{"-port", freePort(t), "-app-port", "0", "-simulator-port", "0"}, write)
+		done <- run(ctx, append([]string{"-port", freePort(t), "-app-port", "0", "-simulator-port", "0"}, flags...), write)
 		_ = write.Close()
 	}()
 	var said []string

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"html/template"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -42,31 +43,24 @@ type Field struct {
 // Option is one of the options of a Field.
 type Option struct{ Value, Name string }
 
-// Wrong reports whether something is wrong with what the visitor has entered.
-func (p *Consent) Wrong() bool {
-	for i := range p.Fields {
-		if p.Fields[i].Problem != "" {
-			return true
-		}
-	}
-	return false
+// firstWrong returns the index of the first field with a problem, -1 if there is none.
+func (p *Consent) firstWrong() int {
+	return slices.IndexFunc(p.Fields, func(f Field) bool { return f.Problem != "" })
 }
 
-var (
-	//go:embed consent.html
-	consentText string
+// Wrong reports whether something is wrong with what the visitor has entered.
+func (p *Consent) Wrong() bool { return p.firstWrong() >= 0 }
 
-	consentLayout = template.Must(template.Must(layout.Clone()).New("consent").Funcs(template.FuncMap{"describe": describe}).Parse(consentText))
+// Description says which elements describe a field, and whether it is the first with a
+// problem, to which the browser goes.
+type Description struct {
+	Problem, IDs string
+	First        bool
+}
 
-	// consentPolicy does not limit where forms go: a browser would apply the limit to the
-	// redirect to the bank, too, and nobody knows the banks' hosts.
-	consentPolicy = policy + "; img-src 'self'; frame-ancestors 'none'"
-)
-
-// description says which elements describe a field.
-type description struct{ Problem, IDs string }
-
-func describe(i int, f Field) description {
+// Describe returns the description of a field.
+func (p *Consent) Describe(i int) Description {
+	f := &p.Fields[i]
 	var ids []string
 	if f.Help != "" {
 		ids = append(ids, "help"+strconv.Itoa(i))
@@ -74,8 +68,19 @@ func describe(i int, f Field) description {
 	if f.Problem != "" {
 		ids = append(ids, "problem"+strconv.Itoa(i))
 	}
-	return description{f.Problem, strings.Join(ids, " ")}
+	return Description{f.Problem, strings.Join(ids, " "), i == p.firstWrong()}
 }
+
+var (
+	//go:embed consent.html
+	consentText string
+
+	consentLayout = template.Must(template.Must(layout.Clone()).New("consent").Parse(consentText))
+
+	// consentPolicy does not limit where forms go: a browser would apply the limit to the
+	// redirect to the bank, too, and nobody knows the banks' hosts.
+	consentPolicy = policy + "; img-src 'self'; frame-ancestors 'none'"
+)
 
 // Draw returns the HTML of the page and its Content-Security-Policy.
 func (p *Consent) Draw() (body []byte, contentPolicy string, err error) {

@@ -27,7 +27,7 @@ func TestConsentPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"Connect A &lt;bank&gt;", "Payroll &amp; Sons Ltd", "Ada &lt;Lovelace&gt;", `type="email" value="&#34;&gt;&lt;script&gt;" autocomplete="email"`, `aria-invalid="true" aria-describedby="problem0"`,
+		"Connect A &lt;bank&gt;", "Payroll &amp; Sons Ltd", "Ada &lt;Lovelace&gt;", `type="email" value="&#34;&gt;&lt;script&gt;" autocomplete="email"`, `aria-invalid="true" autofocus aria-describedby="problem0"`,
 		`aria-describedby="help1"`, `<option value="b" selected>B&#34;</option>`, `name="token" value="the-token"`, `action="/truelayer/consent"`,
 		`href="/truelayer/banks"`, `href="/truelayer?error=access_denied"`, `href="https://app.example.com/terms"`, "(if you like)", `role="alert"`,
 	} {

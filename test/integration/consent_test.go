@@ -94,7 +94,7 @@ func (b *browser) post(target string, form url.Values, header ...string) (*answe
 // consent agrees on the page, and returns the answer.
 func (w *world) consent(t *testing.T, b *browser, form url.Values, header ...string) *answer {
 	t.Helper()
-	a, err := b.post(w.Site+"/truelayer/consent", form, header...)
+	a, err := b.post(w.Site+consentOfMock, form, header...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestConsent(t *testing.T) {
 	equal(t, "after the choice", chosen.location(), consentOfMock)
 	page, form := w.consentForm(t, b, chosen.location())
 	for _, want := range []string{
-		"Connect Mock", "With Payroll &amp; Sons.", "We check that the account is yours.", "https://app.example.com/terms", "usually 90 days", "How to withdraw",
+		`action="/truelayer/consent?provider=mock&amp;return=%2Fpage%3Fa%3Db"`, "Connect Mock", "With Payroll &amp; Sons.", "We check that the account is yours.", "https://app.example.com/terms", "usually 90 days", "How to withdraw",
 		`name="name"`, `name="email"`, "/truelayer/banks?return=%2Fpage%3Fa%3Db", "/truelayer/consent?decline=1&amp;return=%2Fpage%3Fa%3Db", "/truelayer/banks?logo=mock",
 	} {
 		if !strings.Contains(page.body, want) {
@@ -351,7 +351,7 @@ func TestWhoMayConsent(t *testing.T) {
 	}
 	expired := func(name string, a *answer) {
 		t.Helper()
-		if a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, "consent_form_expired") || !strings.Contains(a.body, "/truelayer/login") {
+		if a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, "consent_form_expired") || !strings.Contains(a.body, "/truelayer/login?return=%2Fpage") {
 			t.Errorf("%s: %d %s %s", name, a.StatusCode, a.location(), a.body)
 		}
 	}
@@ -489,7 +489,7 @@ func TestConsentTwice(t *testing.T) {
 	answers := make(chan *answer, n)
 	for range n {
 		go func() {
-			a, err := b.post(w.Site+"/truelayer/consent", form)
+			a, err := b.post(w.Site+consentOfMock, form)
 			if err != nil {
 				t.Error(err)
 			}
@@ -593,7 +593,7 @@ func TestConsentOfThoseWhoGo(t *testing.T) {
 	go func() {
 		leaving := *b
 		leaving.client = &http.Client{Jar: b.client.Jar, Transport: closing{ctx}}
-		_, err := leaving.post(w.Site+"/truelayer/consent", form)
+		_, err := leaving.post(w.Site+consentOfMock, form)
 		gone <- err
 	}()
 	waitUntil(t, "the request", func() bool { return w.sim.Calls(simulator.AuthURI) == 1 })
