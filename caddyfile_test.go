@@ -113,6 +113,14 @@ func TestAdapt(t *testing.T) {
 	}
 }
 
+// ownConsent is a block with a controller, with terms unless the options have some.
+func ownConsent(options string) string {
+	if !strings.Contains(options, "terms_url") {
+		options += "\nterms_url https://a.example/"
+	}
+	return "consent {\ncontroller C\n" + options + "\n}"
+}
+
 func TestCaddyfileErrors(t *testing.T) {
 	block := func(options string) string {
 		return "app.example.com {\n\ttruelayer {" + required + options + "\n\t}\n}\n"
@@ -187,6 +195,21 @@ func TestCaddyfileErrors(t *testing.T) {
 		"cache_ttl long":            {block("store storage {\ncache_ttl 1h\n}"), "not between 0 and 1m0s"},
 		"storage unknown":           {block("store storage {\nstorage clay\n}"), "module not registered: caddy.storage.clay"},
 		"storage missing":           {block("store storage {\nstorage\n}"), "storage takes the name of a storage module"},
+		"consent without a block":   {block("consent"), "controller is missing: consent needs controller, purpose and terms_url"},
+		"consent on a line":         {block("consent x"), "consent takes a block"},
+		"consent unquoted":          {block(ownConsent("purpose We check it")), "purpose takes one argument; quote it if it has spaces"},
+		"consent purpose missing":   {block("consent {\ncontroller C\nterms_url https://a.example/\n}"), "purpose is missing"},
+		"consent placeholder":       {block(ownConsent("purpose {env.PURPOSE}")), "consent: purpose has a placeholder, which is not replaced"},
+		"consent blank":             {block(ownConsent("purpose \" \"")), "consent: purpose is missing"},
+		"consent long":              {block(ownConsent("purpose " + strings.Repeat("a", 1001))), "consent: purpose is longer than 1000 characters"},
+		"consent control character": {block(ownConsent("purpose a\u202eb")), "consent: purpose has a character that is no text"},
+		"consent terms relative":    {block(ownConsent("purpose P\nterms_url /terms")), `terms_url "/terms" is not an absolute URL`},
+		"consent terms plain":       {block(ownConsent("purpose P\nterms_url http://a.example/")), `terms_url "http://a.example/" is not https`},
+		"consent terms script":      {block(ownConsent("purpose P\nterms_url javascript:alert(1)")), "is not an absolute URL"},
+		"consent user literal":      {block(ownConsent("purpose P\nuser Ada")), `user "Ada" has no placeholder, so all visitors would have this name`},
+		"consent user of three":     {block(ownConsent("purpose P\nuser {a} {b} {c}")), "user takes a placeholder"},
+		"consent user missing":      {block(ownConsent("purpose P\nuser")), "user takes a placeholder"},
+		"consent option":            {block(ownConsent("purpose P\nlanguage de")), `unknown option "language": consent has controller, fallback_dialog, purpose, terms_url, user`},
 		"same redirect_uri": {
 			"app.example.com {\n\ttruelayer /a {" + required + "}\n\ttruelayer /b {" + required + "scopes info\n}\n}\n",
 			"redirect_uri https://app.example.com/truelayer is used by an earlier truelayer block with other settings",

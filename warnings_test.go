@@ -42,6 +42,9 @@ func TestWarnings(t *testing.T) {
 		"a provider with its country": {func(h *Handler) { h.ProviderID = "ob-monzo"; h.Providers = []string{"uk-ob-monzo"} }, ""},
 		"the mock bank":               {func(h *Handler) { h.ProviderID = "mock"; h.Providers = []string{"uk-cs-mock"} }, ""},
 		"an unknown group":            {func(h *Handler) { h.ProviderID = "xs2a-x"; h.Providers = []string{"de-xs2a-all"} }, ""},
+		"consent without a choice":    {func(h *Handler) { h.Consent = testConsent() }, "add bank_picker"},
+		"consent with a choice":       {func(h *Handler) { h.Consent, h.BankPicker = testConsent(), new(BankPicker) }, ""},
+		"consent for one bank":        {func(h *Handler) { h.Consent, h.ProviderID = testConsent(), "ob-monzo" }, ""},
 		"idle above the most": {func(h *Handler) {
 			h.Scopes = []string{"info", "offline_access"}
 			h.IdleTimeout, h.MaxLifetime = caddy.Duration(48*time.Hour), caddy.Duration(24*time.Hour)

@@ -75,7 +75,7 @@ func TestConsent(t *testing.T) {
 	contains(t, "the page", page, "Connect Mock", "With Payroll 2004.", "the account to which we pay your salary is yours.")
 	_, rest, _ := strings.Cut(page, `name="token" value="`)
 	token, _, _ := strings.Cut(rest, `"`)
-	_, link := v.visit(site+"/truelayer/consent", url.Values{"token": {token}, "name": {"John Doe"}, "email": {"john@example.com"}})
+	_, link := v.visit(site+address, url.Values{"token": {token}, "name": {"John Doe"}, "email": {"john@example.com"}})
 	callback, err := simulator.Approve(t.Context(), nil, link)
 	if err != nil {
 		t.Fatal(link, err)

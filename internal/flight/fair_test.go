@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,14 +13,14 @@ import (
 
 var bounds = Bounds{All: 3, Network: 2, Waiting: 4, EachMinute: 5, Timeout: time.Minute}
 
-// asks asks for work n times, each time under another key, and returns how many got it
+// asks wants work n times, each time under another key, and returns how many got it
 // and how many did not.
 func asks(t *testing.T, f *Fair, network netip.Prefix, n int, work func(context.Context) (any, error)) (done, busy int) {
 	t.Helper()
 	results := make(chan error)
 	for i := range n {
 		go func() {
-			_, err := f.Do(t.Context(), network.String()+string(rune('a'+i)), network, work)
+			_, err := f.Do(t.Context(), network.String()+strconv.Itoa(i), network, work)
 			results <- err
 		}()
 		synctest.Wait()

@@ -55,11 +55,11 @@ func (q *BankLinkRequest) MarshalJSON() ([]byte, error) {
 		body["code_challenge"], body["code_challenge_method"] = challenge, authserver.ChallengeMethod
 	}
 	// the text of the description has an object, and its schema a list of objects
-	var inputs []map[string]string
+	inputs := make([]map[string]string, 0, len(q.Inputs))
 	for _, input := range q.Inputs {
 		inputs = append(inputs, map[string]string{input.StepID: input.Value})
 	}
-	if inputs != nil {
+	if len(inputs) > 0 {
 		body["auth_inputs"] = inputs
 	}
 	if q.TrackingID != "" {

@@ -136,6 +136,14 @@ func TestAlertsFire(t *testing.T) {
 		{"TrueLayerClientRefused", 25, "", failing(says400("invalid_client"))},
 		{"TrueLayerLoginsFail", 25, "", failing(simulator.Fault{Status: http.StatusBadGateway})},
 		{"TrueLayerNoToken", 25, "", failing(simulator.Fault{DropBefore: true})},
+		{"TrueLayerBankLinksFail", 25, everyBank + consentOptions(""), func(t *testing.T, w *world) func() {
+			w.sim.Fail(simulator.AuthURI, simulator.Fault{Status: http.StatusBadGateway})
+			return func() {
+				b := w.browser()
+				_, form := w.consentForm(t, b, consentOfMock)
+				w.consent(t, b, form)
+			}
+		}},
 		{"TrueLayerLoginsLost", 40, "", func(_ *testing.T, w *world) func() {
 			return func() {
 				callback := w.approve(w.browser(), w.Site+"/page")
