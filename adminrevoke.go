@@ -23,16 +23,19 @@ import (
 // revokers bounds the sessions that one call revokes at once.
 const revokers = 8
 
+// revokedSessions is the answer to a revocation.
+type revokedSessions struct {
+	Revoked int64 `json:"revoked"`
+	Failed  int64 `json:"failed"`
+}
+
 // revocation is a call that ends sessions. Its result is the answer.
 type revocation struct {
 	revoked, failed atomic.Int64
 }
 
 func (v *revocation) answer(w http.ResponseWriter) error {
-	return answerAdmin(w, struct {
-		Revoked int64 `json:"revoked"`
-		Failed  int64 `json:"failed"`
-	}{v.revoked.Load(), v.failed.Load()})
+	return answerAdmin(w, revokedSessions{v.revoked.Load(), v.failed.Load()})
 }
 
 // serveRevokeOne ends the session with an id.

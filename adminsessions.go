@@ -45,6 +45,12 @@ type adminSession struct {
 	Expires  time.Time `json:"expires"`
 }
 
+// sessionPage is one answer with sessions. Next is "" on the last page.
+type sessionPage struct {
+	Sessions []adminSession `json:"sessions"`
+	Next     string         `json:"next"`
+}
+
 // sessionFilter selects sessions. Its empty fields select all.
 type sessionFilter struct {
 	Site       string `json:"site,omitempty"`
@@ -98,10 +104,7 @@ func serveSessions(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), listTimeout)
 	defer cancel()
-	answer := struct {
-		Sessions []adminSession `json:"sessions"`
-		Next     string         `json:"next"`
-	}{Sessions: []adminSession{}}
+	answer := sessionPage{Sessions: []adminSession{}}
 	err = eachPage(ctx, query.filter, query.cursor, query.limit, func(h *Handler, page []session.Listed, next string) (goOn bool) {
 		for _, l := range page {
 			answer.Sessions = append(answer.Sessions, adminSession{
@@ -191,16 +194,19 @@ type adminCount struct {
 	Sessions int    `json:"sessions"`
 }
 
+// sessionCounts is the answer with numbers of sessions.
+type sessionCounts struct {
+	Counts   []adminCount `json:"counts"`
+	Total    int          `json:"total"`
+	Estimate bool         `json:"estimate"`
+}
+
 // serveSessionCount counts sessions by site and provider. A count that takes too long ends
 // early, and says that it is an estimate: there are at least as many.
 func serveSessionCount(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), countTimeout)
 	defer cancel()
-	answer := struct {
-		Counts   []adminCount `json:"counts"`
-		Total    int          `json:"total"`
-		Estimate bool         `json:"estimate"`
-	}{Counts: []adminCount{}}
+	answer := sessionCounts{Counts: []adminCount{}}
 	counts, seen := make(map[adminCount]int), make(map[string]struct{})
 	err := eachPage(ctx, sessionFilter{}, listCursor{}, maxListed, func(h *Handler, page []session.Listed, _ string) bool {
 		for _, l := range page {

@@ -16,12 +16,6 @@ import (
 
 const configForAddress = "The configuration file in which the admin endpoint's address is looked up"
 
-// sessionPage is one answer with sessions. Next is "" on the last page.
-type sessionPage struct {
-	Sessions []adminSession `json:"sessions"`
-	Next     string         `json:"next"`
-}
-
 // addSessionFilter adds the flags that choose sessions.
 func addSessionFilter(cmd *cobra.Command) *sessionFilter {
 	f := &sessionFilter{}
@@ -101,13 +95,6 @@ func (p sessionPage) write(w io.Writer) {
 	}
 }
 
-// sessionCounts is the answer with numbers of sessions.
-type sessionCounts struct {
-	Counts   []adminCount `json:"counts"`
-	Total    int          `json:"total"`
-	Estimate bool         `json:"estimate"`
-}
-
 // countCommand returns `caddy truelayer sessions count`.
 func countCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -139,12 +126,6 @@ func (c sessionCounts) write(w io.Writer) {
 	if c.Estimate {
 		fmt.Fprintln(w, "These are at least as many: counting took too long to go on.")
 	}
-}
-
-// revokedSessions is the answer to a revocation.
-type revokedSessions struct {
-	Revoked int `json:"revoked"`
-	Failed  int `json:"failed"`
 }
 
 // revokeCommand returns `caddy truelayer sessions revoke`.

@@ -7,7 +7,8 @@ package doctor
 
 import (
 	"context"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Examine runs all checks of a block. Those that need the network run at the same time,
@@ -56,15 +57,14 @@ const maxBlocks = 8
 // ExamineAll examines blocks, in their order.
 func ExamineAll(ctx context.Context, blocks []Block) [][]Finding {
 	findings := make([][]Finding, len(blocks))
-	slots := make(chan struct{}, maxBlocks)
-	var wg sync.WaitGroup
+	var group errgroup.Group
+	group.SetLimit(maxBlocks)
 	for i, b := range blocks {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
+		group.Go(func() error {
 			findings[i] = Examine(ctx, b)
+			return nil
 		})
 	}
-	wg.Wait()
+	_ = group.Wait()
 	return findings
 }
