@@ -6,6 +6,7 @@ package authserver
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -41,13 +42,14 @@ func (s *Server) post(ctx context.Context, path string, form url.Values) (int, h
 	return s.do(req)
 }
 
-// PostJSON sends a body in JSON to an endpoint, once, and reads the answer, up to the size
-// of a token answer. The status is 0 if there was no answer.
-func (s *Server) PostJSON(ctx context.Context, path string, body []byte) (status int, header http.Header, answer []byte, err error) {
+// PostJSON sends a body in JSON to an endpoint, once, with further header fields, and reads
+// the answer, up to the size of a token answer. The status is 0 if there was no answer.
+func (s *Server) PostJSON(ctx context.Context, path string, fields http.Header, body []byte) (status int, header http.Header, answer []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, nil, err
 	}
+	maps.Copy(req.Header, fields)
 	req.Header.Set("Content-Type", "application/json")
 	return s.do(req)
 }

@@ -77,7 +77,7 @@ func RequestBankLink(ctx context.Context, server *authserver.Server, q *BankLink
 	if err != nil {
 		return "", authserver.NewError(bankLinkCall, 0, nil, err)
 	}
-	status, header, answer, err := server.PostJSON(ctx, bankLinkCall, body)
+	status, header, answer, err := server.PostJSON(ctx, bankLinkCall, nil, body)
 	if err != nil {
 		return "", authserver.NewError(bankLinkCall, status, header, err)
 	}
