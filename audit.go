@@ -26,6 +26,7 @@ const (
 	auditConsentGiven    auditEvent = "consent_given"
 	auditLogin           auditEvent = "login"
 	auditLoginFailed     auditEvent = "login_failed"
+	auditNameVerified    auditEvent = "name_verified"
 	auditRefreshFailed   auditEvent = "refresh_failed"
 	auditConsentEnded    auditEvent = "consent_ended"
 	auditLogout          auditEvent = "logout"
@@ -40,6 +41,7 @@ var auditMessages = map[auditEvent]string{
 	auditConsentGiven:    "a visitor has consented on the site's own page",
 	auditLogin:           "a session has begun",
 	auditLoginFailed:     "a login has failed",
+	auditNameVerified:    "a bank has been asked about a name",
 	auditRefreshFailed:   "a refresh has failed",
 	auditConsentEnded:    "a consent has ended",
 	auditLogout:          "a visitor has signed out",

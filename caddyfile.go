@@ -61,6 +61,15 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			user            <name> [<email>]
 //			fallback_dialog
 //		}
+//		verify_name         <placeholder> {
+//			min_score             <n>
+//			max_age               <duration>
+//			timeout               <duration>
+//			api                   <base URL>
+//			omit_client_ip
+//			expose_account_holder
+//			trust_header
+//		}
 //		auth_param          <name> <value>
 //		issuer              <URL>
 //		disable_pkce
@@ -83,7 +92,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("truelayer takes a matcher and a block, nothing else on its line; a path matcher begins with a slash")
 	}
-	return h.options().Read(d, "truelayer")
+	if err := h.options().Read(d, "truelayer"); err != nil {
+		return err
+	}
+	if err := h.checkVerifyAPI(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
 }
 
 // checkSiblings refuses two blocks that would take each other's visitors:

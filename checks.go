@@ -15,10 +15,11 @@ import (
 // use for each.
 var environments = map[string]struct {
 	authServer string
+	api        string
 	providers  []string
 }{
-	"live":    {"https://auth.truelayer.com", []string{"uk-ob-all", "uk-oauth-all"}},
-	"sandbox": {"https://auth.truelayer-sandbox.com", []string{"uk-cs-mock"}},
+	"live":    {"https://auth.truelayer.com", "https://api.truelayer.com", []string{"uk-ob-all", "uk-oauth-all"}},
+	"sandbox": {"https://auth.truelayer-sandbox.com", "https://api.truelayer-sandbox.com", []string{"uk-cs-mock"}},
 }
 
 // reservedParams are the parameters of the auth link that auth_param may not

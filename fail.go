@@ -24,6 +24,7 @@ type failureResponder struct {
 	stripper  *stripper
 	cookie    string // the session cookie's name
 	home      string // the start of the site, "" if it is protected and leads to a bank
+	signOut   string // where one signs out, "" if the application serves the address
 	// disablePages says that the site draws its error pages itself.
 	disablePages bool
 	logger       *zap.Logger
@@ -103,7 +104,7 @@ func failedReason(q *request) (reason, bool) {
 // failedQuery describes it would show the same failure for ever.
 func pageRetries(q *request, r reason) bool {
 	_, again := failedReason(q)
-	return !again && (r == tokenUnavailable || r == tooManyLogins || r == storeUnavailable)
+	return !again && (r == tokenUnavailable || r == tooManyLogins || r == storeUnavailable || r == verificationUnavailable)
 }
 
 // carriesCode reports whether the request's address may contain a code or a state.
@@ -152,10 +153,15 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 	if who == machine {
 		return a.writeProblem(w, q, p, f)
 	}
-	text := f.reason.text()
+	text, link := f.reason.text(), a.addresses.loginURL(f.returnTo)
 	text.Action = cmp.Or(text.Action, f.action)
+	if f.signOut {
+		if link = a.signOut; link == "" {
+			text.Action = ""
+		}
+	}
 	return a.page(w, p.status, pages.Page{
-		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: a.addresses.loginURL(f.returnTo), Home: a.home,
+		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: link, Home: a.home,
 		Reason: string(f.reason), RequestID: q.id(), Framed: who == frame,
 	})
 }

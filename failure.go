@@ -22,6 +22,8 @@ type failure struct {
 	// received is what came in place of what was expected: an issuer, an origin. It is
 	// only logged.
 	received string
+	// signOut says that the button of a reason that has one leads to where one signs out.
+	signOut bool
 	// retryAfter is when the client may try again; 0 means the reason's default.
 	retryAfter time.Duration
 	// returnTo is where the login URL leads back to; "" means the start page.

@@ -16,12 +16,14 @@ type guard struct {
 	*failureResponder
 	login    *loginFlow
 	sessions *session.Manager
+	names    *nameVerifier // nil if the block verifies no names
 	header   TokenHeader
 	now      func() time.Time
 }
 
 // serve serves a protected request.
 func (g *guard) serve(w http.ResponseWriter, q *request, next caddyhttp.Handler) error {
+	name := g.names.claimed(q)
 	state := g.stripper.strip(q, true)
 	if p := g.origins.readPreflight(q.Request); p != nil {
 		g.preflight(w, q.Request, p)
@@ -43,6 +45,10 @@ func (g *guard) serve(w http.ResponseWriter, q *request, next caddyhttp.Handler)
 	}
 	if err := g.origins.check(q.Request); err != nil {
 		return g.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
+	}
+	state.verification, state.block = g.names.verify(q, s, name), g.login
+	if q.isGone() {
+		return nil // it did not wait for the bank's word
 	}
 	return g.forward(w, q, next, s, state)
 }

@@ -241,6 +241,12 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 	return f.fail(w, q, failure{reason: consentExpired, returnTo: returnTo})
 }
 
+// refuseSession answers a request whose session is not enough for what truelayer_require
+// requires. Another connection may be, so the page leads to where one signs out.
+func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason, received string) error {
+	return f.fail(w, q, failure{reason: why, received: received, signOut: true, returnTo: f.addresses.returnTarget(q.target())})
+}
+
 // revoked answers a request whose session an operator has ended. A visitor sees a page that
 // says so once, and after that is like anybody without a session.
 func (f *loginFlow) revoked(w http.ResponseWriter, q *request) error {

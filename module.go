@@ -56,6 +56,10 @@ func init() {
 // `{http.truelayer.expires_in}` | Seconds until the access token expires.
 // `{http.truelayer.consent_expires}` | When the consent is over, in the form of RFC 3339.
 // `{http.truelayer.consent_expires_in}` | Seconds until the consent is over.
+// `{http.truelayer.verification}` | With `verify_name`, the bank's word on the visitor's name: `match`, `no_match`, `not_verifiable`, `unavailable` or `not_asked`.
+// `{http.truelayer.match_score}` | How well the names match, from 0 to 100, as far as TrueLayer says.
+// `{http.truelayer.verified_at}` | When the bank was asked, in the form of RFC 3339.
+// `{http.truelayer.account_holder}` | The name of the account's holder, with `expose_account_holder` only.
 //
 // On an answer of its own that is an error it sets `{http.truelayer.error}` to
 // a reason code such as `access_denied`, for `handle_errors`.
@@ -110,6 +114,11 @@ type Handler struct {
 	// `bank_picker`, `provider_id` or a link. All others consent in TrueLayer's dialog.
 	// Default: off.
 	Consent *Consent `json:"consent,omitempty"`
+
+	// Have the visitor's bank say whether a name is that of the account's holder. The
+	// application reads the answer from placeholders, and `truelayer_require` refuses
+	// visitors whose name is another. Needs the scope `verification`. Default: off.
+	VerifyName *VerifyName `json:"verify_name,omitempty"`
 
 	// Further parameters of the auth link, by name. The ones that the module
 	// sets, and `response_mode`, are refused. Default: none.
@@ -234,6 +243,39 @@ type Consent struct {
 	// Lead visitors to TrueLayer's dialog if TrueLayer gives no link to the bank. They
 	// consent there once more. Default: off, they are told to try again.
 	FallbackDialog bool `json:"fallback_dialog,omitempty"`
+}
+
+// VerifyName is a name for which the visitor's bank is to vouch.
+type VerifyName struct {
+	// The name, by a placeholder that an earlier handler sets, such as
+	// `{http.auth.user.id}` of `basic_auth`. Required.
+	Name string `json:"name,omitempty"`
+
+	// The lowest score, from 1 to 100, that counts as a match. Default: TrueLayer decides.
+	MinScore int `json:"min_score,omitempty"`
+
+	// How long the bank's word holds. Then the bank is asked again. Default: 24h.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// How long a request waits for the bank's word. Then it goes on without. Default: 2s.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// The base URL of the Verification API, which gets the access token. Plain http only
+	// for a loopback host. Required with `auth_server`. Default: the environment's.
+	API string `json:"api,omitempty"`
+
+	// Do not tell TrueLayer the visitor's IP address, in `X-PSU-IP`. TrueLayer documents
+	// the field for other APIs, in which calls without it are limited. Default: off.
+	OmitClientIP bool `json:"omit_client_ip,omitempty"`
+
+	// Keep the name of the account's holder, sealed in the session, and give it to the
+	// application in `{http.truelayer.account_holder}`. It is personal data. Default: off.
+	ExposeAccountHolder bool `json:"expose_account_holder,omitempty"`
+
+	// The placeholder's value comes with the request, such as a header field, and
+	// something in front of Caddy always overwrites it. Without this such a placeholder is
+	// refused, since visitors could choose whose name is compared. Default: off.
+	TrustHeader bool `json:"trust_header,omitempty"`
 }
 
 // ConsentUser is who a visitor is, by placeholders that earlier handlers have set, such as

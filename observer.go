@@ -2,18 +2,23 @@ package truelayer
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/vouch"
 )
 
 // siteObserver counts, traces and writes down what happens at a site.
 type siteObserver struct {
 	metrics *siteMetrics
 	audit   *auditTrail
+	logger  *zap.Logger
 	now     func() time.Time
 }
 
@@ -66,6 +71,34 @@ func (o *siteObserver) bankLinkRequest(ctx context.Context) (done func(*authserv
 		}
 		endCallSpan(span, result)
 	}
+}
+
+// nameAsked observes a question to a bank about a name.
+func (o *siteObserver) nameAsked(ctx context.Context) (done func(vouch.Result, error)) {
+	began, span := o.now(), startNameSpan(ctx)
+	return func(result vouch.Result, err error) {
+		o.metrics.names[result.String()].Inc()
+		o.metrics.nameDuration.Observe(o.now().Sub(began).Seconds())
+		endNameSpan(span, result, err)
+		if err != nil {
+			o.logNameFailure(err)
+			return
+		}
+		if s, ok := ctx.Value(vouchedKey{}).(*session.Session); ok {
+			line := lineOf(auditNameVerified, s)
+			line.extra = [][2]string{{"result", result.String()}}
+			o.audit.write(ctx, line)
+		}
+	}
+}
+
+// logNameFailure logs why a bank gave no word. TrueLayer's 403 is the operator's to mend.
+func (o *siteObserver) logNameFailure(err error) {
+	if refused, ok := errors.AsType[*authserver.Error](err); ok && refused.Status == http.StatusForbidden {
+		o.logger.Error("TrueLayer does not let this client verify names: ask its support to enable the Verification API for the client id", zap.Error(err))
+		return
+	}
+	o.logger.Warn("a bank could not be asked about a name", zap.Error(err))
 }
 
 // consentGiven notes that a visitor has consented on the site's own page, to a text with

@@ -26,6 +26,7 @@ func (h *Handler) options() block.Options {
 			return block.Options{{Name: "remember", Value: block.Flag(&p.Remember)}}
 		})},
 		{Name: "consent", Value: block.Sub(&h.Consent, (*Consent).options), Check: func() error { return h.Consent.check() }},
+		{Name: "verify_name", Syntax: "<placeholder>", Value: block.SubWith(&h.VerifyName, verifyNameArgument, (*VerifyName).options), Check: func() error { return h.VerifyName.check() }},
 		{Name: "auth_param", Syntax: "<name> <value>", Value: h.authParamArguments(), Check: h.checkAuthParams, Repeats: true},
 		{Name: "issuer", Syntax: "<URL>", Value: block.Word(&h.Issuer, ""), Check: h.checkIssuer},
 		{Name: "disable_pkce", Value: block.Flag(&h.DisablePKCE)},
@@ -105,6 +106,9 @@ func (h *Handler) prepareOptions() (*url.URL, error) {
 		return nil, err
 	}
 	h.setDefaultsOfEnvironment()
+	if err := h.checkVerifyAPI(); err != nil {
+		return nil, err
+	}
 	return redirect, options.Check()
 }
 
@@ -120,5 +124,8 @@ func (h *Handler) setDefaultsOfEnvironment() {
 	}
 	if len(h.Providers) == 0 {
 		h.Providers = environment.providers
+	}
+	if h.VerifyName != nil && h.VerifyName.API == "" && h.AuthServer == environment.authServer {
+		h.VerifyName.API = environment.api
 	}
 }

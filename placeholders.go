@@ -28,20 +28,26 @@ func setPlaceholders(replacer *caddy.Replacer, state *requestState, now func() t
 		if state.session == nil {
 			return "", true
 		}
-		return value(state.session, now()), true
+		return value(state, now()), true
 	})
 }
 
-var placeholders = map[string]func(s *session.Session, now time.Time) any{
-	userID:                      func(s *session.Session, _ time.Time) any { return s.Connection },
-	"http.truelayer.connection": func(s *session.Session, _ time.Time) any { return s.Connection },
+var placeholders = map[string]func(state *requestState, now time.Time) any{
+	userID:                      func(state *requestState, _ time.Time) any { return state.session.Connection },
+	"http.truelayer.connection": func(state *requestState, _ time.Time) any { return state.session.Connection },
 	// replaced in an error response, empty everywhere else
-	"http.truelayer.error":              func(*session.Session, time.Time) any { return "" },
-	"http.truelayer.provider":           func(s *session.Session, _ time.Time) any { return s.Provider },
-	"http.truelayer.scopes":             func(s *session.Session, _ time.Time) any { return s.Scopes },
-	"http.truelayer.expires_in":         func(s *session.Session, now time.Time) any { return secondsUntil(s.TokenExpires, now) },
-	"http.truelayer.consent_expires":    func(s *session.Session, _ time.Time) any { return s.ConsentEnds.UTC().Format(time.RFC3339) },
-	"http.truelayer.consent_expires_in": func(s *session.Session, now time.Time) any { return secondsUntil(s.ConsentEnds, now) },
+	"http.truelayer.error":      func(*requestState, time.Time) any { return "" },
+	"http.truelayer.provider":   func(state *requestState, _ time.Time) any { return state.session.Provider },
+	"http.truelayer.scopes":     func(state *requestState, _ time.Time) any { return state.session.Scopes },
+	"http.truelayer.expires_in": func(state *requestState, now time.Time) any { return secondsUntil(state.session.TokenExpires, now) },
+	"http.truelayer.consent_expires": func(state *requestState, _ time.Time) any {
+		return state.session.ConsentEnds.UTC().Format(time.RFC3339)
+	},
+	"http.truelayer.verification":       func(state *requestState, _ time.Time) any { return state.verification.result() },
+	"http.truelayer.match_score":        func(state *requestState, _ time.Time) any { return state.verification.score() },
+	"http.truelayer.verified_at":        func(state *requestState, _ time.Time) any { return state.verification.at() },
+	"http.truelayer.account_holder":     func(state *requestState, _ time.Time) any { return state.verification.holder() },
+	"http.truelayer.consent_expires_in": func(state *requestState, now time.Time) any { return secondsUntil(state.session.ConsentEnds, now) },
 }
 
 // identify records the session that the request belongs to; nil means none. It sets

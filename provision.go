@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/samplelog"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/vouch"
 )
 
 // Provision checks the configuration and sets the handler up. It waits for no
@@ -136,7 +137,7 @@ func (h *Handler) observe(ctx caddy.Context, sessions *session.Manager) (*siteOb
 	metrics := value.(*siteMetrics)
 	metrics.expect(h.ProviderID)
 	audit := &auditTrail{ctx.Logger().Named("audit"), sessions.Site, newEventQueue(ctx, metrics.eventsDropped)}
-	o := &siteObserver{metrics, audit, h.now}
+	o := &siteObserver{metrics, audit, h.logger, h.now}
 	sessions.Observer, sessions.Client.Observe = o, o.tokenRequest
 	return o, nil
 }
@@ -185,6 +186,9 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 		pkce:      !h.DisablePKCE, issuer: h.Issuer, logger: h.logger, now: h.now,
 	}
 	s.guard = guard{failureResponder: s.failureResponder, login: s.login, sessions: sessions, header: header, now: h.now}
+	if h.VerifyName != nil {
+		s.guard.names = h.newNameVerifier(observer)
+	}
 	if h.BankPicker != nil {
 		s.login.picks, s.login.remembers = true, h.BankPicker.Remember
 		s.banks = &bankPicker{s.failureResponder, sessions, h.banks, &s.cookies, h.BankPicker.Remember}
@@ -200,6 +204,7 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 			next: h.LogoutRedirect, disconnect: slices.Contains(h.DisconnectOn, disconnectOnLogout),
 		}
 		logoutURL = addresses.origin + addresses.logout
+		s.signOut = logoutURL
 	}
 	if !slices.Contains(h.Disable, disableSession) {
 		s.session = &sessionEndpoint{s.failureResponder, sessions, logoutURL}
@@ -218,6 +223,15 @@ func (h *Handler) newConsentPage(s *site, observer *siteObserver) *consentPage {
 		text:  text, digest: text.Digest(), user: userPlaceholders{h.Consent.User.Name, h.Consent.User.Email},
 		links: &bankLinks{client: client, scopes: h.Scopes, trackingID: h.AuthParam["tracking_id"], observer: observer, now: h.now},
 		picks: s.banks != nil, fallback: h.Consent.FallbackDialog,
+	}
+}
+
+// newNameVerifier wires what has banks vouch for names.
+func (h *Handler) newNameVerifier(observer *siteObserver) *nameVerifier {
+	o := h.VerifyName
+	return &nameVerifier{
+		placeholder: o.Name, sessions: h.sessions, timeout: time.Duration(o.Timeout), sendIP: !o.OmitClientIP, now: h.now,
+		asker: &vouch.Asker{MinScore: o.MinScore, KeepHolder: o.ExposeAccountHolder, MaxAge: time.Duration(o.MaxAge), Observe: observer.nameAsked, Now: h.now},
 	}
 }
 
@@ -282,6 +296,28 @@ func (h *Handler) connectBanks(client *authserver.Client) error {
 	if page := h.site.consent; page != nil {
 		page.links.requests = h.banks.links
 	}
+	return h.connectAPI(client)
+}
+
+// connectAPI takes the handler's share of the questions to the Verification API about
+// names.
+func (h *Handler) connectAPI(client *authserver.Client) error {
+	if h.VerifyName == nil {
+		return nil
+	}
+	key := h.VerifyName.API + " " + client.ID
+	value, _, err := verifyAPIs.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return &verifyAPI{authserver.NewServer(h.VerifyName.API), vouch.NewShared(h.now)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	h.release = append(h.release, func() error {
+		_, err := verifyAPIs.Delete(key)
+		return err
+	})
+	api := value.(*verifyAPI)
+	h.site.guard.names.asker.API, h.site.guard.names.asker.Shared = api.server, api.shared
 	return nil
 }
 

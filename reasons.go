@@ -14,36 +14,43 @@ import (
 type reason string
 
 const (
-	loginRequired         reason = "login_required"
-	accessDenied          reason = "access_denied"
-	providerError         reason = "provider_error"
-	callbackMalformed     reason = "callback_malformed"
-	callbackMisplaced     reason = "callback_misplaced"
-	loginLost             reason = "login_lost"
-	loginExpired          reason = "login_expired"
-	loginUsed             reason = "login_used"
-	sessionLost           reason = "session_lost"
-	sessionUnknown        reason = "session_unknown"
-	sessionRevoked        reason = "session_revoked"
-	codeRefused           reason = "code_refused"
-	clientRefused         reason = "client_refused"
-	scopeRefused          reason = "scope_refused"
-	tokenRefused          reason = "token_refused"
-	tokenUnverified       reason = "token_unverified"
-	authServerUnavailable reason = "auth_server_unavailable"
-	tokenUnavailable      reason = "token_unavailable" //nolint:gosec // a code, not a credential
-	consentExpired        reason = "consent_expired"
-	logoutIncomplete      reason = "logout_incomplete"
-	crossSite             reason = "cross_site"
-	storeUnavailable      reason = "store_unavailable"
-	sessionsFull          reason = "sessions_full"
-	methodNotAllowed      reason = "method_not_allowed"
-	issuerMismatch        reason = "issuer_mismatch"
-	tooManyLogins         reason = "too_many_logins"
-	consentFormExpired    reason = "consent_form_expired"
-	bankLinkRefused       reason = "bank_link_refused"
-	bankLinkUnavailable   reason = "bank_link_unavailable"
-	tooManyConsents       reason = "too_many_consents"
+	loginRequired           reason = "login_required"
+	accessDenied            reason = "access_denied"
+	providerError           reason = "provider_error"
+	callbackMalformed       reason = "callback_malformed"
+	callbackMisplaced       reason = "callback_misplaced"
+	loginLost               reason = "login_lost"
+	loginExpired            reason = "login_expired"
+	loginUsed               reason = "login_used"
+	sessionLost             reason = "session_lost"
+	sessionUnknown          reason = "session_unknown"
+	sessionRevoked          reason = "session_revoked"
+	codeRefused             reason = "code_refused"
+	clientRefused           reason = "client_refused"
+	scopeRefused            reason = "scope_refused"
+	tokenRefused            reason = "token_refused"
+	tokenUnverified         reason = "token_unverified"
+	authServerUnavailable   reason = "auth_server_unavailable"
+	tokenUnavailable        reason = "token_unavailable" //nolint:gosec // a code, not a credential
+	consentExpired          reason = "consent_expired"
+	logoutIncomplete        reason = "logout_incomplete"
+	crossSite               reason = "cross_site"
+	storeUnavailable        reason = "store_unavailable"
+	sessionsFull            reason = "sessions_full"
+	methodNotAllowed        reason = "method_not_allowed"
+	issuerMismatch          reason = "issuer_mismatch"
+	tooManyLogins           reason = "too_many_logins"
+	consentFormExpired      reason = "consent_form_expired"
+	bankLinkRefused         reason = "bank_link_refused"
+	bankLinkUnavailable     reason = "bank_link_unavailable"
+	tooManyConsents         reason = "too_many_consents"
+	nameMissing             reason = "name_missing"
+	nameMismatch            reason = "name_mismatch"
+	accountNotVerifiable    reason = "account_not_verifiable"
+	verificationUnavailable reason = "verification_unavailable"
+	tooManyNames            reason = "too_many_names"
+	scopeMissing            reason = "scope_missing"
+	providerRefused         reason = "provider_refused"
 )
 
 // problem says how a failure with a reason is answered and logged. Its text is in
@@ -77,17 +84,24 @@ var problems = map[reason]problem{
 	tokenUnverified:       {http.StatusServiceUnavailable, zap.ErrorLevel, 60, "the keys for the check of an access token could not be fetched: check verify_access_token"},
 	authServerUnavailable: {http.StatusBadGateway, zap.ErrorLevel, 0, "the token endpoint gave no usable answer: check the way to the auth server"},
 	// package session logs each failed refresh; this line is for each waiting request
-	tokenUnavailable:    {http.StatusServiceUnavailable, zap.DebugLevel, 1, "a request waited in vain for the refresh of its token"},
-	consentExpired:      {http.StatusUnauthorized, zap.InfoLevel, 0, "a visitor came back after the end of the consent"},
-	logoutIncomplete:    {http.StatusServiceUnavailable, zap.ErrorLevel, 0, "a session could not be deleted and may last until it expires: check the store"},
-	crossSite:           {http.StatusForbidden, zap.InfoLevel, 0, "a request from another origin's page was refused: allow_origins names those that may send it"},
-	storeUnavailable:    {http.StatusServiceUnavailable, zap.ErrorLevel, 5, "the store failed: check it and the way to it"},
-	sessionsFull:        {http.StatusServiceUnavailable, zap.ErrorLevel, 60, "the store is full: raise max_sessions, or use another store"},
-	consentFormExpired:  {http.StatusBadRequest, zap.InfoLevel, 0, "a consent was not taken: its form was old, or its cookie is missing"},
-	bankLinkRefused:     {http.StatusBadGateway, zap.ErrorLevel, 0, "TrueLayer refused to give a link to a bank: check that it has approved the client for consent on the site's own page, and redirect_uri and scopes"},
-	bankLinkUnavailable: {http.StatusBadGateway, zap.ErrorLevel, 0, "TrueLayer gave no usable link to a bank: check the way to the auth server"},
-	tooManyConsents:     {http.StatusTooManyRequests, zap.WarnLevel, 10, "a link to a bank was not asked for: there are too many others, of this network or in all"},
-	methodNotAllowed:    {http.StatusMethodNotAllowed, zap.DebugLevel, 0, "a request with a method that is not allowed was refused"},
+	tokenUnavailable:        {http.StatusServiceUnavailable, zap.DebugLevel, 1, "a request waited in vain for the refresh of its token"},
+	consentExpired:          {http.StatusUnauthorized, zap.InfoLevel, 0, "a visitor came back after the end of the consent"},
+	logoutIncomplete:        {http.StatusServiceUnavailable, zap.ErrorLevel, 0, "a session could not be deleted and may last until it expires: check the store"},
+	crossSite:               {http.StatusForbidden, zap.InfoLevel, 0, "a request from another origin's page was refused: allow_origins names those that may send it"},
+	storeUnavailable:        {http.StatusServiceUnavailable, zap.ErrorLevel, 5, "the store failed: check it and the way to it"},
+	sessionsFull:            {http.StatusServiceUnavailable, zap.ErrorLevel, 60, "the store is full: raise max_sessions, or use another store"},
+	consentFormExpired:      {http.StatusBadRequest, zap.InfoLevel, 0, "a consent was not taken: its form was old, or its cookie is missing"},
+	bankLinkRefused:         {http.StatusBadGateway, zap.ErrorLevel, 0, "TrueLayer refused to give a link to a bank: check that it has approved the client for consent on the site's own page, and redirect_uri and scopes"},
+	bankLinkUnavailable:     {http.StatusBadGateway, zap.ErrorLevel, 0, "TrueLayer gave no usable link to a bank: check the way to the auth server"},
+	tooManyConsents:         {http.StatusTooManyRequests, zap.WarnLevel, 10, "a link to a bank was not asked for: there are too many others, of this network or in all"},
+	nameMissing:             {http.StatusForbidden, zap.InfoLevel, 0, "a visitor came without a name where a verified one is required"},
+	nameMismatch:            {http.StatusForbidden, zap.InfoLevel, 0, "a visitor was refused: the bank's account is in another name"},
+	accountNotVerifiable:    {http.StatusForbidden, zap.InfoLevel, 0, "a visitor was refused: the bank connection has no account whose holder can be verified"},
+	verificationUnavailable: {http.StatusServiceUnavailable, zap.WarnLevel, 5, "a visitor was refused since the bank could not be asked about the name"},
+	tooManyNames:            {http.StatusTooManyRequests, zap.WarnLevel, 60, "a visitor has tried too many names"},
+	scopeMissing:            {http.StatusForbidden, zap.InfoLevel, 0, "a visitor was refused: the session lacks a scope that the page requires"},
+	providerRefused:         {http.StatusForbidden, zap.InfoLevel, 0, "a visitor was refused: the page requires another bank"},
+	methodNotAllowed:        {http.StatusMethodNotAllowed, zap.DebugLevel, 0, "a request with a method that is not allowed was refused"},
 }
 
 // text returns the text that people and programs get for a reason.

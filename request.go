@@ -54,8 +54,19 @@ type requestState struct {
 	tokenFields []string
 	// session is the session that the last block found, nil if there is none.
 	session *session.Session
+	// verification is what that block knows of the visitor's name, nil if it verifies none.
+	verification *verification
+	// block answers for that block.
+	block answerer
 	// traced says that a block has added to the request's span what became of it.
 	traced bool
+}
+
+// answerer answers requests for a block.
+type answerer interface {
+	requireLogin(w http.ResponseWriter, q *request) error
+	// refuseSession answers a request whose session is not enough.
+	refuseSession(w http.ResponseWriter, q *request, why reason, received string) error
 }
 
 // String keeps the cookies out of logs, since it may be printed with the request's

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/vouch"
 )
 
 // outcome is what became of a request.
@@ -64,6 +65,9 @@ var tokenErrors = []string{
 
 // tokenResults are the values of the label result of token requests.
 var tokenResults = slices.Concat([]string{resultOK, resultOtherError, resultRateLimited, resultServerError, resultUnusableAnswer, resultNoAnswer}, tokenErrors)
+
+// nameResults are the values of the label result of questions about names.
+var nameResults = []string{vouch.Match.String(), vouch.NoMatch.String(), vouch.NotVerifiable.String(), vouch.Unavailable.String()}
 
 // tokenResult returns the result of a token request that ended with err.
 func tokenResult(err *authserver.Error) string {

@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"context"
+	"errors"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/vouch"
 )
 
 // tracerName is the name of this module's tracer (OpenTelemetry's instrumentation scope).
@@ -71,6 +73,26 @@ func startTokenSpan(ctx context.Context, grant string) trace.Span {
 // traced.
 func startBankLinkSpan(ctx context.Context) trace.Span {
 	return startSpan(ctx, "truelayer.bank_link", trace.WithSpanKind(trace.SpanKindClient))
+}
+
+// startNameSpan starts the span of a question about a name, nil if it is not traced.
+func startNameSpan(ctx context.Context) trace.Span {
+	return startSpan(ctx, "truelayer.verify_name", trace.WithSpanKind(trace.SpanKindClient))
+}
+
+// endNameSpan ends the span of a question about a name, if there is one.
+func endNameSpan(span trace.Span, result vouch.Result, err error) {
+	if span == nil {
+		return
+	}
+	span.SetAttributes(attribute.String(resultAttribute, result.String()))
+	if answer, ok := errors.AsType[*authserver.Error](err); ok && answer.CorrelationID != "" {
+		span.SetAttributes(attribute.String(correlationAttribute, answer.CorrelationID))
+	}
+	if err != nil {
+		span.SetStatus(codes.Error, "the request failed")
+	}
+	span.End()
 }
 
 // endCallSpan ends the span of a request to the auth server.

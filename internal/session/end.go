@@ -74,7 +74,7 @@ func (m *Manager) disconnect(ctx context.Context, s *Session) {
 		m.Logger.Warn("a connection was left at TrueLayer: its access token has expired", zap.String("provider", s.Provider))
 		return
 	}
-	access := s.accessToken()
+	access := s.AccessToken()
 	work := m.Shared.Disconnects.Begin(ctx, s.id, disconnectWait, func(ctx context.Context) (any, error) {
 		call, cancel := context.WithTimeout(ctx, disconnectTimeout)
 		defer cancel()

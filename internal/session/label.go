@@ -37,7 +37,7 @@ func NewSecret() (secret Secret) {
 // derive hashes label, purpose and secret. Label and secret have fixed lengths, so two
 // purposes never have the same input.
 func (l *Label) derive(purpose string, secret []byte) [sha256.Size]byte {
-	var b [96]byte
+	var b [96]byte // purposes have at most 48 bytes
 	n := copy(b[:], l[:])
 	n += copy(b[n:], purpose)
 	n += copy(b[n:], secret)

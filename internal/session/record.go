@@ -168,6 +168,9 @@ func (b *body) append(to []byte) []byte {
 	for _, text := range []string{b.Connection, b.Provider, b.Scopes, b.bearer.Reveal(), b.refreshToken.Reveal()} {
 		to = sealed.AppendText(to, text)
 	}
+	if b.Kept != "" { // records from before there was any have no length for it
+		to = sealed.AppendText(to, b.Kept)
+	}
 	return to
 }
 
@@ -190,7 +193,9 @@ func readBody(plain []byte) (body, error) {
 		refreshToken:     r.Secret(),
 	}
 	if !r.AtEnd() {
-		return body{}, errBadRecord
+		if b.Kept = r.Text(); b.Kept == "" || !r.AtEnd() {
+			return body{}, errBadRecord
+		}
 	}
 	return b, nil
 }

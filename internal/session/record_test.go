@@ -39,6 +39,21 @@ func sealedRecord(t *testing.T, b *body, l *Label, secret *Secret) []byte {
 	return record
 }
 
+// TestKeptInARecord: what is kept comes back, and a record without it is one from before
+// there was any.
+func TestKeptInARecord(t *testing.T) {
+	l, secret, want := NewLabel("a", "b"), NewSecret(), testBody()
+	want.Kept = "the bank's word"
+	record := sealedRecord(t, want, &l, &secret)
+	got, err := open(record, &l, &secret, l.SessionID(&secret))
+	if err != nil || got.Kept != want.Kept || bytes.Contains(record, []byte(want.Kept)) {
+		t.Errorf("%q, %v", got.Kept, err)
+	}
+	if _, err := readBody(sealed.AppendText(testBody().append(nil), "")); err == nil {
+		t.Error("nothing has two encodings")
+	}
+}
+
 func TestRecord(t *testing.T) {
 	l, secret, want := NewLabel("a", "b"), NewSecret(), testBody()
 	record := sealedRecord(t, want, &l, &secret)
@@ -237,6 +252,9 @@ func FuzzRecord(f *testing.F) {
 // FuzzBody reads what only a seal under the visitor's own key can hold.
 func FuzzBody(f *testing.F) {
 	f.Add(testBody().append(nil))
+	keeps := testBody()
+	keeps.Kept = "kept"
+	f.Add(keeps.append(nil))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := readBody(b); err == nil && !bytes.Equal(s.append(nil), b) {

@@ -139,7 +139,7 @@ func (m *Manager) requestRefresh(ctx context.Context, s *Session) (authserver.To
 	if err = m.verify(requestCtx, token); err != nil {
 		// an unverified access token is not used, but the new refresh token is saved
 		// since the old one may be invalid now
-		token.Access, token.Issued, token.Expires = s.accessToken(), s.tokenIssued, s.TokenExpires
+		token.Access, token.Issued, token.Expires = s.AccessToken(), s.tokenIssued, s.TokenExpires
 		if _, saveErr := m.saveToken(ctx, s, token); saveErr != nil {
 			m.Logger.Error("saving a new refresh token failed", zap.Error(saveErr))
 		}

@@ -48,11 +48,18 @@ type body struct {
 	// there is no token.
 	bearer       authserver.Secret
 	refreshToken authserver.Secret // the zero Secret if there is none
+
+	// Kept is what the session's users keep with it, see Keep. It is "" if they keep
+	// nothing.
+	Kept string
 }
 
 // ConsentIsOver reports whether the auth server has ended the consent. The session may go
 // on until its access token expires.
 func (s *Session) ConsentIsOver() bool { return s.consentOver }
+
+// ID is the id of the session's record. It is not secret, and belongs into no log.
+func (s *Session) ID() string { return s.id }
 
 // ShortID identifies the session in logs: the first 16 hex digits of its record's id.
 // Nobody can compute the cookie's secret from it.
@@ -66,8 +73,8 @@ const BearerPrefix = "Bearer "
 // Bearer returns BearerPrefix and the access token, "" if there is no token.
 func (b *body) Bearer() string { return b.bearer.Reveal() }
 
-// accessToken returns the access token. It is the zero Secret if there is none.
-func (b *body) accessToken() authserver.Secret {
+// AccessToken returns the access token. It is the zero Secret if there is none.
+func (b *body) AccessToken() authserver.Secret {
 	if bearer := b.bearer.Reveal(); bearer != "" {
 		return authserver.NewSecret(bearer[len(BearerPrefix):])
 	}
