@@ -1,12 +1,9 @@
 package truelayer
 
 import (
-	"net/mail"
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -27,18 +24,13 @@ type answers struct {
 // userPlaceholders say who a visitor is; "" stands for what the page has to ask for.
 type userPlaceholders struct{ name, email string }
 
-const (
-	maxUserName  = 200
-	maxUserEmail = 254 // RFC 5321 section 4.5.3.1.3, without the brackets
-)
-
 // answersOf returns what is known and what was sent. The form is nil if none was sent.
 func (u userPlaceholders) answersOf(replacer *caddy.Replacer, bank *banks.Bank, form url.Values) (a answers) {
 	a.user.Name = a.find(replacer, u.name, isUserName, form, pages.Field{
-		Name: "name", Label: "Your full name", Type: "text", Autocomplete: "name", Required: true, Problem: "problem_name",
+		Name: "name", Label: "Your full name", Type: "text", Autocomplete: "name", Autocapitalize: "words", Required: true, Problem: "problem_name",
 	})
 	a.user.Email = a.find(replacer, u.email, isUserEmail, form, pages.Field{
-		Name: "email", Label: "Your e-mail address", Type: "email", Autocomplete: "email", Required: true, Problem: "problem_email",
+		Name: "email", Label: "Your e-mail address", Type: "email", Autocomplete: "email", Autocapitalize: "none", Required: true, Problem: "problem_email",
 	})
 	for _, step := range bank.Steps {
 		field := pages.Field{Name: "step:" + step.ID, Label: step.Name, Help: step.Help, Required: step.Mandatory, Problem: "problem_choice"}
@@ -85,13 +77,4 @@ func (a *answers) ask(form url.Values, field pages.Field, valid func(string) boo
 // areComplete reports whether nothing is wrong with what was sent.
 func (a *answers) areComplete() bool {
 	return !slices.ContainsFunc(a.fields, func(f pages.Field) bool { return f.Problem != "" })
-}
-
-func isUserName(s string) bool {
-	return s != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= maxUserName && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
-}
-
-func isUserEmail(s string) bool {
-	address, err := mail.ParseAddress(s)
-	return err == nil && address.Address == s && len(s) <= maxUserEmail && isUserName(s)
 }

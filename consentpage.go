@@ -14,14 +14,15 @@ import (
 // them straight to their bank.
 type consentPage struct {
 	*failureResponder
-	sessions *session.Manager
-	login    *loginFlow
-	choice   *bankChoice
-	forms    consentForms
-	text     pages.ConsentText
-	digest   string // of the text
-	user     userPlaceholders
-	links    *bankLinks
+	sessions   *session.Manager
+	login      *loginFlow
+	choice     *bankChoice
+	forms      consentForms
+	controller string // who gets the data
+	text       pages.ConsentText
+	digest     string // of the text
+	user       userPlaceholders
+	links      *bankLinks
 	// picks says that there is a page with the banks, and fallback that TrueLayer's dialog
 	// is used if TrueLayer gives no link to the bank.
 	picks, fallback bool
@@ -32,19 +33,25 @@ type consentPage struct {
 func (c *consentPage) serve(w http.ResponseWriter, q *request) error {
 	noStore(w)
 	query, _ := url.ParseQuery(q.query())
-	returnTo := c.addresses.returnTarget(query.Get("return"))
+	provider, returnTo := query.Get(providerParam), c.addresses.returnTarget(query.Get("return"))
 	switch q.Method {
 	case http.MethodGet, http.MethodHead:
 		if query.Has(declineParam) {
-			return c.fail(w, q, failure{reason: accessDenied, cause: errNoConsent, returnTo: returnTo})
+			return c.decline(w, q, returnTo)
 		}
-		return c.withBank(w, q, query.Get(providerParam), returnTo, func(bank banks.Bank) error {
-			return c.show(w, q, http.StatusOK, &bank, returnTo, c.user.answersOf(q.replacer, &bank, nil))
+		return c.withBank(w, q, provider, returnTo, func(bank banks.Bank) error {
+			return c.show(w, q, &bank, returnTo, c.user.answersOf(q.replacer, &bank, nil), failure{})
 		})
 	case http.MethodPost:
-		return c.agree(w, q, returnTo)
+		return c.agree(w, q, provider, returnTo)
 	}
 	return c.notAllowed(w, q, "GET, HEAD, POST")
+}
+
+// decline answers who does not consent.
+func (c *consentPage) decline(w http.ResponseWriter, q *request, returnTo string) error {
+	c.note(q, failure{reason: accessDenied, cause: errNoConsent})
+	return c.page(w, http.StatusOK, pages.Page{Text: pages.TextOf("consent_declined"), Link: c.addresses.loginURL(returnTo), Home: c.home})
 }
 
 // withBank continues with the bank with an id. Who is connected already goes to the return
@@ -66,12 +73,20 @@ func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, retu
 	return next(bank)
 }
 
-// show writes the page.
-func (c *consentPage) show(w http.ResponseWriter, q *request, status int, bank *banks.Bank, returnTo string, a answers) error {
+// show writes the page. After a failure it says so, and has what the visitor has entered.
+func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, returnTo string, a answers, f failure) error {
 	page := &pages.Consent{
-		Site: c.addresses.host, Bank: bank.Name, Text: c.text, Known: a.known, Fields: a.fields,
+		Site: c.addresses.host, Controller: c.controller, Bank: bank.Name, Text: c.text, Known: a.known, Fields: a.fields,
 		Post: c.addresses.consentURL(bank.ID, returnTo), Token: c.forms.issue(w, q, bank.ID, c.digest),
 		Cancel: c.addresses.declineURL(returnTo),
+	}
+	status := http.StatusOK
+	switch {
+	case f.reason != "":
+		status = problems[f.reason].status
+		page.Failure, page.Reason, page.RequestID = f.reason.text(), string(f.reason), q.id()
+	case !a.areComplete():
+		status = http.StatusUnprocessableEntity
 	}
 	if c.picks {
 		page.OtherBank = c.addresses.banksURL(returnTo, "", "")
@@ -95,9 +110,9 @@ var (
 	errNotOwnOrigin  = errors.New("only the page itself, on the redirect URI's origin, may give consent")
 )
 
-// agree takes the page's form, and sends the visitor to the bank. The return target stands
-// in the form's address, so that a form that cannot be used does not lose it.
-func (c *consentPage) agree(w http.ResponseWriter, q *request, returnTo string) error {
+// agree takes the page's form, and sends the visitor to the bank. The form's address has
+// the bank and the return target, too, for a form that cannot be used.
+func (c *consentPage) agree(w http.ResponseWriter, q *request, provider, returnTo string) error {
 	if !c.origins.isOwn(q.Request) {
 		return c.fail(w, q, failure{reason: crossSite, cause: errNotOwnOrigin, received: originOf(q.Request), returnTo: returnTo})
 	}
@@ -107,17 +122,30 @@ func (c *consentPage) agree(w http.ResponseWriter, q *request, returnTo string) 
 	}
 	form, ok := c.forms.open(q, q.PostForm.Get("token"))
 	if !ok {
-		return c.fail(w, q, failure{reason: consentFormExpired, cause: errNoConsentForm, returnTo: returnTo})
+		return c.failAgain(w, q, provider, failure{reason: consentFormExpired, cause: errNoConsentForm, returnTo: returnTo})
 	}
 	if form.digest != c.digest {
-		return c.fail(w, q, failure{reason: consentFormExpired, cause: errOtherText, returnTo: returnTo})
+		return c.failAgain(w, q, form.provider, failure{reason: consentFormExpired, cause: errOtherText, returnTo: returnTo})
 	}
 	return c.withBank(w, q, form.provider, returnTo, func(bank banks.Bank) error {
 		a := c.user.answersOf(q.replacer, &bank, q.PostForm)
 		if !a.areComplete() {
-			return c.show(w, q, http.StatusUnprocessableEntity, &bank, returnTo, a)
+			return c.show(w, q, &bank, returnTo, a, failure{})
 		}
 		return c.goToBank(w, q, form.id, &bank, returnTo, a)
+	})
+}
+
+// failAgain answers a form that led nowhere: with the page, on which nothing is lost that
+// was entered, or as every other failure if a person would not see it.
+func (c *consentPage) failAgain(w http.ResponseWriter, q *request, provider string, f failure) error {
+	if c.returnsErrors(f) || q.whoAsks() != form {
+		return c.fail(w, q, f)
+	}
+	return c.withBank(w, q, provider, f.returnTo, func(bank banks.Bank) error {
+		c.note(q, f)
+		c.announce(w, q, f)
+		return c.show(w, q, &bank, f.returnTo, c.user.answersOf(q.replacer, &bank, q.PostForm), f)
 	})
 }
 
@@ -133,7 +161,7 @@ func (c *consentPage) goToBank(w http.ResponseWriter, q *request, formID string,
 		failed := bankLinkFailure(err)
 		failed.returnTo = returnTo
 		if !c.fallback {
-			return c.fail(w, q, failed)
+			return c.failAgain(w, q, bank.ID, failed)
 		}
 		c.note(q, failed)
 		return c.login.start(w, q, returnTo, bank.ID)

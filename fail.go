@@ -125,24 +125,8 @@ func (a *failureResponder) returnsErrors(f failure) bool {
 // site draws its error pages itself.
 func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) error {
 	p, who := problems[f.reason], q.whoAsks()
-	q.fails(f.reason)
 	f.returnTo = cmp.Or(f.returnTo, "/")
-	noStore(w)
-	a.prepare(w, q.Request)
-	retryAfter := p.retryAfter
-	if f.retryAfter > 0 {
-		retryAfter = int((f.retryAfter + time.Second - 1) / time.Second)
-	}
-	if retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		if pageRetries(q, f.reason) && who == navigation {
-			w.Header().Set("Refresh", strconv.Itoa(retryAfter)) // the page reloads itself
-		}
-	}
-	if p.status == http.StatusUnauthorized {
-		a.challenge(w)
-	}
-	q.setPlaceholder("http.truelayer.error", string(f.reason))
+	a.announce(w, q, f)
 	if a.returnsErrors(f) && (who != machine || f.reason != loginRequired) {
 		state := a.stripper.strip(q, true) // error routes may proxy the request anywhere
 		if q.replacer != nil && state.session == nil {
@@ -164,6 +148,28 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: link, Home: a.home,
 		Reason: string(f.reason), RequestID: q.id(), Framed: who == frame,
 	})
+}
+
+// announce notes that a request fails, and sets the header fields of the answer.
+func (a *failureResponder) announce(w http.ResponseWriter, q *request, f failure) {
+	p := problems[f.reason]
+	q.fails(f.reason)
+	noStore(w)
+	a.prepare(w, q.Request)
+	retryAfter := p.retryAfter
+	if f.retryAfter > 0 {
+		retryAfter = int((f.retryAfter + time.Second - 1) / time.Second)
+	}
+	if retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		if pageRetries(q, f.reason) && q.whoAsks() == navigation {
+			w.Header().Set("Refresh", strconv.Itoa(retryAfter)) // the page reloads itself
+		}
+	}
+	if p.status == http.StatusUnauthorized {
+		a.challenge(w)
+	}
+	q.setPlaceholder("http.truelayer.error", string(f.reason))
 }
 
 // refuse answers a request that has no session and is not a navigation.

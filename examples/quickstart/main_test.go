@@ -72,7 +72,7 @@ func TestConsent(t *testing.T) {
 	v := newVisitor(t)
 	_, address := v.visit(site+"/truelayer/login?provider=mock&return=/account", nil)
 	page, _ := v.visit(site+address, nil)
-	contains(t, "the page", page, "Connect Mock", "With Payroll 2004.", "the account to which we pay your salary is yours.")
+	contains(t, "the page", page, "Connect Mock", "Payroll 2004 gets the data.", "the account to which we pay your salary is yours.")
 	_, rest, _ := strings.Cut(page, `name="token" value="`)
 	token, _, _ := strings.Cut(rest, `"`)
 	_, link := v.visit(site+address, url.Values{"token": {token}, "name": {"John Doe"}, "email": {"john@example.com"}})

@@ -11,10 +11,14 @@ import (
 
 // Consent is the content of the page on which a visitor consents to what is shared.
 type Consent struct {
-	// Site is the host that asks. Bank is the bank's name, and Logo the URL of its logo,
-	// or "".
-	Site, Bank, Logo string
+	// Site is the host that asks, and Controller who gets the data. Bank is the bank's
+	// name, and Logo the URL of its logo, or "".
+	Site, Controller, Bank, Logo string
 	Text             ConsentText
+	// Failure is why the visitor sees the page once more, the zero Text at first. Reason
+	// and RequestID are those of a Page.
+	Failure           Text
+	Reason, RequestID string
 	// Known is what TrueLayer is told about the visitor without a question, such as a
 	// name. It may be empty.
 	Known []string
@@ -32,8 +36,8 @@ type Consent struct {
 type Field struct {
 	// Name is that of the field in the form, and Label what the page calls it.
 	Name, Label, Help string
-	// Type and Autocomplete are the attributes of a text.
-	Type, Autocomplete string
+	// Type, Autocomplete and Autocapitalize are the attributes of a text.
+	Type, Autocomplete, Autocapitalize string
 	Required           bool
 	Options            []Option
 	// Value is what the visitor has entered, and Problem what is wrong with it, or "".
@@ -43,32 +47,21 @@ type Field struct {
 // Option is one of the options of a Field.
 type Option struct{ Value, Name string }
 
-// firstWrong returns the index of the first field with a problem, -1 if there is none.
-func (p *Consent) firstWrong() int {
-	return slices.IndexFunc(p.Fields, func(f Field) bool { return f.Problem != "" })
-}
-
 // Wrong reports whether something is wrong with what the visitor has entered.
-func (p *Consent) Wrong() bool { return p.firstWrong() >= 0 }
-
-// Description says which elements describe a field, and whether it is the first with a
-// problem, to which the browser goes.
-type Description struct {
-	Problem, IDs string
-	First        bool
+func (p *Consent) Wrong() bool {
+	return slices.ContainsFunc(p.Fields, func(f Field) bool { return f.Problem != "" })
 }
 
-// Describe returns the description of a field.
-func (p *Consent) Describe(i int) Description {
-	f := &p.Fields[i]
+// DescribedBy returns the ids of the elements that describe a field.
+func (p *Consent) DescribedBy(i int) string {
 	var ids []string
-	if f.Help != "" {
-		ids = append(ids, "help"+strconv.Itoa(i))
-	}
-	if f.Problem != "" {
+	if p.Fields[i].Problem != "" {
 		ids = append(ids, "problem"+strconv.Itoa(i))
 	}
-	return Description{f.Problem, strings.Join(ids, " "), i == p.firstWrong()}
+	if p.Fields[i].Help != "" {
+		ids = append(ids, "help"+strconv.Itoa(i))
+	}
+	return strings.Join(ids, " ")
 }
 
 var (

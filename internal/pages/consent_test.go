@@ -9,11 +9,11 @@ import (
 
 func consentPage() *Consent {
 	return &Consent{
-		Site: "app.example.com", Bank: "A <bank>", Logo: "/truelayer/banks?logo=a",
+		Site: "app.example.com", Controller: "Payroll & Sons Ltd", Bank: "A <bank>", Logo: "/truelayer/banks?logo=a",
 		Text:  NewConsentText("Payroll & Sons Ltd", "To check that <you> own the account.", "https://app.example.com/terms", []string{"verification", "offline_access", "new_scope"}, true),
 		Known: []string{"Ada <Lovelace>"},
 		Fields: []Field{
-			{Name: "email", Label: "E-mail address", Type: "email", Autocomplete: "email", Required: true, Value: `"><script>`, Problem: TextOf("problem_email").Text},
+			{Name: "email", Label: "E-mail address", Type: "email", Autocomplete: "email", Autocapitalize: "none", Required: true, Value: `"><script>`, Problem: TextOf("problem_email").Text},
 			{Name: "step:branch", Label: "Branch", Help: "Choose a <branch>", Options: []Option{{"a", "Alsace"}, {"b", `B"`}}, Value: "b"},
 		},
 		Post: "/truelayer/consent", Token: "the-token", OtherBank: "/truelayer/banks", Cancel: "/truelayer?error=access_denied",
@@ -27,9 +27,9 @@ func TestConsentPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"Connect A &lt;bank&gt;", "Payroll &amp; Sons Ltd", "Ada &lt;Lovelace&gt;", `type="email" value="&#34;&gt;&lt;script&gt;" autocomplete="email"`, `aria-invalid="true" autofocus aria-describedby="problem0"`,
+		"Connect A &lt;bank&gt;", "Payroll &amp; Sons Ltd", "Ada &lt;Lovelace&gt;", `type="email" value="&#34;&gt;&lt;script&gt;" autocomplete="email" autocapitalize="none"`, `aria-invalid="true" aria-describedby="problem0"`, `<a href="#field0">E-mail address: Enter an e-mail`, "<title>Error: ",
 		`aria-describedby="help1"`, `<option value="b" selected>B&#34;</option>`, `name="token" value="the-token"`, `action="/truelayer/consent"`,
-		`href="/truelayer/banks"`, `href="/truelayer?error=access_denied"`, `href="https://app.example.com/terms"`, "(if you like)", `role="alert"`,
+		`href="/truelayer/banks"`, `href="/truelayer?error=access_denied"`, `href="https://app.example.com/terms"`, "(optional)", `tabindex="-1" autofocus`,
 	} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("no %s in %s", want, body)
@@ -43,9 +43,14 @@ func TestConsentPage(t *testing.T) {
 			t.Errorf("the policy is %s", policy)
 		}
 	}
+	failed := consentPage()
+	failed.Failure, failed.Reason, failed.RequestID = Text{Title: "It <failed>", Text: "Try again."}, "a_reason", "id-1"
+	if body, _, err = failed.Draw(); err != nil || !strings.Contains(string(body), "It &lt;failed&gt;") || !strings.Contains(string(body), "a_reason<br>Request id-1") || strings.Contains(string(body), "Please correct this") {
+		t.Errorf("%v: %s", err, body)
+	}
 	least := Consent{Site: "s", Bank: "b", Post: "/p"}
 	body, _, err = least.Draw()
-	for _, absent := range []string{"<img", "<input name", "<select", "About you", "Choose another bank", `role="alert"`} {
+	for _, absent := range []string{"<img", "<input name", "<select", "Your details", "Choose another bank", "autofocus", "<footer"} {
 		if err != nil || strings.Contains(string(body), absent) {
 			t.Errorf("%s is on a page without one: %s, %v", absent, body, err)
 		}
@@ -64,7 +69,7 @@ func TestConsentTextIsShown(t *testing.T) {
 	}
 	shown := html.UnescapeString(tags.ReplaceAllString(string(body), ""))
 	lines := strings.Split(page.Text.String(), "\n")
-	if len(lines) < 15 {
+	if len(lines) < 10 {
 		t.Fatalf("%q", lines)
 	}
 	for _, line := range lines {
@@ -81,12 +86,15 @@ func TestConsentTextIsShown(t *testing.T) {
 func TestConsentText(t *testing.T) {
 	text := consentPage().Text
 	for _, want := range []string{
-		"With Payroll & Sons Ltd.", "To check that <you> own the account.", "Those of Payroll & Sons Ltd: https://app.example.com/terms",
-		"Data that TrueLayer calls “new_scope”.", TextOf("scope_verification").Text, TextOf("consent_logout").Text,
+		"Payroll & Sons Ltd gets the data.", "To check that <you> own the account.", "Payroll & Sons Ltd uses your data under these terms: https://app.example.com/terms",
+		"Data that TrueLayer calls “new_scope”.", TextOf("scope_verification").Text, TextOf("consent_logout").Text, TextOf("consent_offline").Text,
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in %s", want, text)
 		}
+	}
+	if text.ReadOnly || !NewConsentText("C", "P", "https://a.example/", []string{"verification", "info"}, false).ReadOnly {
+		t.Error("a scope that is not known may move money")
 	}
 	if strings.Contains(text.String(), "%") {
 		t.Error(text)

@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -14,6 +13,8 @@ type ConsentText struct {
 	// Language is the language of the text, as in BCP 47.
 	Language string
 	Sections []ConsentSection
+	// ReadOnly says that each scope is known, and lets nobody move money.
+	ReadOnly bool
 }
 
 // ConsentSection is a part of a ConsentText.
@@ -33,9 +34,17 @@ func NewConsentText(controller, purpose, termsURL string, scopes []string, endsA
 		text := TextOf("consent_" + key)
 		return ConsentSection{Heading: text.Title, Text: fmt.Sprintf(text.Text, values...)}
 	}
-	data := section("data")
+	data, duration, known := section("data"), section("duration"), true
 	for _, scope := range scopes {
-		data.Items = append(data.Items, cmp.Or(TextOf("scope_"+scope).Text, fmt.Sprintf(TextOf("scope_unknown").Text, scope)))
+		text := TextOf("scope_" + scope).Text
+		switch {
+		case scope == "offline_access":
+			duration.Text += " " + TextOf("consent_offline").Text
+			continue
+		case text == "":
+			text, known = fmt.Sprintf(TextOf("scope_unknown").Text, scope), false
+		}
+		data.Items = append(data.Items, text)
 	}
 	withdrawal := section("withdrawal", controller)
 	if endsAtLogout {
@@ -43,7 +52,7 @@ func NewConsentText(controller, purpose, termsURL string, scopes []string, endsA
 	}
 	terms := section("terms", controller)
 	terms.Link = termsURL
-	return ConsentText{"en", []ConsentSection{data, section("recipient", controller), section("purpose", purpose), section("duration"), withdrawal, terms}}
+	return ConsentText{"en", []ConsentSection{data, section("recipient", controller), section("purpose", purpose), duration, withdrawal, terms}, known}
 }
 
 // String returns the text without its layout: a line for each heading, each paragraph and

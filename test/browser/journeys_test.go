@@ -97,6 +97,12 @@ func (j journey) connectsThere() {
 	equal(j.t, "the address", j.address(), j.site.url+"/account")
 }
 
+// isTold waits for the summary of what is wrong, which has the keyboard's focus.
+func (j journey) isTold(heading string) {
+	j.t.Helper()
+	await[bool](j.tab, "the summary says "+heading, `document.activeElement.className === "summary" && document.querySelector(".summary h2").innerText === "`+heading+`" || null`)
+}
+
 // bankFails has the bank send the person back with an error.
 func (j journey) bankFails() {
 	j.t.Helper()
@@ -194,19 +200,19 @@ func TestOwnConsentInTheBrowser(t *testing.T) {
 	j.sees("Choose your bank")
 	j.click("Mock")
 	j.sees("Connect Mock")
-	j.click("Do not connect")
+	j.click("Cancel and share nothing")
 	j.sees("Your bank was not connected")
-	j.click("Try again")
+	j.click("Connect your bank")
 	j.sees("Choose your bank")
 	j.click("Mock")
 
-	j.sees("Connect Mock") // the browser itself asks for what is missing
-	j.click("Agree and go to Mock")
-	equal(t, "what is missing", j.script(`document.activeElement.id`), "field0")
-	j.script(`(document.querySelector("form").noValidate = true, "")`)
+	j.sees("Connect Mock")
 	j.fill("field0", "John Doe")
 	j.click("Agree and go to Mock")
-	equal(t, "the alert", j.text(`[role="alert"]`), "Something is missing below. Nothing has been sent yet.")
+	j.isTold("Please correct this")
+	j.script(`(document.querySelector(".summary a").click(), "")`)
+	equal(t, "the way to the field", j.script(`location.hash`), "#field1")
+	fitsNarrow(t, j.tab)
 	equal(t, "the name", j.script(`document.getElementById("field0").value`), "John Doe")
 	equal(t, "links", j.site.sim.Calls(simulator.AuthURI), 0)
 
@@ -215,8 +221,11 @@ func TestOwnConsentInTheBrowser(t *testing.T) {
 	}
 	j.fill("field1", "john@example.com")
 	j.click("Agree and go to Mock")
-	j.sees("Please agree once more")
-	j.click("Start again")
+	j.isTold("We did not receive your consent")
+	equal(t, "the name", j.script(`document.getElementById("field0").value`), "John Doe")
+	j.click("Agree and go to Mock")
+	j.sees("Log in")
+	j.open(j.site.url + "/account")
 	j.goesToBank("Mock", "")
 	j.script(`(history.back(), "")`) // from the bank
 	j.sees("Connect Mock")
@@ -238,9 +247,9 @@ func TestOwnConsentFails(t *testing.T) {
 	j.fill("field0", "John Doe")
 	j.fill("field1", "john@example.com")
 	j.click("Agree and go to Mock")
-	j.sees("Your bank could not be connected")
-	j.click("Start again")
-	j.goesToBank("Mock", "")
+	j.isTold("We cannot send you to your bank")
+	j.click("Agree and go to Mock")
+	j.sees("Log in")
 	j.connectsThere()
 
 	w := ways[2]

@@ -113,7 +113,7 @@ func TestConsent(t *testing.T) {
 	equal(t, "after the choice", chosen.location(), consentOfMock)
 	page, form := w.consentForm(t, b, chosen.location())
 	for _, want := range []string{
-		`action="/truelayer/consent?provider=mock&amp;return=%2Fpage%3Fa%3Db"`, "Connect Mock", "With Payroll &amp; Sons.", "We check that the account is yours.", "https://app.example.com/terms", "usually 90 days", "How to withdraw",
+		`action="/truelayer/consent?provider=mock&amp;return=%2Fpage%3Fa%3Db"`, "Connect Mock", "Payroll &amp; Sons gets the data.", "We check that the account is yours.", "https://app.example.com/terms", "usually after 90 or 180 days", "How to withdraw",
 		`name="name"`, `name="email"`, "/truelayer/banks?return=%2Fpage%3Fa%3Db", "/truelayer/consent?decline=1&amp;return=%2Fpage%3Fa%3Db", "/truelayer/banks?logo=mock",
 	} {
 		if !strings.Contains(page.body, want) {
@@ -261,7 +261,7 @@ func TestConsentSteps(t *testing.T) {
 		form.Set("step:branch-name", wrong)
 		again := w.consent(t, b, form)
 		equal(t, "status", again.StatusCode, http.StatusUnprocessableEntity)
-		equal(t, "problem", fmt.Sprint(problemText.FindAllStringSubmatch(again.body, -1)[0][1]), "Please choose one of the list.")
+		equal(t, "problem", fmt.Sprint(problemText.FindAllStringSubmatch(again.body, -1)[0][1]), "Error: Choose one of the options.")
 		if !strings.Contains(again.body, `value="Ada Byron-Lovelace"`) || !strings.Contains(again.body, `value="ada.lovelace@example.org"`) {
 			t.Error("what was entered is gone")
 		}
@@ -353,11 +353,16 @@ func TestWhoMayConsent(t *testing.T) {
 	}
 	expired := func(name string, a *answer) {
 		t.Helper()
-		if a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, "consent_form_expired") || !strings.Contains(a.body, "/truelayer/login?return=%2Fpage") {
+		again := tokenField.MatchString(a.body)
+		if a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, "consent_form_expired") || !again && !strings.Contains(a.body, "/truelayer/login?return=%2Fpage") {
 			t.Errorf("%s: %d %s %s", name, a.StatusCode, a.location(), a.body)
 		}
 	}
-	expired("another browser", w.consent(t, w.browser(), form))
+	lost := w.consent(t, w.browser(), form)
+	expired("another browser", lost)
+	if !strings.Contains(lost.body, `value="Ada Byron-Lovelace"`) {
+		t.Error("what was entered is gone")
+	}
 	other := w.browser()
 	w.consentForm(t, other, consentOfMock)
 	expired("another browser's form", w.consent(t, other, form))
@@ -403,7 +408,7 @@ func TestConsentToAnotherText(t *testing.T) {
 func TestConsentIsDeclined(t *testing.T) {
 	w := startConsent(t, "")
 	a := w.browser().navigate(w.Site + "/truelayer/consent?decline=1&return=%2Fpage")
-	if a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "access_denied") || !strings.Contains(a.body, "/truelayer/login?return=%2Fpage") {
+	if a.StatusCode != http.StatusOK || !strings.Contains(a.body, "your bank has shared nothing") || strings.Contains(a.body, "access_denied") || !strings.Contains(a.body, "/truelayer/login?return=%2Fpage") {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 	equal(t, "links", w.sim.Calls(simulator.AuthURI), 0)
@@ -468,8 +473,12 @@ func TestConsentRefusals(t *testing.T) {
 					}
 					continue
 				}
-				if a.StatusCode != test.status || !strings.Contains(a.body, test.reason) || !strings.Contains(a.body, "/truelayer/login?return=%2Fpage") {
+				if a.StatusCode != test.status || !strings.Contains(a.body, test.reason) || !strings.Contains(a.body, `value="Ada Byron-Lovelace"`) {
 					t.Errorf("%d %s", a.StatusCode, a.body)
+				}
+				form.Set("token", html.UnescapeString(tokenField.FindStringSubmatch(a.body)[1]))
+				if test.status != http.StatusTooManyRequests {
+					equal(t, "once more", w.consent(t, b, form).StatusCode, http.StatusSeeOther)
 				}
 				if strings.Contains(w.log.text(t), "bank.example") {
 					t.Error("the log has TrueLayer's answer")
