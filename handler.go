@@ -52,7 +52,7 @@ func (s *site) route(w http.ResponseWriter, q *request, next caddyhttp.Handler) 
 		return err
 	}
 	if !protected {
-		s.stripper.strip(q, false).block = s.login
+		s.stripper.strip(q, false)
 		s.observer.requestServed(q, outcomePublic)
 		return next.ServeHTTP(w, q.Request)
 	}

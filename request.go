@@ -64,7 +64,6 @@ type requestState struct {
 
 // answerer answers requests for a block.
 type answerer interface {
-	requireLogin(w http.ResponseWriter, q *request) error
 	// refuseSession answers a request whose session is not enough.
 	refuseSession(w http.ResponseWriter, q *request, why reason, received string) error
 }

@@ -26,8 +26,7 @@ func init() {
 }
 
 // Require lets those requests go on whose session has more than a bank connection. It has
-// to stand behind a `truelayer` block, and refuses what no such block has let through as a
-// visitor's.
+// to stand behind a `truelayer` block, and refuses what no such block protects.
 //
 // The requests that it is for are chosen by its matcher, which fails closed like that of
 // `truelayer`: a request that an application may read as one of them is one of them.
@@ -122,7 +121,7 @@ func (r *Require) Provision(ctx caddy.Context) error {
 	return r.match.FromInterface(matchers)
 }
 
-var errNoBlockBefore = errors.New("a request came to truelayer_require that no truelayer block has let through as a visitor's: put a truelayer block that protects it before truelayer_require")
+var errNoBlockBefore = errors.New("a request came to truelayer_require that no truelayer block protects: put a truelayer block that protects it before truelayer_require")
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (r *Require) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyhttp.Handler) error {
@@ -135,12 +134,9 @@ func (r *Require) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddy
 	if !required {
 		return next.ServeHTTP(w, req)
 	}
-	if q.state == nil || q.state.block == nil {
+	if q.state == nil || q.state.session == nil {
 		r.logger.Error(errNoBlockBefore.Error(), zap.String("path", sanitize(q.path())))
 		return caddyhttp.Error(http.StatusForbidden, errNoBlockBefore)
-	}
-	if q.state.session == nil {
-		return q.state.block.requireLogin(w, &q)
 	}
 	if why, received := r.refuses(q.state); why != "" {
 		q.dropToken()

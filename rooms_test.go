@@ -60,6 +60,7 @@ var rooms = map[string][]string{
 	"internal/sealed":     {"internal/authserver"},
 	"internal/session":    {"internal/authserver", "internal/flight", "internal/sealed"},
 	"internal/tlapi":      {"internal/authserver"},
+	"internal/vouch":      {"internal/authserver", "internal/flight", "internal/sealed", "internal/tlapi"},
 }
 
 // configuration are the packages that may know Caddy, since they read its

@@ -14,7 +14,7 @@ type Consent struct {
 	// Site is the host that asks, and Controller who gets the data. Bank is the bank's
 	// name, and Logo the URL of its logo, or "".
 	Site, Controller, Bank, Logo string
-	Text             ConsentText
+	Text                         ConsentText
 	// Failure is why the visitor sees the page once more, the zero Text at first. Reason
 	// and RequestID are those of a Page.
 	Failure           Text
@@ -38,8 +38,8 @@ type Field struct {
 	Name, Label, Help string
 	// Type, Autocomplete and Autocapitalize are the attributes of a text.
 	Type, Autocomplete, Autocapitalize string
-	Required           bool
-	Options            []Option
+	Required                           bool
+	Options                            []Option
 	// Value is what the visitor has entered, and Problem what is wrong with it, or "".
 	Value, Problem string
 }

@@ -1,7 +1,11 @@
 package integration
 
 import (
+	"encoding/base64"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -66,7 +70,7 @@ func (w *world) named(b *browser, number string) (a *answer, told string) {
 }
 
 // TestVerifyName: the application is told the bank's word on the visitor's name, and the
-// bank is asked once.
+// bank is asked once. The name is written down nowhere.
 func TestVerifyName(t *testing.T) {
 	w := startVerifying(t, "", "")
 	b := w.signedIn()
@@ -76,8 +80,232 @@ func TestVerifyName(t *testing.T) {
 		}
 	}
 	equal(t, "questions", w.sim.Calls(simulator.Verify), 1)
-	if _, told := w.named(b, "2"); !strings.HasPrefix(told, "no_match ") {
+	if _, told := w.named(b, "2"); !strings.HasPrefix(told, "no_match ") || strings.HasSuffix(told, " John Doe") {
 		t.Errorf("told %q", told)
 	}
+	for _, nobody := range []string{"", "long", "odd"} {
+		if _, told := w.named(b, nobody); told != "not_asked" {
+			t.Errorf("%s: told %q", nobody, told)
+		}
+	}
 	equal(t, "questions", w.sim.Calls(simulator.Verify), 2)
+	trail := w.trail()
+	if last := trail[len(trail)-1]; last["event"] != "name_verified" || last["result"] != "no_match" || last["session"] != trail[0]["session"] {
+		t.Errorf("%v", trail)
+	}
+	equal(t, "counted", w.series()["name_verifications_total{result=match}"], 1)
+	plainly := start(t, plain, func(w *world) {
+		w.After = `request_header X-Verification "{http.truelayer.verification}{http.truelayer.match_score}{http.truelayer.verified_at}{http.truelayer.account_holder}"`
+	})
+	if _, told := plainly.named(plainly.signedIn(), "1"); told != "" {
+		t.Errorf("without verify_name the application is told %q", told)
+	}
+}
+
+// TestVerificationTable: what application and visitor see of each answer of the Verification
+// API, as docs/verified-names.md says it.
+func TestVerificationTable(t *testing.T) {
+	fault := func(f simulator.Fault) func(*world) { return func(w *world) { w.sim.Fail(simulator.Verify, f) } }
+	const noAccount = `{"title":"No suitable accounts to verify.","status":400,"detail":"No Current or Savings account's found to verify."}`
+	const invalid = `{"title":"One or more validation errors occurred.","status":400,"errors":{"name":["no"]}}`
+	for name, test := range map[string]struct {
+		before func(*world)
+		number string
+		told   string // placeholder
+		status int    // where verified_name is required
+		reason string
+	}{
+		"verified":                 {nil, "1", "match", http.StatusOK, ""},
+		"not verified":             {nil, "2", "no_match", http.StatusForbidden, "name_mismatch"},
+		"no name":                  {nil, "", "not_asked", http.StatusForbidden, "name_missing"},
+		"400 no suitable accounts": {fault(simulator.Fault{Status: 400, ContentType: "application/problem+json", Body: noAccount}), "1", "not_verifiable", http.StatusForbidden, "account_not_verifiable"},
+		"400 invalid":              {fault(simulator.Fault{Status: 400, ContentType: "application/problem+json", Body: invalid}), "1", "unavailable", http.StatusServiceUnavailable, "verification_unavailable"},
+		"401":                      {fault(simulator.Fault{Status: 401}), "1", "unavailable", http.StatusServiceUnavailable, "verification_unavailable"},
+		"401 once":                 {fault(simulator.Fault{Status: 401, Times: 1}), "1", "match", http.StatusOK, ""},
+		"403":                      {fault(simulator.Fault{Status: 403}), "1", "unavailable", http.StatusServiceUnavailable, "verification_unavailable"},
+		"429":                      {fault(simulator.Fault{Status: 429}), "1", "unavailable", http.StatusServiceUnavailable, "verification_unavailable"},
+		"500":                      {fault(simulator.Fault{Status: 500}), "1", "unavailable", http.StatusServiceUnavailable, "verification_unavailable"},
+		"503":                      {fault(simulator.Fault{Status: 503}), "1", "unavailable", http.StatusServiceUnavailable, "verification_unavailable"},
+		"504":                      {fault(simulator.Fault{Status: 504}), "1", "unavailable", http.StatusServiceUnavailable, "verification_unavailable"},
+		"no answer":                {fault(simulator.Fault{DropBefore: true}), "1", "unavailable", http.StatusServiceUnavailable, "verification_unavailable"},
+		"an answer without a word": {fault(simulator.Fault{Status: 200, ContentType: "application/json", Body: "{}"}), "1", "unavailable", http.StatusServiceUnavailable, "verification_unavailable"},
+		"an answer that comes late": {func(w *world) {
+			hold := make(chan struct{})
+			w.t.Cleanup(func() { close(hold) })
+			w.sim.Fail(simulator.Verify, simulator.Fault{Hold: hold})
+		}, "1", "unavailable", http.StatusServiceUnavailable, "verification_unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := startVerifying(t, "timeout 500ms", "truelayer_require /page/sure* {\nverified_name\n}")
+			b := w.signedIn()
+			if test.before != nil {
+				test.before(w)
+			}
+			t.Cleanup(w.sim.ClearFaults)
+			a, told := w.named(b, test.number)
+			if a.StatusCode != http.StatusOK || strings.Fields(told + " -")[0] != test.told {
+				t.Errorf("%d, told %q", a.StatusCode, told)
+			}
+			before, _ := w.app.requests()
+			header := []string{"X-Number", test.number}
+			a = b.do(http.MethodGet, w.Site+"/page/sure", append(header, asNavigation...)...)
+			if a.StatusCode != test.status || !strings.Contains(a.body, test.reason) {
+				t.Errorf("%d %s", a.StatusCode, a.body)
+			}
+			a = b.do(http.MethodGet, w.Site+"/page/sure", append(header, asFetch...)...)
+			if a.StatusCode != test.status || test.reason != "" && a.problem(t)["reason"] != test.reason {
+				t.Errorf("%d %s", a.StatusCode, a.body)
+			}
+			if n, _ := w.app.requests(); (n > before) != (test.status == http.StatusOK) {
+				t.Errorf("the application got %d requests", n-before)
+			}
+		})
+	}
+}
+
+// TestVerifiedNamePages: each page that refuses a name says what to do next.
+func TestVerifiedNamePages(t *testing.T) {
+	w := startVerifying(t, "", "truelayer_require {\nverified_name\n}")
+	b := w.signedIn()
+	mismatch, _ := w.named(b, "2")
+	if !strings.Contains(mismatch.body, w.Site+`/truelayer/logout"`) || mismatch.Header.Get("Refresh") != "" {
+		t.Errorf("%s", mismatch.body)
+	}
+	w.sim.Fail(simulator.Verify, simulator.Fault{Status: http.StatusBadGateway})
+	if a, _ := w.named(b, "3"); a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Refresh") == "" || a.Header.Get("Retry-After") == "" {
+		t.Errorf("%d %v", a.StatusCode, a.Header)
+	}
+}
+
+// TestGuessedNames: a visitor who may choose the name has few tries.
+func TestGuessedNames(t *testing.T) {
+	w := startVerifying(t, "", "truelayer_require {\nverified_name\n}")
+	b := w.signedIn()
+	statuses := make(map[int]int)
+	for number := range people {
+		if name := people[number]; name == "" || number == "long" || number == "odd" || number == "1" {
+			continue
+		}
+		a, _ := w.named(b, number)
+		statuses[a.StatusCode]++
+		if a.StatusCode == http.StatusTooManyRequests && (!strings.Contains(a.body, "too_many_names") || a.Header.Get("Retry-After") == "") {
+			t.Errorf("%v %s", a.Header, a.body)
+		}
+	}
+	if statuses[http.StatusForbidden] != 3 || statuses[http.StatusTooManyRequests] != 7 || w.sim.Calls(simulator.Verify) != 3 {
+		t.Errorf("%v, %d questions", statuses, w.sim.Calls(simulator.Verify))
+	}
+}
+
+// TestVerifyNameOnce: requests that come at once ask once, a word that is known survives a
+// reload and a refresh of the token, and an old one is asked for again.
+func TestVerifyNameOnce(t *testing.T) {
+	w := startVerifying(t, "", "")
+	b := w.signedIn()
+	hold := make(chan struct{})
+	w.sim.Fail(simulator.Verify, simulator.Fault{Times: 1, Hold: hold})
+	const n = 10
+	done := make(chan struct{}, n)
+	for range n {
+		go func() { w.named(b, "1"); done <- struct{}{} }()
+	}
+	awaitWaiting(t, n)
+	close(hold)
+	for range n {
+		<-done
+	}
+	equal(t, "questions", w.sim.Calls(simulator.Verify), 1)
+	w.Options = strings.Replace(w.Options, "verify_name", "idle_timeout 3h\nverify_name", 1)
+	if err := w.load(audited); err != nil {
+		t.Fatal(err)
+	}
+	if _, told := w.named(b, "1"); !strings.HasPrefix(told, "match ") {
+		t.Errorf("told %q", told)
+	}
+	equal(t, "questions", w.sim.Calls(simulator.Verify), 1)
+}
+
+// TestVerifyNameOfBasicAuth: the name may be the user of basic_auth, whose placeholder is
+// the connection afterwards. An address for calls that are limited goes along, or not.
+func TestVerifyNameOfBasicAuth(t *testing.T) {
+	var addresses []string
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if !strings.Contains(string(body), `"John Doe"`) || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
+			t.Errorf("%v %s", r.Header, body)
+		}
+		addresses = append(addresses, r.Header.Get("X-Psu-Ip"))
+		_, _ = io.WriteString(w, `{"verified":true,"account_holder_name":"John Doe","match_score":97}`)
+	}))
+	defer api.Close()
+	for _, more := range []string{"", "omit_client_ip\nexpose_account_holder"} {
+		w := start(t, plain, func(w *world) {
+			// the password is "hiccup"
+			w.Before = "basic_auth {\n\"John Doe\" $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}"
+			w.Options = "verify_name {http.auth.user.id} {\napi " + api.URL + "\n" + more + "\n}"
+			w.After = `request_header X-Verification "{http.truelayer.verification} {http.truelayer.match_score} {http.truelayer.account_holder} {http.auth.user.id}"`
+		})
+		b := w.browser()
+		auth := []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("John Doe:hiccup"))}
+		sent := b.do(http.MethodGet, w.Site+"/page", append(auth, asNavigation...)...)
+		callback, err := w.sim.Grant(sent.location())
+		if err != nil {
+			t.Fatal(sent.StatusCode, sent.location(), err)
+		}
+		b.do(http.MethodGet, callback, append(auth, asNavigation...)...)
+		b.do(http.MethodGet, w.Site+"/page", append(auth, asNavigation...)...)
+		_, seen := w.app.requests()
+		told := strings.Split(seen.Header.Get("X-Verification"), " ")
+		if told[0] != "match" || told[1] != "97" || strings.Contains(seen.Header.Get("X-Verification"), "John Doe") != (more != "") || told[len(told)-1] == "Doe" {
+			t.Errorf("%q", told)
+		}
+	}
+	if fmt.Sprint(addresses) != "[127.0.0.1 ]" && fmt.Sprint(addresses) != "[::1 ]" {
+		t.Errorf("%q", addresses)
+	}
+}
+
+// TestRequire: what a session has is enough or not, whatever an application makes of the
+// address, and nothing goes on without a truelayer block.
+func TestRequire(t *testing.T) {
+	for name, test := range map[string]struct {
+		require string
+		status  int
+		reason  string
+	}{
+		"scopes":           {"scopes verification", http.StatusOK, ""},
+		"a missing scope":  {"scopes verification accounts", http.StatusForbidden, "scope_missing"},
+		"the bank":         {"providers ob-harbour mock", http.StatusOK, ""},
+		"another bank":     {"providers ob-harbour", http.StatusForbidden, "provider_refused"},
+		"no verified name": {"verified_name", http.StatusForbidden, "name_missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, plain, func(w *world) { w.After = "truelayer_require /sure* {\n" + test.require + "\n}" })
+			b := w.signedIn()
+			for _, path := range []string{"/sure", "/sure/x", "//sure", "/x/../sure", "/%73ure", "/SURE"} {
+				a := b.navigate(w.Site + path)
+				if a.StatusCode != test.status || !strings.Contains(a.body, test.reason) {
+					t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
+				}
+			}
+			equal(t, "elsewhere", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
+			if a := w.browser().navigate(w.Site + "/sure"); !strings.HasPrefix(a.location(), w.AuthServer+"/?") {
+				t.Errorf("a stranger: %d %s", a.StatusCode, a.location())
+			}
+		})
+	}
+	w := start(t, plain, func(w *world) {
+		w.Matcher, w.After = "/private*", "truelayer_require /sure* {\nscopes verification\n}"
+	})
+	b := w.browser()
+	w.login(b, w.Site+"/private")
+	for who, b := range map[string]*browser{"a stranger": w.browser(), "a visitor": b} {
+		equal(t, "a page that no block protects, "+who, b.navigate(w.Site+"/sure").StatusCode, http.StatusForbidden)
+	}
+	alone := start(t, strings.Replace(plain, "http://localhost:{{.Port}} {", "http://localhost:{{.Port2}} {\ntruelayer_require {\nscopes verification\n}\nreverse_proxy {{.App}}\n}\nhttp://localhost:{{.Port}} {", 1), nil)
+	a := alone.browser().navigate(fmt.Sprintf("http://localhost:%d/", alone.Port2))
+	equal(t, "without a truelayer block", a.StatusCode, http.StatusForbidden)
+	if !strings.Contains(alone.log.text(t), "put a truelayer block that protects it before truelayer_require") {
+		t.Error("the log does not say so")
+	}
 }

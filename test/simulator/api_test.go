@@ -52,6 +52,19 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestVerifySeveralHolders: the name of either holder is verified.
+func TestVerifySeveralHolders(t *testing.T) {
+	f := start(t)
+	token := f.accessToken("verification", As("joint", "doe"))
+	for name, verified := range map[string]bool{"Rosa Deck": true, "Hugo Deck": true, "John Doe": false} {
+		var got verification
+		f.verify(name, token).decode(t, &got)
+		if got.Verified != verified || verified && got.Holder != name || len(got.Report[0].Holders) != 2 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 func TestVerifyReportsIBANAccounts(t *testing.T) {
 	f := start(t)
 	var got verification

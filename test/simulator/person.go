@@ -9,6 +9,7 @@ import (
 type person struct {
 	user     string
 	name     string
+	partner  string // who holds the accounts as well, "" if nobody does
 	number   int
 	iban     bool   // has accounts with an IBAN and no sort code
 	cardOnly bool   // has no account that the Verification API can verify
@@ -48,6 +49,9 @@ func signIn(user, password string) (person, string) {
 	if user == "card" && password == "doe" {
 		return person{user: user, name: "Carol Deck", number: 101, cardOnly: true}, ""
 	}
+	if user == "joint" && password == "doe" {
+		return person{user: user, name: "Rosa Deck", partner: "Hugo Deck", number: 102}, ""
+	}
 	number, ok := mockNumber(user)
 	if !ok {
 		return person{}, wrongLogin
@@ -81,4 +85,12 @@ func mockNumber(user string) (int, bool) {
 // John Doe.
 func mockName(number int) string {
 	return firstNames[number%len(firstNames)] + " " + lastNames[number/len(firstNames)]
+}
+
+// holders are the names of those who hold a person's accounts.
+func (p person) holders() []string {
+	if p.partner == "" {
+		return []string{p.name}
+	}
+	return []string{p.name, p.partner}
 }

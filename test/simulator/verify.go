@@ -88,8 +88,16 @@ func nameToVerify(r *http.Request) (string, *problem) {
 // verify returns the result for a connection, or nil if it has no account that can
 // be verified.
 func verify(name string, c *connection) *verification {
-	score := matchScore(name, c.person.name)
-	v := &verification{Verified: score >= verifiedFrom, Holder: c.person.name, Score: score}
+	var holders []holder
+	best := holder{Score: -1}
+	for _, of := range c.person.holders() {
+		score := matchScore(name, of)
+		h := holder{of, score >= verifiedFrom, score}
+		if holders = append(holders, h); h.Score > best.Score {
+			best = h
+		}
+	}
+	v := &verification{Verified: best.Verified, Holder: best.Name, Score: best.Score}
 	suitable := false
 	for _, a := range c.accounts {
 		entry := report{
@@ -99,7 +107,7 @@ func verify(name string, c *connection) *verification {
 			suitable = true
 			entry.Currency, entry.IBAN, entry.SwiftBIC = a.Currency, a.IBAN, a.BIC
 			entry.AccountNumber, entry.SortCode = a.Number, a.SortCode
-			entry.Holders = []holder{{c.person.name, v.Verified, score}}
+			entry.Holders = holders
 		} else {
 			entry.FailureCode, entry.FailureDescription = kindCard, "a credit card cannot be verified"
 		}
