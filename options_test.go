@@ -16,6 +16,7 @@ func TestOptionsAreFields(t *testing.T) {
 		json    []string // fields that no Caddyfile has
 	}{
 		"the handler":   {jsonFields[Handler](t), new(Handler).options(), []string{"match"}},
+		"require":       {jsonFields[Require](t), new(Require).options(), []string{"match"}},
 		"store memory":  {jsonFields[MemoryStore](t), new(MemoryStore).options(), nil},
 		"store storage": {jsonFields[StorageStore](t), new(StorageStore).options(), nil},
 	} {
@@ -41,6 +42,7 @@ func TestSyntaxComments(t *testing.T) {
 		options block.Options
 	}{
 		"caddyfile.go":    {"truelayer [<matcher>]", new(Handler).options()},
+		"require.go":      {"truelayer_require [<matcher>]", new(Require).options()},
 		"memorystore.go":  {"store memory", new(MemoryStore).options()},
 		"storagestore.go": {"store storage", new(StorageStore).options()},
 	} {

@@ -31,6 +31,7 @@ const target = "docs/options.md"
 // has its fields.
 var blocks = []struct{ title, folder, structure string }{
 	{"The directive", ".", "Handler"},
+	{"truelayer_require", ".", "Require"},
 	{"store memory", ".", "MemoryStore"},
 	{"store storage", ".", "StorageStore"},
 	{"store redis", "redisstore", "Store"},
