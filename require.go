@@ -83,8 +83,8 @@ func (r *Require) options() block.Options {
 // UnmarshalCaddyfile sets the handler up from Caddyfile tokens. Syntax:
 //
 //	truelayer_require [<matcher>] {
-//		scopes    <scope...>
-//		providers <provider...>
+//		scopes        <scope...>
+//		providers     <provider...>
 //		verified_name
 //	}
 func (r *Require) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {

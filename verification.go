@@ -51,9 +51,6 @@ func (v *verification) holder() string {
 
 // isWord reports whether the bank was asked.
 func (v *verification) isWord() bool {
-	switch v.state.Result {
-	case vouch.Match, vouch.NoMatch, vouch.NotVerifiable:
-		return true
-	}
-	return false
+	r := v.state.Result
+	return r == vouch.Match || r == vouch.NoMatch || r == vouch.NotVerifiable
 }

@@ -88,9 +88,9 @@ func nameToVerify(r *http.Request) (string, *problem) {
 // verify returns the result for a connection, or nil if it has no account that can
 // be verified.
 func verify(name string, c *connection) *verification {
-	var holders []holder
-	best := holder{Score: -1}
-	for _, of := range c.person.holders() {
+	names := c.person.holders()
+	holders, best := make([]holder, 0, len(names)), holder{Score: -1}
+	for _, of := range names {
 		score := matchScore(name, of)
 		h := holder{of, score >= verifiedFrom, score}
 		if holders = append(holders, h); h.Score > best.Score {
