@@ -189,7 +189,7 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 	if h.VerifyName != nil {
 		s.guard.names = h.newNameVerifier(observer)
 	}
-	if h.BankPicker != nil {
+	if h.BankPicker != nil && h.ProviderID == "" { // there is nothing to choose otherwise
 		s.login.picks, s.login.remembers = true, h.BankPicker.Remember
 		s.banks = &bankPicker{s.failureResponder, sessions, h.banks, &s.cookies, h.BankPicker.Remember}
 	}

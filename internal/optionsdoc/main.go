@@ -41,7 +41,7 @@ const introduction = `# Options
 
 <!-- Written by go generate from the comments in the code. Change those. -->
 
-Options do not repeat, except ` + "`auth_param`" + `, once per name. JSON configurations have the same names. For matchers see
+Give each option once. ` + "`auth_param`" + ` may repeat, once for each name. JSON configurations have the same names. For matchers see
 [protecting-paths.md](protecting-paths.md), for the choice of a store [stores.md](stores.md).
 `
 

@@ -105,6 +105,17 @@ func TestBankSearch(t *testing.T) {
 	}
 }
 
+// TestOneBankOnly: with provider_id there is nothing to choose.
+func TestOneBankOnly(t *testing.T) {
+	w := startPicker(t, "provider_id mock\n\t\tbank_picker" + consentOptions(""))
+	a := w.browser().navigate(w.Site + "/truelayer/banks")
+	equal(t, "the page with the banks, which is the application's", a.location(), "/truelayer/consent?provider=mock&return=%2F")
+	page, _ := w.consentForm(t, w.browser(), consentOfMock)
+	if strings.Contains(page.body, "Choose another bank") {
+		t.Error("the consent page leads to a choice")
+	}
+}
+
 // TestBankLinks: a link to a bank leads there if it can, and else to TrueLayer's dialog.
 func TestBankLinks(t *testing.T) {
 	for name, test := range map[string]struct {
