@@ -107,9 +107,9 @@ func TestBankSearch(t *testing.T) {
 
 // TestOneBankOnly: with provider_id there is nothing to choose.
 func TestOneBankOnly(t *testing.T) {
-	w := startPicker(t, "provider_id mock\n\t\tbank_picker" + consentOptions(""))
+	w := startPicker(t, "provider_id mock\n\t\tbank_picker"+consentOptions(""))
 	a := w.browser().navigate(w.Site + "/truelayer/banks")
-	equal(t, "the page with the banks, which is the application's", a.location(), "/truelayer/consent?provider=mock&return=%2F")
+	equal(t, "the page with the banks, which is the application's", a.location(), "/truelayer/consent?provider=mock")
 	page, _ := w.consentForm(t, w.browser(), consentOfMock)
 	if strings.Contains(page.body, "Choose another bank") {
 		t.Error("the consent page leads to a choice")
