@@ -10,7 +10,7 @@ type addresses struct {
 	origin string // of the redirect URI
 	host   string // of the redirect URI, without its port
 
-	callback, login, logout, session, banks, consent string // paths
+	callback, login, logout, session, banks, consent, name string // paths
 }
 
 func newAddresses(redirect *url.URL) addresses {
@@ -23,6 +23,7 @@ func newAddresses(redirect *url.URL) addresses {
 		session:  path.Join(redirect.Path, "session"),
 		banks:    path.Join(redirect.Path, "banks"),
 		consent:  path.Join(redirect.Path, "consent"),
+		name:     path.Join(redirect.Path, "name"),
 	}
 }
 
@@ -57,6 +58,11 @@ func (a *addresses) dialogURL(returnTo string) string {
 // bank shares.
 func (a *addresses) consentURL(id, returnTo string) string {
 	return withQuery(a.consent, url.Values{providerParam: {id}}, returnTo)
+}
+
+// nameURL returns the path and query of the page on which a visitor says their name.
+func (a *addresses) nameURL(returnTo string) string {
+	return withQuery(a.name, make(url.Values), returnTo)
 }
 
 // declineParam is the parameter of the consent page's address for who does not consent.

@@ -61,7 +61,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			user            <name> [<email>]
 //			fallback_dialog
 //		}
-//		verify_name <placeholder> {
+//		verify_name [<placeholder>] {
 //			min_score             <n>
 //			max_age               <duration>
 //			timeout               <duration>

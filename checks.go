@@ -167,8 +167,8 @@ func (h *Handler) checkCookieName() error {
 			return fmt.Errorf("cookie_name %q has a character that a cookie's name cannot have", s)
 		}
 	}
-	if strings.HasSuffix(s, bankSuffix) || strings.HasSuffix(s, consentSuffix) || strings.Contains(s, loginInfix) {
-		return fmt.Errorf("cookie_name %q ends in %q or %q or contains %q, as the names of the module's further cookies do: choose another", s, bankSuffix, consentSuffix, loginInfix)
+	if strings.HasSuffix(s, bankSuffix) || strings.HasSuffix(s, formSuffix) || strings.Contains(s, loginInfix) {
+		return fmt.Errorf("cookie_name %q ends in %q or %q or contains %q, as the names of the module's further cookies do: choose another", s, bankSuffix, formSuffix, loginInfix)
 	}
 	if len(s) > 64 {
 		return fmt.Errorf("cookie_name %q is longer than 64 characters", s)

@@ -17,9 +17,9 @@ func testConsent() *Consent {
 }
 
 // testForms are the forms of a block, with a clock.
-func testForms(secret, label string) *consentForms {
+func testForms(secret, label string) *pageForms {
 	names := newCookieNames("bank", session.NewLabel(label), false)
-	return &consentForms{&names, newSealer(authserver.NewSecret(secret), "consent form v1", session.NewLabel(label))}
+	return &pageForms{&names, newSealer(authserver.NewSecret(secret), "consent form v1", session.NewLabel(label))}
 }
 
 // asks is a request at a time, with cookies.
@@ -39,12 +39,12 @@ func TestConsentForms(t *testing.T) {
 	w := httptest.NewRecorder()
 	token := forms.issue(w, asks(now), "ob-monzo", "digest")
 	set := w.Result().Cookies()[0]
-	if set.Name != "bank-consent" || !set.HttpOnly || set.MaxAge != 3600 {
+	if set.Name != "bank-form" || !set.HttpOnly || set.MaxAge != 3600 {
 		t.Errorf("%v", set)
 	}
 	cookie := set.Name + "=" + set.Value
-	f, ok := forms.open(asks(now.Add(consentFormLifetime), cookie), token)
-	if !ok || f.provider != "ob-monzo" || f.digest != "digest" || f.id == "" || !f.shown.Equal(now) {
+	f, ok := forms.open(asks(now.Add(pageFormLifetime), cookie), token)
+	if !ok || f.subject != "ob-monzo" || f.digest != "digest" || f.id == "" || !f.shown.Equal(now) {
 		t.Errorf("%+v, %v", f, ok)
 	}
 	planted := set.Name + "=" + randomText()
@@ -55,19 +55,19 @@ func TestConsentForms(t *testing.T) {
 		"without the cookie":   asks(now),
 		"another cookie":       asks(now, planted),
 		"the cookie elsewhere": asks(now, "bank="+set.Value),
-		"too late":             asks(now.Add(consentFormLifetime+time.Millisecond), cookie),
+		"too late":             asks(now.Add(pageFormLifetime+time.Millisecond), cookie),
 		"long before":          asks(now.Add(-24*time.Hour), cookie),
 	} {
 		if _, ok := forms.open(q, token); ok {
 			t.Error(name)
 		}
 	}
-	for _, other := range []*consentForms{testForms("another", "a"), testForms("secret", "b")} {
+	for _, other := range []*pageForms{testForms("another", "a"), testForms("secret", "b")} {
 		if _, ok := other.open(asks(now, cookie), token); ok {
 			t.Error("another block takes the form")
 		}
 	}
-	if _, ok := (&consentForms{forms.names, newLoginSealer(authserver.NewSecret("secret"), session.NewLabel("a")).sealer}).open(asks(now, cookie), token); ok {
+	if _, ok := (&pageForms{forms.names, newLoginSealer(authserver.NewSecret("secret"), session.NewLabel("a")).sealer}).open(asks(now, cookie), token); ok {
 		t.Error("the seal of logins opens a form")
 	}
 	for i := range token {

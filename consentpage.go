@@ -17,7 +17,7 @@ type consentPage struct {
 	sessions   *session.Manager
 	login      *loginFlow
 	choice     *bankChoice
-	forms      consentForms
+	forms      pageForms
 	controller string // who gets the data
 	text       pages.ConsentText
 	digest     string // of the text
@@ -76,8 +76,8 @@ func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, retu
 // show writes the page. After a failure it says so, and has what the visitor has entered.
 func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, returnTo string, a answers, f failure) error {
 	page := &pages.Consent{
-		Site: c.addresses.host, Controller: c.controller, Bank: bank.Name, Text: c.text, Known: a.known, Fields: a.fields,
-		Post: c.addresses.consentURL(bank.ID, returnTo), Token: c.forms.issue(w, q, bank.ID, c.digest),
+		Site: c.addresses.host, Controller: c.controller, Bank: bank.Name, Text: c.text, Known: a.known,
+		Form:   pages.Form{Post: c.addresses.consentURL(bank.ID, returnTo), Token: c.forms.issue(w, q, bank.ID, c.digest), Fields: a.fields},
 		Cancel: c.addresses.declineURL(returnTo),
 	}
 	status := http.StatusOK
@@ -125,9 +125,9 @@ func (c *consentPage) agree(w http.ResponseWriter, q *request, provider, returnT
 		return c.failAgain(w, q, provider, failure{reason: consentFormExpired, cause: errNoConsentForm, returnTo: returnTo})
 	}
 	if form.digest != c.digest {
-		return c.failAgain(w, q, form.provider, failure{reason: consentFormExpired, cause: errOtherText, returnTo: returnTo})
+		return c.failAgain(w, q, form.subject, failure{reason: consentFormExpired, cause: errOtherText, returnTo: returnTo})
 	}
-	return c.withBank(w, q, form.provider, returnTo, func(bank banks.Bank) error {
+	return c.withBank(w, q, form.subject, returnTo, func(bank banks.Bank) error {
 		a := c.user.answersOf(q.replacer, &bank, q.PostForm)
 		if !a.areComplete() {
 			return c.show(w, q, &bank, returnTo, a, failure{})

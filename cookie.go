@@ -21,7 +21,7 @@ type cookieNames struct {
 	session string
 	login   string // prefix of the login cookies' names
 	bank    string // of the cookie with the bank that was connected last
-	consent string // of the cookie that belongs to the forms of the consent page
+	form    string // of the cookie that belongs to the forms of pages
 	secure  bool
 	host    *hostCookies // of all blocks on the host; nil until the block has joined
 }
@@ -34,7 +34,7 @@ func newCookieNames(configured string, l session.Label, secure bool) cookieNames
 	if secure {
 		name = hostPrefix + name
 	}
-	return cookieNames{session: name, login: name + loginInfix, bank: name + bankSuffix, consent: name + consentSuffix, secure: secure}
+	return cookieNames{session: name, login: name + loginInfix, bank: name + bankSuffix, form: name + formSuffix, secure: secure}
 }
 
 const (

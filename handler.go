@@ -19,6 +19,7 @@ type site struct {
 	session    *sessionEndpoint // nil if the application serves the address
 	banks      *bankPicker      // nil if the site has none
 	consent    *consentPage     // nil if the site has none
+	name       *namePage        // nil if the site has none
 	now        func() time.Time
 }
 
@@ -73,6 +74,8 @@ func (s *site) isEndpoint(path string) bool {
 		return s.banks != nil
 	case s.addresses.consent:
 		return s.consent != nil
+	case s.addresses.name:
+		return s.name != nil
 	}
 	return false
 }
@@ -95,6 +98,8 @@ func (s *site) serveEndpoint(w http.ResponseWriter, q *request) error {
 		return s.banks.serve(w, q)
 	case s.addresses.consent:
 		return s.consent.serve(w, q)
+	case s.addresses.name:
+		return s.name.serve(w, q)
 	}
 	return s.session.serve(w, q)
 }

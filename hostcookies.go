@@ -16,14 +16,14 @@ const loginInfix = "-login-"
 // a browser has connected last.
 const bankSuffix = "-bank"
 
-// consentSuffix follows the session cookie's name in the name of the cookie that belongs to
-// the forms of the consent page.
-const consentSuffix = "-consent"
+// formSuffix follows the session cookie's name in the name of the cookie that belongs to
+// the forms of pages.
+const formSuffix = "-form"
 
 // isOwnSuffix reports whether one of the module's cookies has a name with this behind the
 // session cookie's name.
 func isOwnSuffix(suffix string) bool {
-	return suffix == "" || suffix == bankSuffix || suffix == consentSuffix || strings.HasPrefix(suffix, loginInfix)
+	return suffix == "" || suffix == bankSuffix || suffix == formSuffix || strings.HasPrefix(suffix, loginInfix)
 }
 
 // belongsTo reports whether a cookie is one of the block whose session cookie has the

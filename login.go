@@ -29,6 +29,7 @@ type loginFlow struct {
 	banks     *bankChoice
 	picks     bool // visitors choose their bank on the site's own page
 	consents  bool // and consent there
+	asksName  bool // and say their name there
 	remembers bool // the browser remembers the bank
 	pkce      bool
 	issuer    string
@@ -242,8 +243,13 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 }
 
 // refuseSession answers a request whose session is not enough for what truelayer_require
-// requires. Another connection may be, so the page leads to where one signs out.
+// requires. A person who can say a name is asked for it. Otherwise another connection may be
+// enough, so the page leads to where one signs out.
 func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason, received string) error {
+	if why == nameMissing && f.asksName && q.whoAsks() == navigation {
+		f.seeOther(w, q, f.addresses.nameURL(f.addresses.returnTarget(q.target())))
+		return nil
+	}
 	return f.fail(w, q, failure{reason: why, received: received, signOut: true, returnTo: f.addresses.returnTarget(q.target())})
 }
 

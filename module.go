@@ -42,7 +42,8 @@ func init() {
 // the path, `<redirect path>/logout`, which ends the session on POST and asks on
 // GET, `<redirect path>/session`, which describes the session in JSON, and with
 // `bank_picker` `<redirect path>/banks`, where visitors choose their bank, and with
-// `consent` `<redirect path>/consent`, where they consent.
+// `consent` `<redirect path>/consent`, where they consent. With `verify_name` without
+// a placeholder `<redirect path>/name` is where visitors say their name.
 //
 // The handler sets these placeholders on protected requests; on others they are
 // empty, unless another handler has set them. No token is ever one of them:
@@ -59,6 +60,7 @@ func init() {
 // `{http.truelayer.verification}` | With `verify_name`, the bank's word on the visitor's name: `match`, `no_match`, `not_verifiable`, `unavailable` or `not_asked`.
 // `{http.truelayer.match_score}` | How well the names match, from 0 to 100, as far as TrueLayer says.
 // `{http.truelayer.verified_at}` | When the bank was asked, in the form of RFC 3339.
+// `{http.truelayer.claimed_name}` | The name that the visitor has given on `<redirect path>/name`, if `verify_name` has no placeholder.
 // `{http.truelayer.account_holder}` | The name of the account's holder, with `expose_account_holder` only.
 //
 // On an answer of its own that is an error it sets `{http.truelayer.error}` to
@@ -154,7 +156,7 @@ type Handler struct {
 	AllowOrigins []string `json:"allow_origins,omitempty"`
 
 	// The name of the session cookie; the names of the module's other cookies, `…-login-0` and
-	// so on, `…-bank` and `…-consent`, begin with it, and an application cannot use them.
+	// so on, `…-bank` and `…-form`, begin with it, and an application cannot use them.
 	// With an https redirect URI `__Host-` is put before it. Default:
 	// `truelayer-` and 8 hex digits that depend on client id, auth server,
 	// scopes and provider, so that blocks do not disturb each other.
@@ -248,7 +250,8 @@ type Consent struct {
 // VerifyName is a name for which the visitor's bank is to vouch.
 type VerifyName struct {
 	// The name, by a placeholder that an earlier handler sets, such as
-	// `{http.auth.user.id}` of `basic_auth`. Required.
+	// `{http.auth.user.id}` of `basic_auth`. Default: visitors say it themselves, on
+	// `<redirect path>/name`.
 	Name string `json:"name,omitempty"`
 
 	// The lowest score, from 1 to 100, that counts as a match. Default: TrueLayer decides.

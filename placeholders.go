@@ -46,6 +46,7 @@ var placeholders = map[string]func(state *requestState, now time.Time) any{
 	"http.truelayer.verification":       func(state *requestState, _ time.Time) any { return state.verification.result() },
 	"http.truelayer.match_score":        func(state *requestState, _ time.Time) any { return state.verification.score() },
 	"http.truelayer.verified_at":        func(state *requestState, _ time.Time) any { return state.verification.at() },
+	"http.truelayer.claimed_name":       func(state *requestState, _ time.Time) any { return state.verification.name() },
 	"http.truelayer.account_holder":     func(state *requestState, _ time.Time) any { return state.verification.holder() },
 	"http.truelayer.consent_expires_in": func(state *requestState, now time.Time) any { return secondsUntil(state.session.ConsentEnds, now) },
 }

@@ -9,7 +9,11 @@ import (
 
 // verification is what is known of the name that a request comes with. It is nil if the
 // block verifies no names, and its texts are "" then.
-type verification struct{ state vouch.State }
+type verification struct {
+	state vouch.State
+	// claimed is the name that the visitor has given on our own page, or "".
+	claimed string
+}
 
 func (v *verification) result() string {
 	if v == nil {
@@ -39,6 +43,14 @@ func (v *verification) at() string {
 		return ""
 	}
 	return v.state.At.UTC().Format(time.RFC3339)
+}
+
+// name returns the name that the visitor has given on our own page.
+func (v *verification) name() string {
+	if v == nil {
+		return ""
+	}
+	return v.claimed
 }
 
 // holder returns the name of the account's holder, if it is to be known.

@@ -30,7 +30,7 @@ func (a *verifyAPI) Destruct() error {
 
 // nameVerifier has the bank vouch for the name that a request comes with.
 type nameVerifier struct {
-	placeholder string // says whose name it is
+	placeholder string // says whose name it is; "" if the visitor says it on our own page
 	sessions    *session.Manager
 	asker       *vouch.Asker
 	timeout     time.Duration // how long a request waits
@@ -42,7 +42,7 @@ type nameVerifier struct {
 // bank can be asked about. It has to be called before the placeholders are set that
 // describe the connection, since one of them may have the name.
 func (v *nameVerifier) claimed(q *request) string {
-	if v == nil || q.replacer == nil {
+	if v == nil || q.replacer == nil || v.placeholder == "" {
 		return ""
 	}
 	if name := vouch.Fold(q.replacer.ReplaceAll(v.placeholder, "")); isUserName(name) {
@@ -58,15 +58,19 @@ func (v *nameVerifier) verify(q *request, s *session.Session, name string) *veri
 	if v == nil {
 		return nil
 	}
+	state := vouch.Read(s.Kept)
+	if v.placeholder == "" {
+		name = state.Claimed
+	}
 	if name == "" {
-		return &verification{vouch.State{Result: vouch.NotAsked, Score: -1}}
+		return &verification{vouch.State{Result: vouch.NotAsked, Score: -1}, ""}
 	}
 	secret := v.sessions.DeriveKey(s, "name")
-	key, state := vouch.Key(secret[:], name), vouch.Read(s.Kept)
+	key, claimed := vouch.Key(secret[:], name), state.Claimed
 	if !state.Knows(key, q.now, v.asker.MaxAge) {
 		state = v.ask(q, s, name, key)
 	}
-	return &verification{state}
+	return &verification{state, claimed}
 }
 
 // ask asks the bank.

@@ -35,8 +35,10 @@ func (v *VerifyName) check() error {
 	switch {
 	case v == nil:
 		return nil
-	case v.Name == "":
-		return errors.New("verify_name takes a placeholder that an earlier handler sets, such as {http.auth.user.name}: whose name is to be verified?")
+	case v.Name == "" && v.TrustHeader:
+		return errors.New("verify_name: trust_header is for a placeholder: give verify_name one, or leave trust_header out")
+	case v.Name == "": // visitors say it themselves
+		return nil
 	case !strings.Contains(v.Name, "{"):
 		return fmt.Errorf("verify_name %q has no placeholder, so all visitors would have this name: write one that an earlier handler sets, such as {http.auth.user.name}", v.Name)
 	case !v.TrustHeader && isVisitorsChoice(v.Name):
@@ -45,8 +47,16 @@ func (v *VerifyName) check() error {
 	return nil
 }
 
-// verifyNameArgument is the placeholder before the block.
-func verifyNameArgument(v *VerifyName) block.Value { return block.Word(&v.Name, "") }
+// verifyNameArgument is the placeholder before the block, if there is one.
+func verifyNameArgument(v *VerifyName) block.Value {
+	return block.Arguments{Read: func(args []string) error {
+		if len(args) > 1 {
+			return errors.New("verify_name takes at most one placeholder; quote it if it has spaces")
+		}
+		v.Name = strings.Join(args, "")
+		return nil
+	}}
+}
 
 // checkVerifyAPI refuses a guess at the Verification API beside another auth server: it gets
 // the access tokens.

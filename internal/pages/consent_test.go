@@ -12,11 +12,11 @@ func consentPage() *Consent {
 		Site: "app.example.com", Controller: "Payroll & Sons Ltd", Bank: "A <bank>", Logo: "/truelayer/banks?logo=a",
 		Text:  NewConsentText("Payroll & Sons Ltd", "To check that <you> own the account.", "https://app.example.com/terms", []string{"verification", "offline_access", "new_scope"}, true),
 		Known: []string{"Ada <Lovelace>"},
-		Fields: []Field{
+		Form: Form{Post: "/truelayer/consent", Token: "the-token", Fields: []Field{
 			{Name: "email", Label: "E-mail address", Type: "email", Autocomplete: "email", Autocapitalize: "none", Required: true, Value: `"><script>`, Problem: TextOf("problem_email").Text},
 			{Name: "step:branch", Label: "Branch", Help: "Choose a <branch>", Options: []Option{{"a", "Alsace"}, {"b", `B"`}}, Value: "b"},
-		},
-		Post: "/truelayer/consent", Token: "the-token", OtherBank: "/truelayer/banks", Cancel: "/truelayer?error=access_denied",
+		}},
+		OtherBank: "/truelayer/banks", Cancel: "/truelayer?error=access_denied",
 	}
 }
 
@@ -48,7 +48,7 @@ func TestConsentPage(t *testing.T) {
 	if body, _, err = failed.Draw(); err != nil || !strings.Contains(string(body), "It &lt;failed&gt;") || !strings.Contains(string(body), "a_reason<br>Request id-1") || strings.Contains(string(body), "Please correct this") {
 		t.Errorf("%v: %s", err, body)
 	}
-	least := Consent{Site: "s", Bank: "b", Post: "/p"}
+	least := Consent{Site: "s", Bank: "b", Form: Form{Post: "/p"}}
 	body, _, err = least.Draw()
 	for _, absent := range []string{"<img", "<input name", "<select", "Your details", "Choose another bank", "autofocus", "<footer"} {
 		if err != nil || strings.Contains(string(body), absent) {

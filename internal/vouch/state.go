@@ -54,6 +54,8 @@ type State struct {
 	Score int
 	// At is when the bank was asked.
 	At time.Time
+	// Claimed is the name that the visitor has given, "" if the visitor was not asked.
+	Claimed string
 	// Holder is the name of the account's holder, "" unless it is to be known.
 	Holder string
 
@@ -101,6 +103,7 @@ func (s *State) mayTry(key string, now time.Time) bool {
 // with returns the state after the bank has spoken.
 func (s *State) with(key string, answer State, now time.Time) State {
 	after := answer
+	after.Claimed = s.Claimed
 	after.key, after.At = key, now
 	after.names, after.minute, after.minuteNames = s.names, s.minute, s.minuteNames
 	if s.key != key {
@@ -120,8 +123,10 @@ func (s *State) Append() string {
 	b := append([]byte(stateVersion), byte(s.Result), byte(s.Score+1), byte(s.names), byte(s.minuteNames)) //nolint:gosec // small numbers
 	b = sealed.AppendTime(b, s.At)
 	b = sealed.AppendTime(b, s.minute)
-	b = sealed.AppendText(b, s.key)
-	return string(sealed.AppendText(b, s.Holder))
+	for _, text := range []string{s.key, s.Holder, s.Claimed} {
+		b = sealed.AppendText(b, text)
+	}
+	return string(b)
 }
 
 // Read reads a state. What cannot be read is the zero State: the bank is asked again.
@@ -132,7 +137,7 @@ func Read(kept string) State {
 	}
 	r := sealed.NewReader(rest)
 	numbers := r.Bytes(4)
-	s := State{At: r.Time(), minute: r.Time(), key: r.Text(), Holder: r.Text()}
+	s := State{At: r.Time(), minute: r.Time(), key: r.Text(), Holder: r.Text(), Claimed: r.Text()}
 	if !r.AtEnd() || numbers[0] > byte(NotVerifiable) || numbers[1] > 101 {
 		return State{}
 	}

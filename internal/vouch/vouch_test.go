@@ -269,7 +269,7 @@ func TestGuessingAtOnce(t *testing.T) {
 
 // TestState: what is kept comes back, and what is something else is nothing.
 func TestState(t *testing.T) {
-	want := State{Result: NoMatch, Score: -1, At: time.UnixMilli(1_800_000_000_123), Holder: "Ada", key: "0123456789abcdef", names: 7, minute: time.UnixMilli(1_800_000_000_000), minuteNames: 2}
+	want := State{Result: NoMatch, Score: -1, At: time.UnixMilli(1_800_000_000_123), Holder: "Ada", Claimed: "Ada B", key: "0123456789abcdef", names: 7, minute: time.UnixMilli(1_800_000_000_000), minuteNames: 2}
 	text := want.Append()
 	if got := Read(text); got != want {
 		t.Errorf("%+v", got)

@@ -630,7 +630,7 @@ func TestConsentCookieIsStripped(t *testing.T) {
 		w := start(t, plain, func(w *world) { w.Options = everyBank + "bank_picker\n" + name + consentOptions("") })
 		b := w.browser()
 		_, form := w.consentForm(t, b, consentOfMock)
-		if cookies := b.cookies(w.Site); !strings.Contains(cookies, "-consent=") {
+		if cookies := b.cookies(w.Site); !strings.Contains(cookies, "-form=") {
 			t.Fatal(cookies)
 		}
 		callback, err := w.sim.GrantDirect(w.consent(t, b, form).location())

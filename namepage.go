@@ -1,0 +1,100 @@
+package truelayer
+
+import (
+	"context"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/vouch"
+)
+
+// namePage is the page on which a visitor says the name for which the bank is to vouch. The
+// name is kept with the session, sealed.
+type namePage struct {
+	*failureResponder
+	sessions *session.Manager
+	forms    pageForms
+}
+
+// maxNameBody bounds the body of the form.
+const maxNameBody = 8 << 10
+
+// serve serves <redirect path>/name?return=<path>.
+func (n *namePage) serve(w http.ResponseWriter, q *request) error {
+	noStore(w)
+	query, _ := url.ParseQuery(q.query())
+	returnTo := n.addresses.returnTarget(query.Get("return"))
+	if q.Method != http.MethodGet && q.Method != http.MethodHead && q.Method != http.MethodPost {
+		return n.notAllowed(w, q, "GET, HEAD, POST")
+	}
+	if q.Method == http.MethodPost && !n.origins.isOwn(q.Request) {
+		return n.fail(w, q, failure{reason: crossSite, cause: errNotOwnOrigin, received: originOf(q.Request), returnTo: returnTo})
+	}
+	s, err := n.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
+	if err != nil && !session.IsRevoked(err) {
+		return n.fail(w, q, failureOf(err))
+	}
+	if s == nil || s.IsOver(q.now) {
+		n.seeOther(w, q, n.addresses.loginURL(returnTo))
+		return nil
+	}
+	if q.Method == http.MethodPost {
+		return n.take(w, q, s, returnTo)
+	}
+	return n.show(w, q, s, returnTo, pages.Field{Value: vouch.Read(s.Kept).Claimed}, http.StatusOK)
+}
+
+// take takes the page's form. A form that is too old, or another session's, is shown again.
+func (n *namePage) take(w http.ResponseWriter, q *request, s *session.Session, returnTo string) error {
+	q.Body = http.MaxBytesReader(w, q.Body, maxNameBody)
+	if err := q.ParseForm(); err != nil {
+		return n.show(w, q, s, returnTo, pages.Field{Problem: pages.TextOf("problem_name").Text}, http.StatusBadRequest)
+	}
+	name := vouch.Fold(q.PostForm.Get("name"))
+	if !isUserName(name) {
+		return n.show(w, q, s, returnTo, pages.Field{Value: sanitize(name), Problem: pages.TextOf("problem_name").Text}, http.StatusUnprocessableEntity)
+	}
+	if form, ok := n.forms.open(q, q.PostForm.Get("token")); !ok || form.subject != subjectOf(s) {
+		return n.show(w, q, s, returnTo, pages.Field{Value: name, Problem: pages.TextOf("problem_again").Text}, http.StatusBadRequest)
+	}
+	kept, err := n.sessions.Keep(context.WithoutCancel(q.Context()), s, func(kept string) (string, bool) {
+		state := vouch.Read(kept)
+		if state.Claimed == name {
+			return kept, false
+		}
+		state.Claimed = name
+		return state.Append(), true
+	})
+	switch {
+	case err != nil:
+		return n.fail(w, q, failureOf(err))
+	case kept == nil: // signed out meanwhile
+		n.seeOther(w, q, n.addresses.loginURL(returnTo))
+	default:
+		n.seeOther(w, q, returnTo)
+	}
+	return nil
+}
+
+// subjectOf ties a form to its session.
+func subjectOf(s *session.Session) string { return hex.EncodeToString([]byte(s.ID())) }
+
+// show writes the page with its only field.
+func (n *namePage) show(w http.ResponseWriter, q *request, s *session.Session, returnTo string, field pages.Field, status int) error {
+	field.Name, field.Label, field.Type, field.Autocomplete, field.Autocapitalize, field.Required = "name", "Your full name", "text", "name", "words", true
+	page := &pages.Name{
+		Text: pages.TextOf("name"), Site: n.addresses.host, Back: returnTo,
+		Form: pages.Form{Post: n.addresses.nameURL(returnTo), Token: n.forms.issue(w, q, subjectOf(s), ""), Fields: []pages.Field{field}},
+	}
+	// with no-referrer, older browsers would post the form with "Origin: null"
+	w.Header().Set("Referrer-Policy", "same-origin")
+	body, policy, err := page.Draw()
+	if err != nil {
+		return err
+	}
+	n.html(w, status, body, policy)
+	return nil
+}
