@@ -66,7 +66,7 @@ func validate(t *testing.T, text string) {
 	for name, value := range map[string]string{
 		"XDG_DATA_HOME": data, "XDG_CONFIG_HOME": data,
 		"QUICKSTART_PORT": "8080", "QUICKSTART_APP": "127.0.0.1:8081", "QUICKSTART_DATA": data,
-		"QUICKSTART_AUTH_SERVER": "http://127.0.0.1:8082",
+		"QUICKSTART_AUTH_SERVER": "http://127.0.0.1:8082", "QUICKSTART_API": "http://127.0.0.1:8082",
 	} {
 		t.Setenv(name, value)
 	}

@@ -138,11 +138,13 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 		return a.writeProblem(w, q, p, f)
 	}
 	text, link := f.reason.text(), a.addresses.loginURL(f.returnTo)
-	text.Action = cmp.Or(text.Action, f.action)
-	if f.signOut {
-		if link = a.signOut; link == "" {
-			text.Action = ""
-		}
+	switch {
+	case !f.elsewhere:
+		text.Action = cmp.Or(text.Action, f.action)
+	case f.link == "":
+		text.Action = ""
+	default:
+		link, text.Action = f.link, cmp.Or(f.action, text.Action)
 	}
 	return a.page(w, p.status, pages.Page{
 		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: link, Home: a.home,

@@ -15,15 +15,17 @@ type failure struct {
 	cause error
 	// detail is a further sentence for the visitor. It is always escaped.
 	detail string
-	// action is the label of a button to the login URL, for a reason without one.
+	// action is the label of the button, for a reason without one or one that leads elsewhere.
 	action string
 	// provider is the provider's own description of the error. It is always escaped.
 	provider string
 	// received is what came in place of what was expected: an issuer, an origin. It is
 	// only logged.
 	received string
-	// signOut says that the button of a reason that has one leads to where one signs out.
-	signOut bool
+	// elsewhere says that the button leads to link and not to the login URL. There is none if
+	// link is "".
+	elsewhere bool
+	link      string
 	// retryAfter is when the client may try again; 0 means the reason's default.
 	retryAfter time.Duration
 	// returnTo is where the login URL leads back to; "" means the start page.

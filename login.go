@@ -250,7 +250,12 @@ func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason,
 		f.seeOther(w, q, f.addresses.nameURL(f.addresses.returnTarget(q.target())))
 		return nil
 	}
-	return f.fail(w, q, failure{reason: why, received: received, signOut: true, returnTo: f.addresses.returnTarget(q.target())})
+	returnTo := f.addresses.returnTarget(q.target())
+	failed := failure{reason: why, received: received, elsewhere: true, link: f.signOut, returnTo: returnTo}
+	if why == nameMismatch && f.asksName {
+		failed.link, failed.action = f.addresses.nameURL(returnTo), pages.TextOf("correct_name").Action
+	}
+	return f.fail(w, q, failed)
 }
 
 // revoked answers a request whose session an operator has ended. A visitor sees a page that

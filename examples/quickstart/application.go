@@ -13,8 +13,9 @@ import (
 
 // application stands for a program that was never changed for bank logins. It
 // reads the Authorization field of the requests that it gets and calls the
-// Verification API with it. The form that signs people out is all that it knows
-// of the module.
+// Verification API with it. It also reads from a header field what the bank says of
+// the visitor's name, for which it calls nobody. The form that signs people out and the
+// link to the page that asks for a name are all that it knows of the module.
 type application struct {
 	api    string
 	client *http.Client
@@ -40,6 +41,8 @@ type view struct {
 	Account bool
 	Name    string
 	Token   string
+	Claimed string // the name that the visitor has given to the site
+	Bank    string // the bank's word on that name
 	Result  *verification
 	Problem string
 }
@@ -65,7 +68,10 @@ func (a *application) home(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a *application) account(w http.ResponseWriter, r *http.Request) {
-	show(w, view{Title: "My account", Account: true, Token: excerpt(r.Header.Get("Authorization"))})
+	show(w, view{
+		Title: "My account", Account: true, Token: excerpt(r.Header.Get("Authorization")),
+		Claimed: r.Header.Get("X-Name"), Bank: r.Header.Get("X-Name-Verified"),
+	})
 }
 
 func (a *application) verify(w http.ResponseWriter, r *http.Request) {

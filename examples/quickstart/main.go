@@ -103,6 +103,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		"QUICKSTART_PORT":        strconv.Itoa(*port),
 		"QUICKSTART_APP":         app,
 		"QUICKSTART_AUTH_SERVER": authServer,
+		"QUICKSTART_API":         api,
 		"QUICKSTART_DATA":        data,
 		"QUICKSTART_CONSENT":     consent,
 		"XDG_DATA_HOME":          data, // where Caddy would keep its own files

@@ -53,6 +53,14 @@ func TestQuickstart(t *testing.T) {
 	}
 
 	contains(t, "the account page", page, `<form method="post" action="/truelayer/logout">`)
+	asked, _ := v.visit(site+"/truelayer/name?return=/account", nil)
+	_, rest, _ := strings.Cut(asked, `name="token" value="`)
+	token, _, _ := strings.Cut(rest, `"`)
+	if _, back := v.visit(site+"/truelayer/name?return=/account", url.Values{"token": {token}, "name": {"John Doe"}}); back != "/account" {
+		t.Errorf("the page that asks for a name leads to %q", back)
+	}
+	page, _ = v.visit(site+"/account", nil)
+	contains(t, "the account page", page, "<strong>John Doe</strong>: <code>match</code>")
 	v.visit(site+"/truelayer/logout", url.Values{})
 	if _, banks := v.visit(site+"/account", nil); !strings.HasPrefix(banks, "/truelayer/banks") {
 		t.Errorf("after signing out the account page leads to %q", banks)
@@ -111,7 +119,7 @@ func setUp(t *testing.T) (temporary string) {
 	t.Helper()
 	for _, name := range []string{
 		"TRUELAYER_CLIENT_ID", "TRUELAYER_CLIENT_SECRET", "XDG_DATA_HOME", "XDG_CONFIG_HOME",
-		"QUICKSTART_PORT", "QUICKSTART_APP", "QUICKSTART_AUTH_SERVER", "QUICKSTART_DATA", "QUICKSTART_CONSENT",
+		"QUICKSTART_PORT", "QUICKSTART_APP", "QUICKSTART_AUTH_SERVER", "QUICKSTART_API", "QUICKSTART_DATA", "QUICKSTART_CONSENT",
 	} {
 		t.Setenv(name, "")
 	}

@@ -363,7 +363,7 @@ func TestNamePage(t *testing.T) {
 	equal(t, "questions", w.sim.Calls(simulator.Verify), 0)
 
 	equal(t, "then", post(b, form).location(), "/page?a=b")
-	if a := b.navigate(w.Site + "/page"); a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "name_mismatch") {
+	if a := b.navigate(w.Site + "/page"); a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "name_mismatch") || !strings.Contains(a.body, `href="/truelayer/name?return=%2Fpage"`) {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 	if !strings.Contains(b.navigate(at).body, `value="Jane Carter"`) {
