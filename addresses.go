@@ -37,12 +37,18 @@ func (a *addresses) loginURL(returnTo string) string {
 	return u
 }
 
-// The parameters of login URLs, beside return. providerParam names a bank, and dialogParam
-// asks for TrueLayer's own dialog.
+// The parameters of login URLs, beside return. providerParam names a bank, dialogParam asks
+// for TrueLayer's own dialog, and ruleParam for what a truelayer_require requires.
 const (
 	providerParam = "provider"
 	dialogParam   = "dialog"
+	ruleParam     = "rule"
 )
+
+// stepUpURL returns the absolute login URL for a rule.
+func (a *addresses) stepUpURL(rule, returnTo string) string {
+	return a.origin + withQuery(a.login, url.Values{ruleParam: {rule}}, returnTo)
+}
 
 // bankURL returns the path and query of the login URL that leads to a bank.
 func (a *addresses) bankURL(id, returnTo string) string {

@@ -54,7 +54,7 @@ func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *
 	f.proxy.check(q)
 	ctx := q.withCauseAndConsent(l.consentID)
 	begun, err := f.sessions.Begin(ctx, session.Login{
-		State: l.state, RedirectURI: l.redirectURI, Verifier: l.verifier, Provider: l.provider,
+		State: l.state, RedirectURI: l.redirectURI, Verifier: l.verifier, Provider: l.provider, Scopes: strings.Fields(l.scopes),
 		Started: l.started, Expires: l.started.Add(loginLifetime),
 	}, code, clientNetwork(q.Request))
 	if q.isGone() {

@@ -137,7 +137,7 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 	if who == machine {
 		return a.writeProblem(w, q, p, f)
 	}
-	text, link := f.reason.text(), a.addresses.loginURL(f.returnTo)
+	text, link := f.reason.text(), a.loginURL(f)
 	switch {
 	case !f.elsewhere:
 		text.Action = cmp.Or(text.Action, f.action)
@@ -150,6 +150,11 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: link, Home: a.home,
 		Reason: string(f.reason), RequestID: q.id(), Framed: who == frame,
 	})
+}
+
+// loginURL returns where a visitor can log in after a failure.
+func (a *failureResponder) loginURL(f failure) string {
+	return cmp.Or(f.loginURL, a.addresses.loginURL(f.returnTo))
 }
 
 // announce notes that a request fails, and sets the header fields of the answer.
@@ -198,6 +203,6 @@ func (a *failureResponder) writeProblem(w http.ResponseWriter, q *request, p pro
 		RequestID string `json:"request_id,omitempty"`
 	}{
 		"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(f.reason.text().Text + " " + f.detail), f.reason,
-		sanitize(f.provider), a.addresses.loginURL(f.returnTo), q.id(),
+		sanitize(f.provider), a.loginURL(f), q.id(),
 	})
 }

@@ -22,6 +22,8 @@ type failure struct {
 	// received is what came in place of what was expected: an issuer, an origin. It is
 	// only logged.
 	received string
+	// loginURL is the login URL, "" for the ordinary one that leads to returnTo.
+	loginURL string
 	// elsewhere says that the button leads to link and not to the login URL. There is none if
 	// link is "".
 	elsewhere bool

@@ -8,9 +8,13 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
@@ -27,10 +31,11 @@ type loginFlow struct {
 	callbacks callbackWatch
 	proxy     proxyWatch
 	banks     *bankChoice
-	picks     bool // visitors choose their bank on the site's own page
-	consents  bool // and consent there
-	asksName  bool // and say their name there
-	remembers bool // the browser remembers the bank
+	server    *caddyhttp.Server // whose rules a link may name; nil outside of a server
+	picks     bool              // visitors choose their bank on the site's own page
+	consents  bool              // and consent there
+	asksName  bool              // and say their name there
+	remembers bool              // the browser remembers the bank
 	pkce      bool
 	issuer    string
 	logger    *zap.Logger
@@ -100,9 +105,16 @@ func (f *loginFlow) failForm(w http.ResponseWriter, q *request, reason reason) e
 // start begins a login and redirects the visitor to an auth link. If provider is not "",
 // the link leads straight to that bank.
 func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider string) error {
+	return f.startFor(w, q, returnTo, provider, f.link.Scopes)
+}
+
+// startFor begins a login for scopes.
+func (f *loginFlow) startFor(w http.ResponseWriter, q *request, returnTo, provider string, scopes []string) error {
 	l := f.newLogin(q.now, returnTo, provider)
+	l.scopes = strings.Join(scopes, " ")
 	f.begin(w, q, l)
 	link := f.link
+	link.Scopes = scopes
 	link.State = l.state
 	link.ProviderID = l.provider
 	link.Verifier = l.verifier
@@ -118,6 +130,7 @@ func (f *loginFlow) newLogin(now time.Time, returnTo, provider string) *login {
 		redirectURI: f.link.RedirectURI,
 		returnTo:    returnTo,
 		provider:    cmp.Or(f.link.ProviderID, provider),
+		scopes:      strings.Join(f.link.Scopes, " "),
 	}
 	if f.pkce {
 		l.verifier = authserver.NewSecret(randomText())
@@ -160,12 +173,16 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 	if err != nil && !session.IsRevoked(err) { // who was signed out may sign in again
 		return f.fail(w, q, failureOf(err))
 	}
+	connected := s != nil && !s.IsOver(q.now) && !f.sessions.HasNoToken(s, q.now)
+	more := f.moreScopes(query.Get(ruleParam), s)
 	switch {
-	case s != nil && !s.IsOver(q.now) && !f.sessions.HasNoToken(s, q.now):
+	case connected && more == nil:
 		f.seeOther(w, q, returnTo)
 		return nil
 	case f.addresses.isOtherHost(q.Host) && !query.Has(movedParam):
 		return f.moveToLoginHost(w, q, returnTo, query)
+	case connected: // the session goes on until the new one is there
+		return f.startFor(w, q, returnTo, s.Provider, more)
 	case query.Has(providerParam):
 		return f.startAt(w, q, returnTo, query.Get(providerParam))
 	case query.Has(dialogParam):
@@ -174,6 +191,26 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 		return f.startAgain(w, q, returnTo, s)
 	}
 	return f.choose(w, q, returnTo)
+}
+
+// moreScopes returns the scopes to ask for if a session lacks some of those of a rule, nil
+// if it lacks none or there is no such rule.
+func (f *loginFlow) moreScopes(rule string, s *session.Session) (scopes []string) {
+	if rule == "" || s == nil {
+		return nil
+	}
+	granted, lacks := strings.Fields(s.Scopes), false
+	scopes = slices.Clone(f.link.Scopes)
+	for _, scope := range ruleScopes(f.server, rule) {
+		lacks = lacks || !slices.Contains(granted, scope)
+		if !slices.Contains(scopes, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	if !lacks {
+		return nil
+	}
+	return scopes
 }
 
 // startAgain begins a login at the same bank as before, if it is known.
@@ -215,7 +252,7 @@ func (f *loginFlow) moveToLoginHost(w http.ResponseWriter, q *request, returnTo 
 		zap.String("host", sanitize(hostname(q.Host))), zap.String("redirect_host", f.addresses.host))
 	f.prepare(w, q.Request)
 	query := url.Values{movedParam: {"1"}}
-	for _, name := range []string{providerParam, dialogParam} {
+	for _, name := range []string{providerParam, dialogParam, ruleParam} {
 		if asked.Has(name) {
 			query.Set(name, asked.Get(name))
 		}
@@ -245,13 +282,17 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 // refuseSession answers a request whose session is not enough for what truelayer_require
 // requires. A person who can say a name is asked for it. Otherwise another connection may be
 // enough, so the page leads to where one signs out.
-func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason, received string) error {
+func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason, received, rule string) error {
 	if why == nameMissing && f.asksName && q.whoAsks() == navigation {
 		f.seeOther(w, q, f.addresses.nameURL(f.addresses.returnTarget(q.target())))
 		return nil
 	}
 	returnTo := f.addresses.returnTarget(q.target())
 	failed := failure{reason: why, received: received, elsewhere: true, link: f.signOut, returnTo: returnTo}
+	if why == scopeMissing {
+		failed.loginURL = f.addresses.stepUpURL(rule, returnTo)
+		failed.elsewhere = false
+	}
 	if why == nameMismatch && f.asksName {
 		failed.link, failed.action = f.addresses.nameURL(returnTo), pages.TextOf("correct_name").Action
 	}

@@ -41,6 +41,8 @@ type login struct {
 	returnTo string
 	// provider is the bank that the auth link leads to, "" if the visitor chooses one.
 	provider string
+	// scopes are the scopes asked for, separated by spaces.
+	scopes string
 	// consentID names the consent that the visitor gave on the site's own page, "" if
 	// TrueLayer asks for it.
 	consentID string
@@ -81,7 +83,7 @@ func (k loginSealer) seal(name string, l *login) string {
 	plain := sealed.AppendFlag(nil, l.done)
 	plain = sealed.AppendTime(plain, l.started)
 	plain = sealed.AppendTime(plain, l.sessionExpected)
-	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo, l.provider, l.consentID} {
+	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo, l.provider, l.scopes, l.consentID} {
 		plain = sealed.AppendText(plain, text)
 	}
 	return k.sealer.seal(plain, name)
@@ -107,6 +109,7 @@ func (k loginSealer) open(name, value string) (*login, error) {
 		redirectURI:     r.Text(),
 		returnTo:        r.Text(),
 		provider:        r.Text(),
+		scopes:          r.Text(),
 		consentID:       r.Text(),
 		cookie:          name,
 	}

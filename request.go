@@ -64,8 +64,9 @@ type requestState struct {
 
 // answerer answers requests for a block.
 type answerer interface {
-	// refuseSession answers a request whose session is not enough.
-	refuseSession(w http.ResponseWriter, q *request, why reason, received string) error
+	// refuseSession answers a request whose session is not enough, for a rule of
+	// truelayer_require. received is what came in place of what is required.
+	refuseSession(w http.ResponseWriter, q *request, why reason, received, rule string) error
 }
 
 // String keeps the cookies out of logs, since it may be printed with the request's

@@ -46,6 +46,8 @@ type Require struct {
 	MatcherSetsRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
 	match  caddyhttp.MatcherSets
+	rule   ruleKey // of the scopes
+	joined bool    // whether the rule is among those that links may name
 	logger *zap.Logger
 }
 
@@ -115,10 +117,30 @@ func (r *Require) Provision(ctx caddy.Context) error {
 		return err
 	}
 	matchers, err := ctx.LoadModule(r, "MatcherSetsRaw")
-	if err != nil || matchers == nil {
+	if err != nil {
 		return err
 	}
-	return r.match.FromInterface(matchers)
+	if matchers != nil {
+		if err := r.match.FromInterface(matchers); err != nil {
+			return err
+		}
+	}
+	if len(r.Scopes) == 0 {
+		return nil
+	}
+	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	r.rule, err = joinRules(server, r.Scopes)
+	r.joined = err == nil
+	return err
+}
+
+// Cleanup gives back what Provision took.
+func (r *Require) Cleanup() error {
+	if !r.joined {
+		return nil
+	}
+	r.joined = false
+	return leaveRules(r.rule)
 }
 
 var errNoBlockBefore = errors.New("a request came to truelayer_require that no truelayer block protects: put a truelayer block that protects it before truelayer_require")
@@ -140,7 +162,7 @@ func (r *Require) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddy
 	}
 	if why, received := r.refuses(q.state); why != "" {
 		q.dropToken()
-		return q.state.block.refuseSession(w, &q, why, received)
+		return q.state.block.refuseSession(w, &q, why, received, r.rule.id)
 	}
 	return next.ServeHTTP(w, req)
 }
@@ -186,5 +208,6 @@ func (q *request) dropToken() {
 var (
 	_ caddyhttp.MiddlewareHandler = (*Require)(nil)
 	_ caddy.Provisioner           = (*Require)(nil)
+	_ caddy.CleanerUpper          = (*Require)(nil)
 	_ caddyfile.Unmarshaler       = (*Require)(nil)
 )

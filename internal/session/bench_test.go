@@ -124,7 +124,6 @@ func newBench(t *testing.T) *bench {
 		Now:            b.clock.now,
 		Label:          NewLabel("a test"),
 		Site:           "app.example.com/truelayer",
-		Scopes:         []string{"verification", "offline_access"},
 		IdleTimeout:    365 * 24 * time.Hour,
 		MaxLifetime:    365 * 24 * time.Hour,
 		RefreshTimeout: 10 * time.Second,
@@ -158,8 +157,8 @@ func (b *bench) anotherNode(t *testing.T) *bench {
 // depart begins a login and returns it with the code that the bank gives.
 func (b *bench) depart(t *testing.T) (Login, string) {
 	t.Helper()
-	l := Login{State: string(newState()), RedirectURI: testRedirect, Started: b.clock.now(), Expires: b.clock.now().Add(30 * time.Minute)}
-	callback, err := b.sim.Grant(b.Client.AuthLink(authserver.AuthorizationRequest{RedirectURI: testRedirect, Scopes: b.Scopes, Providers: []string{"uk-cs-mock"}, State: l.State}))
+	l := Login{State: string(newState()), RedirectURI: testRedirect, Scopes: []string{"verification", "offline_access"}, Started: b.clock.now(), Expires: b.clock.now().Add(30 * time.Minute)}
+	callback, err := b.sim.Grant(b.Client.AuthLink(authserver.AuthorizationRequest{RedirectURI: testRedirect, Scopes: l.Scopes, Providers: []string{"uk-cs-mock"}, State: l.State}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,7 @@ type Login struct {
 	RedirectURI string            // the one in the auth link
 	Verifier    authserver.Secret // of PKCE; zero if it is off
 	Provider    string            // the bank of the auth link, "" if the visitor chose one
+	Scopes      []string          // the ones asked for
 	Started     time.Time
 	Expires     time.Time
 }
@@ -50,6 +51,7 @@ type claim struct {
 	record  []byte
 	started time.Time // when the login started
 	expires time.Time
+	scopes  []string // the login's
 
 	secret      Secret
 	session     string // the id that the session will have
@@ -59,7 +61,7 @@ type claim struct {
 // claim claims the login and reserves its session.
 func (m *Manager) claim(ctx context.Context, l Login) (*claim, error) {
 	now := m.Now()
-	c := &claim{id: m.Label.claimID(l.State), started: l.Started, expires: l.Expires.Add(claimAllowance), secret: NewSecret()}
+	c := &claim{id: m.Label.claimID(l.State), started: l.Started, expires: l.Expires.Add(claimAllowance), scopes: l.Scopes, secret: NewSecret()}
 	c.record = headerRecord(kindClaim, m.Client.ID, c.started, c.expires)
 	err := m.Store.Create(ctx, c.id, c.record, c.expires.Sub(now))
 	switch {

@@ -110,7 +110,7 @@ var errPaused = errors.New("the auth server asked this client to send fewer requ
 
 // accept checks a token and writes its session in the place of the reservation.
 func (m *Manager) accept(ctx context.Context, c *claim, token authserver.Token) (*exchangeResult, error) {
-	if err := m.checkScopes(token.Scopes); err != nil {
+	if err := m.checkScopes(c.scopes, token.Scopes); err != nil {
 		return nil, &Error{Kind: ScopeRefused, Cause: err}
 	}
 	if err := m.verify(ctx, token); err != nil {
@@ -122,13 +122,13 @@ func (m *Manager) accept(ctx context.Context, c *claim, token authserver.Token) 
 // checkScopes compares the granted scopes with the ones asked for. Banks differ in what
 // they can grant, so some of the scopes are enough; the application sees them in a
 // placeholder. offline_access alone is not enough, since it gives access to no data.
-func (m *Manager) checkScopes(granted []string) error {
-	if granted == nil || slices.Equal(granted, m.Scopes) {
+func (m *Manager) checkScopes(asked, granted []string) error {
+	if granted == nil || slices.Equal(granted, asked) {
 		return nil
 	}
 	m.Logger.Info("the granted scopes differ from the ones asked for",
-		zap.Strings("granted", granted), zap.Strings("asked", m.Scopes))
-	for _, scope := range m.Scopes {
+		zap.Strings("granted", granted), zap.Strings("asked", asked))
+	for _, scope := range asked {
 		if scope != "offline_access" && slices.Contains(granted, scope) {
 			return nil
 		}
@@ -146,7 +146,7 @@ func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) 
 		ConsentEnds: now.Add(consentLifetime),
 		Connection:  token.Claims.Subject,
 		Provider:    token.Claims.Provider,
-		Scopes:      strings.Join(m.Scopes, " "),
+		Scopes:      strings.Join(c.scopes, " "), // an answer without scope means these, RFC 6749 section 5.1
 	}
 	b.applyToken(token)
 	m.logAssumedExpiry(zap.InfoLevel, token)

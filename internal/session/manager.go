@@ -47,9 +47,7 @@ type Manager struct {
 	Label Label
 	// Site is the host and path of the block's redirect URI.
 	Site string
-	// Scopes are the scopes asked for. ProviderID is the only bank, "" if visitors
-	// choose one.
-	Scopes     []string
+	// ProviderID is the only bank, "" if visitors choose one.
 	ProviderID string
 
 	IdleTimeout    time.Duration

@@ -266,51 +266,6 @@ func TestVerifyNameOfBasicAuth(t *testing.T) {
 	}
 }
 
-// TestRequire: what a session has is enough or not, whatever an application makes of the
-// address, and nothing goes on without a truelayer block.
-func TestRequire(t *testing.T) {
-	for name, test := range map[string]struct {
-		require string
-		status  int
-		reason  string
-	}{
-		"scopes":           {"scopes verification", http.StatusOK, ""},
-		"a missing scope":  {"scopes verification accounts", http.StatusForbidden, "scope_missing"},
-		"the bank":         {"providers ob-harbour mock", http.StatusOK, ""},
-		"another bank":     {"providers ob-harbour", http.StatusForbidden, "provider_refused"},
-		"no verified name": {"verified_name", http.StatusForbidden, "name_missing"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := start(t, plain, func(w *world) { w.After = "truelayer_require /sure* {\n" + test.require + "\n}" })
-			b := w.signedIn()
-			for _, path := range []string{"/sure", "/sure/x", "//sure", "/x/../sure", "/%73ure", "/SURE"} {
-				a := b.navigate(w.Site + path)
-				if a.StatusCode != test.status || !strings.Contains(a.body, test.reason) {
-					t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
-				}
-			}
-			equal(t, "elsewhere", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
-			if a := w.browser().navigate(w.Site + "/sure"); !strings.HasPrefix(a.location(), w.AuthServer+"/?") {
-				t.Errorf("a stranger: %d %s", a.StatusCode, a.location())
-			}
-		})
-	}
-	w := start(t, plain, func(w *world) {
-		w.Matcher, w.After = "/private*", "truelayer_require /sure* {\nscopes verification\n}"
-	})
-	b := w.browser()
-	w.login(b, w.Site+"/private")
-	for who, b := range map[string]*browser{"a stranger": w.browser(), "a visitor": b} {
-		equal(t, "a page that no block protects, "+who, b.navigate(w.Site+"/sure").StatusCode, http.StatusForbidden)
-	}
-	alone := start(t, strings.Replace(plain, "http://localhost:{{.Port}} {", "http://localhost:{{.Port2}} {\ntruelayer_require {\nscopes verification\n}\nreverse_proxy {{.App}}\n}\nhttp://localhost:{{.Port}} {", 1), nil)
-	a := alone.browser().navigate(fmt.Sprintf("http://localhost:%d/", alone.Port2))
-	equal(t, "without a truelayer block", a.StatusCode, http.StatusForbidden)
-	if !strings.Contains(alone.log.text(t), "put a truelayer block that protects it before truelayer_require") {
-		t.Error("the log does not say so")
-	}
-}
-
 // TestNamePage: a site that does not know its visitors asks them, and the application is
 // told the name together with the bank's word on it.
 func TestNamePage(t *testing.T) {
