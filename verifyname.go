@@ -67,10 +67,11 @@ func (v *nameVerifier) verify(q *request, s *session.Session, name string) *veri
 	}
 	secret := v.sessions.DeriveKey(s, "name")
 	key, claimed := vouch.Key(secret[:], name), state.Claimed
-	if !state.Knows(key, q.now, v.asker.MaxAge) {
-		state = v.ask(q, s, name, key)
+	known, ok := v.asker.Known(state, key)
+	if !ok {
+		known = v.ask(q, s, name, key)
 	}
-	return &verification{state, claimed}
+	return &verification{known, claimed}
 }
 
 // ask asks the bank.

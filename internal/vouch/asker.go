@@ -86,6 +86,30 @@ type answer struct {
 	state State
 }
 
+// Known returns a state in which the bank's word on a name stands, and is not too old, as
+// the Asker's settings have it. They may have changed since the bank was asked.
+func (a *Asker) Known(state State, key string) (State, bool) {
+	if !state.knows(key, a.Now(), a.MaxAge) {
+		return State{}, false
+	}
+	if !a.KeepHolder {
+		state.Holder = ""
+	}
+	state.Result = a.judge(state)
+	return state, state.Result == NotVerifiable || a.MinScore == 0 || state.Score >= 0
+}
+
+// judge returns what the bank's word is by the lowest score.
+func (a *Asker) judge(said State) Result {
+	switch {
+	case a.MinScore == 0 || said.Result == NotVerifiable:
+		return said.Result
+	case said.Score >= a.MinScore:
+		return Match
+	}
+	return NoMatch
+}
+
 // Ask asks the bank, and has the session keep what it says. It returns as soon as ctx ends;
 // the question goes on. A session asks one question at a time.
 func (a *Asker) Ask(ctx context.Context, q Question) State {
@@ -114,10 +138,10 @@ func (a *Asker) ask(ctx context.Context, q Question) State {
 		return unavailable
 	}
 	state := Read(kept)
-	switch now := a.Now(); {
-	case state.Knows(q.Key, now, a.MaxAge):
-		return state
-	case !state.mayTry(q.Key, now):
+	if known, ok := a.Known(state, q.Key); ok {
+		return known
+	}
+	if !state.mayTry(q.Key, a.Now()) {
 		return State{Result: TooManyNames, Score: -1}
 	}
 	said, err := a.verify(ctx, q, access)
@@ -142,7 +166,8 @@ func (a *Asker) ask(ctx context.Context, q Question) State {
 		return State{Result: TooManyNames, Score: -1}
 	}
 	a.Shared.backoffs.Delete(q.ID)
-	return state
+	known, _ := a.Known(state, q.Key)
+	return known
 }
 
 // verify asks the Verification API, with another token if it refuses the first.
@@ -173,13 +198,13 @@ func (a *Asker) send(ctx context.Context, q Question, access authserver.Secret) 
 		return State{}, err
 	}
 	state := State{Result: NoMatch, Score: said.Score}
-	if a.MinScore > 0 && said.Score >= a.MinScore || a.MinScore == 0 && said.Verified {
+	if said.Verified {
 		state.Result = Match
 	}
 	if a.KeepHolder {
 		state.Holder = Fold(said.Holder)
 	}
-	done(state.Result, nil)
+	done(a.judge(state), nil)
 	return state, nil
 }
 

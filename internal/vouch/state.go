@@ -48,7 +48,8 @@ const (
 // State is what is kept of the names of a session. The zero State is that of a session
 // whose bank has not been asked.
 type State struct {
-	// Result is the bank's word on the last name: Match, NoMatch or NotVerifiable.
+	// Result is the bank's word on the last name: Match, NoMatch or NotVerifiable. What is
+	// kept is TrueLayer's own decision, whatever the lowest score was at the time.
 	Result Result
 	// Score is the score of the match, or -1.
 	Score int
@@ -81,9 +82,9 @@ func Key(sessionKey []byte, folded string) string {
 	return string(mac.Sum(nil)[:keySize])
 }
 
-// Knows reports whether the state has the bank's word on a name, and it is not too old. A
+// knows reports whether the state has the bank's word on a name, and it is not too old. A
 // time too far ahead was noted before the clock was set back.
-func (s *State) Knows(key string, now time.Time, maxAge time.Duration) bool {
+func (s *State) knows(key string, now time.Time, maxAge time.Duration) bool {
 	age := now.Sub(s.At)
 	return s.Result != NotAsked && s.key == key && age < maxAge && age > -maxAge
 }

@@ -82,8 +82,8 @@ func (b *bench) ask(t *testing.T, name string) State {
 	b.mu.Lock()
 	state := Read(b.kept)
 	b.mu.Unlock()
-	if state.Knows(q.Key, b.now(), b.MaxAge) {
-		return state
+	if known, ok := b.Known(state, q.Key); ok {
+		return known
 	}
 	return b.Ask(t.Context(), q)
 }
@@ -176,6 +176,35 @@ func TestResults(t *testing.T) {
 				t.Errorf("%+v, kept %q", s, b.kept)
 			}
 		})
+	}
+}
+
+// TestChangedSettings: a score that was too low before, or is from now on, and a holder that
+// is no longer to be known, are judged by what holds now.
+func TestChangedSettings(t *testing.T) {
+	b := newBench(t)
+	b.KeepHolder = true
+	for _, test := range []struct {
+		minScore int
+		keep     bool
+		want     State
+	}{
+		{0, true, State{Result: Match, Score: 90, Holder: "Ada Byron"}},
+		{91, false, State{Result: NoMatch, Score: 90}},
+		{90, true, State{Result: Match, Score: 90, Holder: "Ada Byron"}},
+	} {
+		b.MinScore, b.KeepHolder = test.minScore, test.keep
+		if s := b.ask(t, "Ada"); s.Result != test.want.Result || s.Score != 90 || s.Holder != test.want.Holder {
+			t.Errorf("%+v, want %+v", s, test.want)
+		}
+	}
+	b.says(http.StatusOK, `{"verified":true}`)
+	b.MinScore = 0
+	b.ask(t, "Bob")
+	b.MinScore = 50 // a word without a score is none
+	b.ask(t, "Bob")
+	if n := b.asked.Load(); n != 3 {
+		t.Errorf("asked %d times", n)
 	}
 }
 
@@ -284,7 +313,7 @@ func TestState(t *testing.T) {
 			t.Errorf("%q is %+v", odd, got)
 		}
 	}
-	if want.Knows(want.key, want.At.Add(-25*time.Hour), 24*time.Hour) {
+	if want.knows(want.key, want.At.Add(-25*time.Hour), 24*time.Hour) {
 		t.Error("a clock that was set back keeps a word for ever")
 	}
 }
