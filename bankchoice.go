@@ -16,7 +16,7 @@ type bankChoice struct {
 	only      string   // the option provider_id
 }
 
-// bankList is the banks of a client, with their logos.
+// bankList is the banks of a client, with their logos and the links to them.
 type bankList struct {
 	keeper *banks.Keeper
 	logos  *banks.Logos

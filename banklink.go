@@ -18,7 +18,7 @@ import (
 
 // bankLinkBounds bound the requests for links to banks, of all blocks with the same client
 // together. Anybody can cause one.
-var bankLinkBounds = flight.Bounds{All: 16, Network: 4, Waiting: 64, EachMinute: 30, Timeout: 20 * time.Second}
+var bankLinkBounds = flight.Bounds{All: 16, Network: 4, Waiting: 64, Queue: 1024, EachMinute: 30, Timeout: 20 * time.Second}
 
 // bankLinks asks TrueLayer for links that lead straight to a bank.
 type bankLinks struct {

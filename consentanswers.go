@@ -27,19 +27,19 @@ type userPlaceholders struct{ name, email string }
 // answersOf returns what is known and what was sent. The form is nil if none was sent.
 func (u userPlaceholders) answersOf(replacer *caddy.Replacer, bank *banks.Bank, form url.Values) (a answers) {
 	a.user.Name = a.find(replacer, u.name, isUserName, form, pages.Field{
-		Name: "name", Label: "Your full name", Type: "text", Autocomplete: "name", Autocapitalize: "words", Required: true, Problem: "problem_name",
-	})
+		Name: "name", Label: "Your full name", Type: "text", Autocomplete: "name", Autocapitalize: "words", Required: true,
+	}, "problem_name")
 	a.user.Email = a.find(replacer, u.email, isUserEmail, form, pages.Field{
-		Name: "email", Label: "Your e-mail address", Type: "email", Autocomplete: "email", Autocapitalize: "none", Required: true, Problem: "problem_email",
-	})
+		Name: "email", Label: "Your e-mail address", Type: "email", Autocomplete: "email", Autocapitalize: "none", Required: true,
+	}, "problem_email")
 	for _, step := range bank.Steps {
-		field := pages.Field{Name: "step:" + step.ID, Label: step.Name, Help: step.Help, Required: step.Mandatory, Problem: "problem_choice"}
+		field := pages.Field{Name: "step:" + step.ID, Label: step.Name, Help: step.Help, Required: step.Mandatory}
 		for _, option := range step.Options {
 			field.Options = append(field.Options, pages.Option(option))
 		}
 		value := a.ask(form, field, func(value string) bool {
 			return value == "" && !step.Mandatory || slices.ContainsFunc(step.Options, func(o banks.Option) bool { return o.Value == value })
-		})
+		}, "problem_choice")
 		if value != "" {
 			a.inputs = append(a.inputs, tlapi.Input{StepID: step.ID, Value: value})
 		}
@@ -48,25 +48,23 @@ func (u userPlaceholders) answersOf(replacer *caddy.Replacer, bank *banks.Bank, 
 }
 
 // find returns what a placeholder says of the visitor, or else what was sent.
-func (a *answers) find(replacer *caddy.Replacer, placeholder string, valid func(string) bool, form url.Values, field pages.Field) string {
+func (a *answers) find(replacer *caddy.Replacer, placeholder string, valid func(string) bool, form url.Values, field pages.Field, problem string) string {
 	if replacer != nil && placeholder != "" {
 		if value := strings.TrimSpace(replacer.ReplaceAll(placeholder, "")); valid(value) {
 			a.known = append(a.known, value)
 			return value
 		}
 	}
-	return a.ask(form, field, valid)
+	return a.ask(form, field, valid, problem)
 }
 
-// ask adds a field, and returns what was sent in it. The field's Problem is the name of a
-// text, which is shown if what was sent is not valid.
-func (a *answers) ask(form url.Values, field pages.Field, valid func(string) bool) string {
-	problem := pages.TextOf(field.Problem).Text
-	field.Problem = ""
+// ask adds a field, and returns what was sent in it. The problem is the name of the text that
+// is shown if what was sent is not valid.
+func (a *answers) ask(form url.Values, field pages.Field, valid func(string) bool, problem string) string {
 	if form != nil {
 		field.Value = strings.TrimSpace(form.Get(field.Name))
 		if !valid(field.Value) {
-			field.Problem = problem
+			field.Problem = pages.TextOf(problem).Text
 			field.Value = sanitize(field.Value)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -43,6 +43,7 @@ func (c *Consent) userArguments() block.Value {
 const (
 	maxController = 100
 	maxPurpose    = 1000
+	maxTermsURL   = 1000
 )
 
 // check checks the block, which is nil if the site has none.
@@ -58,15 +59,15 @@ func (c *Consent) check() error {
 		return err
 	}
 	u, err := url.Parse(c.TermsURL)
-	if err != nil || u.Host == "" || u.User != nil || strings.ContainsFunc(c.TermsURL, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("{}\\", r) }) {
+	if err != nil || u.Hostname() == "" || u.User != nil || len(c.TermsURL) > maxTermsURL || strings.ContainsFunc(c.TermsURL, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("{}\\", r) }) {
 		return fmt.Errorf("consent: terms_url %q is not an absolute URL such as https://www.example.com/terms", c.TermsURL)
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !authserver.IsLoopback(u.Hostname())) {
 		return fmt.Errorf("consent: terms_url %q is not https (http is accepted for a loopback host only)", c.TermsURL)
 	}
 	for _, placeholder := range []string{c.User.Name, c.User.Email} {
-		if placeholder != "" && !strings.Contains(placeholder, "{") {
-			return fmt.Errorf("consent: user %q has no placeholder, so all visitors would have this name: write one that an earlier handler sets, such as {http.auth.user.id}, or leave it out", placeholder)
+		if placeholder != "" && !isPlaceholders(placeholder) {
+			return fmt.Errorf("consent: user %q is not a placeholder, so all visitors would be called that: write one that an earlier handler sets, such as {http.auth.user.id}, or leave it out", placeholder)
 		}
 	}
 	return nil
@@ -81,11 +82,17 @@ func checkText(option, text string, most int) error {
 		return fmt.Errorf("consent: %s is longer than %d characters: shorten it", option, most)
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) }):
 		return fmt.Errorf("consent: %s has a character that is no text: remove it", option)
-	case slices.ContainsFunc([]string{"{env.", "{file.", "{http.", "{$"}, func(s string) bool { return strings.Contains(text, s) }):
+	case strings.ContainsAny(text, "{}"):
 		return fmt.Errorf("consent: %s has a placeholder, which is not replaced: write the text itself", option)
 	}
 	return nil
 }
+
+// placeholders are one or more placeholders, with spaces between them.
+var onlyPlaceholders = regexp.MustCompile(`^\{[^{}\s]+\}( *\{[^{}\s]+\})*$`)
+
+// isPlaceholders reports whether a text is placeholders and nothing else.
+func isPlaceholders(text string) bool { return onlyPlaceholders.MatchString(text) }
 
 // singleSpaces returns a text with single spaces in place of line breaks and the like, as
 // a browser shows it.

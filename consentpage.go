@@ -1,9 +1,12 @@
 package truelayer
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/banks"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
@@ -36,8 +39,12 @@ func (c *consentPage) serve(w http.ResponseWriter, q *request) error {
 	provider, returnTo := query.Get(providerParam), c.addresses.returnTarget(query.Get("return"))
 	switch q.Method {
 	case http.MethodGet, http.MethodHead:
-		if query.Has(declineParam) {
+		switch {
+		case query.Has(declineParam):
 			return c.decline(w, q, returnTo)
+		case c.addresses.isOtherHost(q.Host) && !query.Has(movedParam): // the form would not work here
+			c.seeOther(w, q, c.addresses.origin+c.addresses.consentURL(provider, returnTo)+"&"+movedParam+"=1")
+			return nil
 		}
 		return c.withBank(w, q, provider, returnTo, func(bank banks.Bank) error {
 			return c.show(w, q, &bank, returnTo, c.user.answersOf(q.replacer, &bank, nil), failure{})
@@ -48,8 +55,12 @@ func (c *consentPage) serve(w http.ResponseWriter, q *request) error {
 	return c.notAllowed(w, q, "GET, HEAD, POST")
 }
 
-// decline answers who does not consent.
+// decline answers who does not consent. Who is connected already stays so.
 func (c *consentPage) decline(w http.ResponseWriter, q *request, returnTo string) error {
+	if connected, err := isConnected(q, c.sessions); connected && err == nil {
+		c.seeOther(w, q, returnTo)
+		return nil
+	}
 	c.note(q, failure{reason: accessDenied, cause: errNoConsent})
 	return c.page(w, http.StatusOK, pages.Page{Text: pages.TextOf("consent_declined"), Link: c.addresses.loginURL(returnTo), Home: c.home})
 }
@@ -59,7 +70,9 @@ func (c *consentPage) decline(w http.ResponseWriter, q *request, returnTo string
 func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, returnTo string, next func(banks.Bank) error) error {
 	connected, err := isConnected(q, c.sessions)
 	if err != nil {
-		return c.fail(w, q, failureOf(err))
+		failed := failureOf(err)
+		failed.returnTo = returnTo
+		return c.fail(w, q, failed)
 	}
 	if connected {
 		c.seeOther(w, q, returnTo)
@@ -77,7 +90,7 @@ func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, retu
 func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, returnTo string, a answers, f failure) error {
 	page := &pages.Consent{
 		Site: c.addresses.host, Controller: c.controller, Bank: bank.Name, Text: c.text, Known: a.known,
-		Form:   pages.Form{Post: c.addresses.consentURL(bank.ID, returnTo), Token: c.forms.issue(w, q, bank.ID, c.digest), Fields: a.fields},
+		Form:   pages.Form{Post: c.addresses.consentURL(bank.ID, returnTo), Token: c.forms.issue(w, q, bank.ID, c.shown(q)), Fields: a.fields},
 		Cancel: c.addresses.declineURL(returnTo),
 	}
 	status := http.StatusOK
@@ -94,64 +107,71 @@ func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, 
 			page.Logo = c.addresses.logoURL(bank.ID)
 		}
 	}
-	// with no-referrer, older browsers would post the form with "Origin: null"
-	w.Header().Set("Referrer-Policy", "same-origin")
+	prepareFormPage(w)
 	return c.consentPage(w, status, page)
 }
 
-// maxConsentBody bounds the body of the form.
-const maxConsentBody = 32 << 10
+// shown is the digest of what the page says: the text, and who the visitor is.
+func (c *consentPage) shown(q *request) string {
+	known := c.user.answersOf(q.replacer, new(banks.Bank), nil).known
+	digest := sha256.Sum256([]byte(c.digest + "\x00" + strings.Join(known, "\x00")))
+	return hex.EncodeToString(digest[:])
+}
 
 var (
 	errNoConsentForm = errors.New("the form has no token of this browser, or an old one")
-	errOtherText     = errors.New("the text has changed since the page was shown")
-	errNoBodyOfAForm = errors.New("the body is not that of a form, or is too large")
+	errOtherText     = errors.New("the text, or who the visitor is, has changed since the page was shown")
 	errNoConsent     = errors.New("the visitor did not consent on the site's own page")
-	errNotOwnOrigin  = errors.New("only the page itself, on the redirect URI's origin, may give consent")
 )
 
 // agree takes the page's form, and sends the visitor to the bank. The form's address has
 // the bank and the return target, too, for a form that cannot be used.
 func (c *consentPage) agree(w http.ResponseWriter, q *request, provider, returnTo string) error {
+	entered, err := takeForm(w, q)
 	if !c.origins.isOwn(q.Request) {
-		return c.fail(w, q, failure{reason: crossSite, cause: errNotOwnOrigin, received: originOf(q.Request), returnTo: returnTo})
+		failed := failure{reason: foreignForm, received: originOf(q.Request), returnTo: returnTo}
+		if c.fallback {
+			failed.loginURL = c.addresses.origin + c.addresses.dialogURL(returnTo)
+		}
+		return c.fail(w, q, failed)
 	}
-	q.Body = http.MaxBytesReader(w, q.Body, maxConsentBody)
-	if err := q.ParseForm(); err != nil {
-		return c.fail(w, q, failure{reason: consentFormExpired, cause: errNoBodyOfAForm, returnTo: returnTo})
+	if err != nil {
+		return c.fail(w, q, failure{reason: consentFormExpired, cause: err, returnTo: returnTo})
 	}
-	form, ok := c.forms.open(q, q.PostForm.Get("token"))
+	form, ok := c.forms.open(q, entered.Get("token"))
 	if !ok {
-		return c.failAgain(w, q, provider, failure{reason: consentFormExpired, cause: errNoConsentForm, returnTo: returnTo})
+		return c.failAgain(w, q, provider, entered, failure{reason: consentFormExpired, cause: errNoConsentForm, returnTo: returnTo})
 	}
-	if form.digest != c.digest {
-		return c.failAgain(w, q, form.subject, failure{reason: consentFormExpired, cause: errOtherText, returnTo: returnTo})
+	if form.digest != c.shown(q) {
+		return c.failAgain(w, q, form.subject, entered, failure{reason: consentFormExpired, cause: errOtherText, returnTo: returnTo})
 	}
 	return c.withBank(w, q, form.subject, returnTo, func(bank banks.Bank) error {
-		a := c.user.answersOf(q.replacer, &bank, q.PostForm)
+		a := c.user.answersOf(q.replacer, &bank, entered)
 		if !a.areComplete() {
 			return c.show(w, q, &bank, returnTo, a, failure{})
 		}
-		return c.goToBank(w, q, form.id, &bank, returnTo, a)
+		return c.goToBank(w, q, form.id, &bank, returnTo, entered, a)
 	})
 }
 
 // failAgain answers a form that led nowhere: with the page, on which nothing is lost that
 // was entered, or as every other failure if a person would not see it.
-func (c *consentPage) failAgain(w http.ResponseWriter, q *request, provider string, f failure) error {
+func (c *consentPage) failAgain(w http.ResponseWriter, q *request, provider string, entered url.Values, f failure) error {
 	if c.returnsErrors(f) || q.whoAsks() != form {
 		return c.fail(w, q, f)
 	}
 	return c.withBank(w, q, provider, f.returnTo, func(bank banks.Bank) error {
 		c.note(q, f)
 		c.announce(w, q, f)
-		return c.show(w, q, &bank, f.returnTo, c.user.answersOf(q.replacer, &bank, q.PostForm), f)
+		return c.show(w, q, &bank, f.returnTo, c.user.answersOf(q.replacer, &bank, entered), f)
 	})
 }
 
 // goToBank begins a login with a link that leads straight to the bank.
-func (c *consentPage) goToBank(w http.ResponseWriter, q *request, formID string, bank *banks.Bank, returnTo string, a answers) error {
-	link, err := c.links.get(q.withCause(), formID, clientNetwork(q.Request), consent{
+func (c *consentPage) goToBank(w http.ResponseWriter, q *request, formID string, bank *banks.Bank, returnTo string, entered url.Values, a answers) error {
+	// a form that was corrected is another one
+	digest := sha256.Sum256([]byte(entered.Encode()))
+	link, err := c.links.get(q.withCause(), formID+string(digest[:]), clientNetwork(q.Request), consent{
 		login: *c.login.newLogin(q.now, returnTo, bank.ID), answers: a, text: &c.text, digest: c.digest,
 	})
 	if q.isGone() {
@@ -161,7 +181,7 @@ func (c *consentPage) goToBank(w http.ResponseWriter, q *request, formID string,
 		failed := bankLinkFailure(err)
 		failed.returnTo = returnTo
 		if !c.fallback {
-			return c.failAgain(w, q, bank.ID, failed)
+			return c.failAgain(w, q, bank.ID, entered, failed)
 		}
 		c.note(q, failed)
 		return c.login.start(w, q, returnTo, bank.ID)

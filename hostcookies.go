@@ -81,7 +81,7 @@ func (c *hostCookies) update(change func([]string) []string) {
 	c.names.Store(&names)
 }
 
-// has reports whether a cookie is a session or login cookie of one of the blocks.
+// has reports whether a cookie is one of a block's.
 func (c *hostCookies) has(cookie string) bool {
 	if c == nil {
 		return false

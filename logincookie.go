@@ -1,8 +1,8 @@
 package truelayer
 
 import (
+	"hash/fnv"
 	"iter"
-	mathrand "math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -71,8 +71,9 @@ func (c *loginCookies) expectsSession(lines []string) bool {
 	return false
 }
 
-// add sets the cookie of a new login. It picks a free slot at random, so that tabs that
-// start a login at the same time do not all take the same one. If no free slot takes
+// add sets the cookie of a new login. It picks a free slot by the state, so that tabs that
+// start a login at the same time do not all take the same one, and repetitions of one
+// request do. If no free slot takes
 // the return target, it shortens the target. If no slot is free at all, it replaces the
 // oldest login.
 func (c *loginCookies) add(w http.ResponseWriter, lines []string, l *login) {
@@ -86,7 +87,7 @@ func (c *loginCookies) add(w http.ResponseWriter, lines []string, l *login) {
 	}
 	slot, found := 0, false
 	for target := l.returnTo; !found; target = shorten(target) {
-		if slot, found = freeSlot(used, len(target)); found || target == "/" {
+		if slot, found = freeSlot(used, len(target), l.state); found || target == "/" {
 			break
 		}
 	}
@@ -125,18 +126,21 @@ func (c *loginCookies) forgetSession(w http.ResponseWriter, lines []string) {
 	}
 }
 
-// freeSlot picks at random one of the free slots that take a return target of the given
-// length.
-func freeSlot(used [len(loginSlots)]*login, length int) (slot int, found bool) {
-	for n, i := 0, 0; i < len(used); i++ {
-		if used[i] != nil || length > loginSlots[i] {
-			continue
-		}
-		if n++; mathrand.IntN(n) == 0 { //nolint:gosec // spread, not secret
-			slot, found = i, true
+// freeSlot picks one of the free slots that take a return target of the given length. The
+// state, which is random, decides which.
+func freeSlot(used [len(loginSlots)]*login, length int, state string) (slot int, found bool) {
+	var free []int
+	for i := range used {
+		if used[i] == nil && length <= loginSlots[i] {
+			free = append(free, i)
 		}
 	}
-	return slot, found
+	if len(free) == 0 {
+		return 0, false
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(state))
+	return free[int(hash.Sum32())%len(free)], true
 }
 
 // oldest returns the slot of the oldest login. It prefers logins that are not done,

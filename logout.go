@@ -62,7 +62,6 @@ func (l *logout) writePage(w http.ResponseWriter, q *request) error {
 	if s == nil || s.IsOver(q.now) {
 		return l.page(w, http.StatusOK, pages.Page{Text: pages.TextOf("signed_out"), Link: l.addresses.loginURL("/"), Home: l.home})
 	}
-	// with no-referrer, older browsers would post the form with "Origin: null"
-	w.Header().Set("Referrer-Policy", "same-origin")
+	prepareFormPage(w)
 	return l.page(w, http.StatusOK, pages.Page{Text: pages.TextOf("sign_out"), Post: l.addresses.logout, Home: l.home})
 }

@@ -19,9 +19,6 @@ type namePage struct {
 	forms    pageForms
 }
 
-// maxNameBody bounds the body of the form.
-const maxNameBody = 8 << 10
-
 // serve serves <redirect path>/name?return=<path>.
 func (n *namePage) serve(w http.ResponseWriter, q *request) error {
 	noStore(w)
@@ -30,8 +27,12 @@ func (n *namePage) serve(w http.ResponseWriter, q *request) error {
 	if q.Method != http.MethodGet && q.Method != http.MethodHead && q.Method != http.MethodPost {
 		return n.notAllowed(w, q, "GET, HEAD, POST")
 	}
-	if q.Method == http.MethodPost && !n.origins.isOwn(q.Request) {
-		return n.fail(w, q, failure{reason: crossSite, cause: errNotOwnOrigin, received: originOf(q.Request), returnTo: returnTo})
+	var entered url.Values
+	if q.Method == http.MethodPost {
+		entered, _ = takeForm(w, q) // without a form there is no name
+		if !n.origins.isOwn(q.Request) {
+			return n.fail(w, q, failure{reason: foreignForm, received: originOf(q.Request), returnTo: returnTo})
+		}
 	}
 	s, err := n.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
 	if err != nil && !session.IsRevoked(err) {
@@ -42,22 +43,18 @@ func (n *namePage) serve(w http.ResponseWriter, q *request) error {
 		return nil
 	}
 	if q.Method == http.MethodPost {
-		return n.take(w, q, s, returnTo)
+		return n.take(w, q, s, returnTo, entered)
 	}
 	return n.show(w, q, s, returnTo, pages.Field{Value: vouch.Read(s.Kept).Claimed}, http.StatusOK)
 }
 
 // take takes the page's form. A form that is too old, or another session's, is shown again.
-func (n *namePage) take(w http.ResponseWriter, q *request, s *session.Session, returnTo string) error {
-	q.Body = http.MaxBytesReader(w, q.Body, maxNameBody)
-	if err := q.ParseForm(); err != nil {
-		return n.show(w, q, s, returnTo, pages.Field{Problem: pages.TextOf("problem_name").Text}, http.StatusBadRequest)
-	}
-	name := vouch.Fold(q.PostForm.Get("name"))
+func (n *namePage) take(w http.ResponseWriter, q *request, s *session.Session, returnTo string, entered url.Values) error {
+	name := vouch.Fold(entered.Get("name"))
 	if !isUserName(name) {
 		return n.show(w, q, s, returnTo, pages.Field{Value: sanitize(name), Problem: pages.TextOf("problem_name").Text}, http.StatusUnprocessableEntity)
 	}
-	if form, ok := n.forms.open(q, q.PostForm.Get("token")); !ok || form.subject != subjectOf(s) {
+	if form, ok := n.forms.open(q, entered.Get("token")); !ok || form.subject != subjectOf(s) {
 		return n.show(w, q, s, returnTo, pages.Field{Value: name, Problem: pages.TextOf("problem_again").Text}, http.StatusBadRequest)
 	}
 	kept, err := n.sessions.Keep(context.WithoutCancel(q.Context()), s, func(kept string) (string, bool) {
@@ -89,8 +86,7 @@ func (n *namePage) show(w http.ResponseWriter, q *request, s *session.Session, r
 		Text: pages.TextOf("name"), Site: n.addresses.host, Back: returnTo,
 		Form: pages.Form{Post: n.addresses.nameURL(returnTo), Token: n.forms.issue(w, q, subjectOf(s), ""), Fields: []pages.Field{field}},
 	}
-	// with no-referrer, older browsers would post the form with "Origin: null"
-	w.Header().Set("Referrer-Policy", "same-origin")
+	prepareFormPage(w)
 	body, policy, err := page.Draw()
 	if err != nil {
 		return err

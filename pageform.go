@@ -2,7 +2,9 @@ package truelayer
 
 import (
 	"crypto/rand"
+	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/sealed"
@@ -11,8 +13,7 @@ import (
 const (
 	// pageFormLifetime is how long a visitor may read the page.
 	pageFormLifetime = 30 * time.Minute
-	// formCookieLifetime is longer, so that a late form is told from one without a
-	// cookie only by its age.
+	// formCookieLifetime is longer, so that the cookie of a form outlives it.
 	formCookieLifetime = time.Hour
 	// maxPageForm is more bytes than the token of any form has.
 	maxPageForm = 1 << 10
@@ -28,6 +29,23 @@ type pageForm struct {
 	shown   time.Time
 	subject string
 	digest  string // of the text that was shown, "" if that does not matter
+}
+
+// maxFormBody bounds the body of a form.
+const maxFormBody = 32 << 10
+
+var errNoBodyOfAForm = errors.New("the body is not that of a form, or is too large")
+
+// takeForm reads the form in a request's body, and takes it off the request: error routes
+// may proxy that anywhere. What a rewrite has made of the address does not matter.
+func takeForm(w http.ResponseWriter, q *request) (url.Values, error) {
+	sent := *q.Request
+	sent.URL, sent.Body = new(url.URL), http.MaxBytesReader(w, q.Body, maxFormBody)
+	q.Body, q.ContentLength, q.TransferEncoding = http.NoBody, 0, nil
+	if err := sent.ParseForm(); err != nil {
+		return nil, errNoBodyOfAForm
+	}
+	return sent.PostForm, nil
 }
 
 // pageForms seals forms into tokens. A token is bound to a cookie of the browser, so

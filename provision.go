@@ -190,7 +190,7 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 		s.guard.names = h.newNameVerifier(observer)
 		if h.VerifyName.Name == "" {
 			s.login.asksName = true
-			s.name = &namePage{s.failureResponder, sessions, pageForms{&s.cookies, newSealer(sessions.Client.Secret, "name form v1", sessions.Label)}}
+			s.name = &namePage{s.failureResponder, sessions, pageForms{&s.cookies, newSealer(sessions.Client.Secret, "name form v1 of "+h.RedirectURI, sessions.Label)}}
 		}
 	}
 	if h.BankPicker != nil && h.ProviderID == "" { // there is nothing to choose otherwise
@@ -223,7 +223,7 @@ func (h *Handler) newConsentPage(s *site, observer *siteObserver) *consentPage {
 	client := h.sessions.Client
 	return &consentPage{
 		failureResponder: s.failureResponder, sessions: h.sessions, login: s.login, choice: h.banks,
-		forms:      pageForms{&s.cookies, newSealer(client.Secret, "consent form v1", h.sessions.Label)},
+		forms:      pageForms{&s.cookies, newSealer(client.Secret, "consent form v1 of "+h.RedirectURI, h.sessions.Label)},
 		controller: h.Consent.Controller, text: text, digest: text.Digest(), user: userPlaceholders{h.Consent.User.Name, h.Consent.User.Email},
 		links: &bankLinks{client: client, scopes: h.Scopes, trackingID: h.AuthParam["tracking_id"], observer: observer, now: h.now},
 		picks: s.banks != nil, fallback: h.Consent.FallbackDialog,

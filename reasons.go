@@ -51,6 +51,7 @@ const (
 	tooManyNames            reason = "too_many_names"
 	scopeMissing            reason = "scope_missing"
 	providerRefused         reason = "provider_refused"
+	foreignForm             reason = "foreign_form"
 )
 
 // problem says how a failure with a reason is answered and logged. Its text is in
@@ -101,6 +102,7 @@ var problems = map[reason]problem{
 	tooManyNames:            {http.StatusTooManyRequests, zap.WarnLevel, 60, "a visitor has tried too many names"},
 	scopeMissing:            {http.StatusForbidden, zap.InfoLevel, 0, "a visitor was refused: the session lacks a scope that the page requires"},
 	providerRefused:         {http.StatusForbidden, zap.InfoLevel, 0, "a visitor was refused: the page requires another bank"},
+	foreignForm:             {http.StatusForbidden, zap.InfoLevel, 0, "a form of the module's own page was refused: its Origin is not redirect_uri's; if it happens to everybody, something in front changes Origin, or sets Referrer-Policy to no-referrer"},
 	methodNotAllowed:        {http.StatusMethodNotAllowed, zap.DebugLevel, 0, "a request with a method that is not allowed was refused"},
 }
 

@@ -93,6 +93,15 @@ func (a *responder) consentPage(w http.ResponseWriter, status int, p *pages.Cons
 	return nil
 }
 
+// prepareFormPage sets the header fields of a page with a form.
+func prepareFormPage(w http.ResponseWriter) {
+	// with no-referrer, browsers would post the form with "Origin: null"
+	w.Header().Set("Referrer-Policy", "same-origin")
+	// the page may say who the visitor is, which is nothing for the origins in allow_origins
+	w.Header().Del("Access-Control-Allow-Origin")
+	w.Header().Del("Access-Control-Allow-Credentials")
+}
+
 func (a *responder) html(w http.ResponseWriter, status int, body []byte, policy string) {
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -120,7 +120,6 @@ func TestRooms(t *testing.T) {
 func TestNothingSecretIsPredictable(t *testing.T) {
 	spreads := map[string]bool{
 		"internal/session/backoff.go": true, // refreshes that failed together
-		"logincookie.go":              true, // tabs that begin logins together
 		"storagesweep.go":             true, // machines that sweep one storage
 		"internal/vouch/asker.go":     true, // questions after an outage
 		"redisstore/lock.go":          true, // processes that wait for one lock

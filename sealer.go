@@ -18,8 +18,8 @@ type sealer struct {
 	info   string
 }
 
-// newSealer returns the sealer for a purpose. Another purpose, or another block, has other
-// keys.
+// newSealer returns the sealer for a purpose. Another purpose has other keys, and so has a
+// block with another label.
 func newSealer(secret authserver.Secret, purpose string, l session.Label) sealer {
 	return sealer{secret: secret, info: "truelayer " + purpose + " " + string(l[:])}
 }

@@ -39,8 +39,8 @@ func (v *VerifyName) check() error {
 		return errors.New("verify_name: trust_header is for a placeholder: give verify_name one, or leave trust_header out")
 	case v.Name == "": // visitors say it themselves
 		return nil
-	case !strings.Contains(v.Name, "{"):
-		return fmt.Errorf("verify_name %q has no placeholder, so all visitors would have this name: write one that an earlier handler sets, such as {http.auth.user.name}", v.Name)
+	case !isPlaceholders(v.Name):
+		return fmt.Errorf("verify_name %q is not a placeholder, so all visitors would be called that: write one that an earlier handler sets, such as {http.auth.user.name}", v.Name)
 	case !v.TrustHeader && isVisitorsChoice(v.Name):
 		return fmt.Errorf("verify_name %s is the visitor's own choice: whoever sends the request says whose name is compared; use a placeholder that a handler sets, or add trust_header if something in front always overwrites it", v.Name)
 	}

@@ -37,6 +37,11 @@ func (h *Handler) optionWarnings(clientID string, asked bool) []string {
 	if h.Consent != nil && h.BankPicker == nil && h.ProviderID == "" {
 		warnings = append(warnings, "consent without bank_picker or provider_id is only for links to the login URL with provider: all other visitors choose their bank and consent in TrueLayer's dialog; add bank_picker")
 	}
+	for name := range h.AuthParam {
+		if h.Consent != nil && name != "tracking_id" {
+			warnings = append(warnings, fmt.Sprintf("auth_param %s is not sent for visitors who consent on the site's own page: TrueLayer's links to banks take no such parameter", name))
+		}
+	}
 	if h.IdleTimeout > h.MaxLifetime {
 		warnings = append(warnings, fmt.Sprintf("idle_timeout %v is longer than max_lifetime, %v, which ends every session first: raise max_lifetime or lower idle_timeout",
 			time.Duration(h.IdleTimeout), time.Duration(h.MaxLifetime)))

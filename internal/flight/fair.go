@@ -12,8 +12,11 @@ import (
 // Bounds are the bounds of work that a server does for us, and that anybody can cause.
 type Bounds struct {
 	// All is how many pieces of work run at once, and Network how many of them for one
-	// network. Waiting bounds those of a network together with the ones that wait.
-	All, Network, Waiting int
+	// network.
+	All, Network int
+	// Waiting bounds those of a network together with the ones that wait, and Queue those
+	// of all networks.
+	Waiting, Queue int
 	// EachMinute is how many pieces of work begin in a minute for one network.
 	EachMinute int
 	// Timeout bounds a piece of work, including the wait for its turn.
@@ -26,21 +29,17 @@ type Fair struct {
 	group   *Group
 	limiter Limiter[netip.Prefix]
 	budget  Budget
+	queue   int
 	timeout time.Duration
 	now     func() time.Time
 
-	mu     sync.Mutex
-	paused pause
-}
-
-// pause is a pause that the server asked for.
-type pause struct {
-	until time.Time
-	// network is the one for which the server was asked. As long as all is false only
-	// this one waits, so that one visitor who asks too often does not stop all others.
-	network netip.Prefix
-	// all says that the server asked for a pause for a second network.
-	all bool
+	// The pauses that the server asked for. Only the first network for which it did so
+	// waits, so that one visitor who asks too often does not stop all others. From a
+	// second network on all wait.
+	mu          sync.Mutex
+	first       netip.Prefix
+	firstPaused time.Time // until then
+	allPaused   time.Time
 }
 
 // maxPause is the longest pause. One that is longer was noted before the clock was set
@@ -53,6 +52,7 @@ func NewFair(b Bounds, now func() time.Time) *Fair {
 		group:   NewGroup(int64(b.All)),
 		limiter: Limiter[netip.Prefix]{MaxRunning: b.Network, MaxTotal: b.Waiting},
 		budget:  Budget{Most: b.EachMinute},
+		queue:   b.Queue,
 		timeout: b.Timeout,
 		now:     now,
 	}
@@ -82,7 +82,13 @@ var (
 func (f *Fair) Do(ctx context.Context, key string, network netip.Prefix, work func(context.Context) (any, error)) (any, error) {
 	turn := func(ctx context.Context) (func(), error) { return f.awaitTurn(ctx, network) }
 	result, err := f.group.BeginInTurn(ctx, key, f.timeout, turn, func(ctx context.Context) (any, error) {
-		f.budget.Spend(network, f.now())
+		// once more: others have begun while this one waited for a slot
+		if left := f.pauseLeft(network); left > 0 {
+			return nil, &BusyError{left, errPaused}
+		}
+		if wait := f.budget.Take(network, f.now()); wait > 0 {
+			return nil, &BusyError{wait, errNetworkSpent}
+		}
 		return work(ctx)
 	}).Await(ctx)
 	if errors.Is(err, ErrBusy) {
@@ -91,38 +97,37 @@ func (f *Fair) Do(ctx context.Context, key string, network netip.Prefix, work fu
 	return result, err
 }
 
-// awaitTurn waits until the network has a place for another piece of work. It looks
-// before and after, since others of the network may have used up its share meanwhile.
+// awaitTurn waits until the network has a place for another piece of work.
 func (f *Fair) awaitTurn(ctx context.Context, network netip.Prefix) (leave func(), err error) {
-	if err := f.check(network); err != nil {
-		return nil, err
+	switch wait, left := f.budget.Wait(network, f.now()), f.pauseLeft(network); {
+	case wait > 0:
+		return nil, &BusyError{wait, errNetworkSpent}
+	case left > 0:
+		return nil, &BusyError{left, errPaused}
+	case f.group.Len() > f.queue:
+		return nil, &BusyError{cause: ErrBusy}
 	}
 	if leave, err = f.limiter.Take(ctx, network); err != nil {
 		return nil, &BusyError{cause: fmt.Errorf("for this network: %w", err)}
 	}
-	if err := f.check(network); err != nil {
-		leave()
-		return nil, err
-	}
 	return leave, nil
 }
 
-// check returns an error if no work may begin for a network.
-func (f *Fair) check(network netip.Prefix) error {
-	now := f.now()
-	if wait := f.budget.Wait(network, now); wait > 0 {
-		return &BusyError{wait, errNetworkSpent}
-	}
+// pauseLeft returns how long a network has to wait because the server asked for it.
+func (f *Fair) pauseLeft(network netip.Prefix) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if left := f.paused.left(now); left > 0 && (f.paused.all || f.paused.network == network) {
-		return &BusyError{left, errPaused}
+	left := timeLeft(f.allPaused, f.now())
+	if network == f.first {
+		left = max(left, timeLeft(f.firstPaused, f.now()))
 	}
-	return nil
+	return left
 }
 
-func (p pause) left(now time.Time) time.Duration {
-	if left := p.until.Sub(now); left <= maxPause {
+// timeLeft returns how long a pause lasts, 0 if it is over or was noted before the clock
+// was set back.
+func timeLeft(until, now time.Time) time.Duration {
+	if left := until.Sub(now); left <= maxPause {
 		return max(left, 0)
 	}
 	return 0
@@ -134,12 +139,13 @@ func (f *Fair) Pause(network netip.Prefix, d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
-	paused := pause{until: now.Add(min(d, maxPause)), network: network}
-	if f.paused.left(now) > 0 {
-		paused.all = f.paused.all || f.paused.network != network
-		if f.paused.until.After(paused.until) {
-			paused.until = f.paused.until
+	until := now.Add(min(d, maxPause))
+	switch left := timeLeft(f.firstPaused, now); {
+	case left > 0 && network != f.first:
+		if timeLeft(f.allPaused, now) < d {
+			f.allPaused = until
 		}
+	case left < d || network != f.first:
+		f.first, f.firstPaused = network, until
 	}
-	f.paused = paused
 }

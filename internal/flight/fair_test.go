@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-var bounds = Bounds{All: 3, Network: 2, Waiting: 4, EachMinute: 5, Timeout: time.Minute}
+var bounds = Bounds{All: 3, Network: 2, Waiting: 4, Queue: 100, EachMinute: 5, Timeout: time.Minute}
 
 // asks wants work n times, each time under another key, and returns how many got it
 // and how many did not.
@@ -98,16 +98,20 @@ func TestFairPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		f := NewFair(bounds, func() time.Time { return now })
-		paused := func(of int) bool { return f.check(network(of)) != nil }
+		paused := func(of int) bool { return f.pauseLeft(network(of)) > 0 }
 		f.Pause(network(1), time.Minute)
 		f.Pause(network(1), time.Second) // the longer one holds
 		now = now.Add(30 * time.Second)
 		if !paused(1) || paused(2) {
 			t.Errorf("%v %v", paused(1), paused(2))
 		}
-		f.Pause(network(2), time.Minute)
+		f.Pause(network(2), 10*time.Second)
 		if !paused(1) || !paused(2) || !paused(3) {
 			t.Error("a second network pauses none but itself")
+		}
+		now = now.Add(10 * time.Second)
+		if !paused(1) || paused(2) || paused(3) {
+			t.Error("the first network's pause is that of all")
 		}
 		now = now.Add(time.Minute)
 		if paused(1) || paused(3) {
@@ -129,7 +133,7 @@ func TestFairPause(t *testing.T) {
 // TestFairTimeout: what waits for the slots of all too long is not begun.
 func TestFairTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := NewFair(Bounds{All: 1, Network: 1, Waiting: 2, EachMinute: 9, Timeout: time.Second}, time.Now)
+		f := NewFair(Bounds{All: 1, Network: 1, Waiting: 2, Queue: 100, EachMinute: 9, Timeout: time.Second}, time.Now)
 		hold := make(chan struct{})
 		defer close(hold)
 		go func() {
@@ -142,5 +146,66 @@ func TestFairTimeout(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	})
+}
+
+// TestFairWhileWaiting: what waits for a slot while its network uses up its share, or while
+// the server asks for a pause, is not begun when the slot is there.
+func TestFairWhileWaiting(t *testing.T) {
+	for name, test := range map[string]struct {
+		begin int // how many may begin
+		then  func(f *Fair)
+	}{
+		"budget": {bounds.EachMinute, func(*Fair) {}},
+		"pause": {1, func(f *Fair) {
+			f.Pause(network(1), time.Minute)
+			f.Pause(network(2), time.Minute)
+		}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := NewFair(Bounds{All: 1, Network: 20, Waiting: 20, Queue: 100, EachMinute: bounds.EachMinute, Timeout: time.Minute}, time.Now)
+			var begun atomic.Int64
+			results := make(chan error, 10)
+			for i := range cap(results) {
+				go func() {
+					_, err := f.Do(t.Context(), strconv.Itoa(i), network(1), func(context.Context) (any, error) {
+						if begun.Add(1) == 1 {
+							time.Sleep(time.Second)
+							test.then(f)
+						}
+						return nil, nil
+					})
+					results <- err
+				}()
+			}
+			for range cap(results) {
+				<-results
+			}
+			if n := begun.Load(); n != int64(test.begin) {
+				t.Errorf("%s: %d have begun, %d may", name, n, test.begin)
+			}
+		})
+	}
+}
+
+// TestFairQueue: all networks together have a bounded number that wait, whoever goes.
+func TestFairQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bounds
+		b.Queue = 10
+		f := NewFair(b, time.Now)
+		gone, cancel := context.WithCancel(t.Context())
+		for i := range 1000 {
+			go func() {
+				_, _ = f.Do(gone, strconv.Itoa(i), network(i), func(context.Context) (any, error) { time.Sleep(time.Second); return nil, nil })
+			}()
+			synctest.Wait()
+		}
+		cancel()
+		synctest.Wait()
+		if n := f.group.Len(); n > b.Queue+1 {
+			t.Errorf("%d wait", n)
+		}
+		f.group.Wait(context.WithoutCancel(t.Context()))
 	})
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // bounds bound the questions to a bank, of all sessions of a client together.
-var bounds = flight.Bounds{All: 32, Network: 8, Waiting: 256, EachMinute: 120, Timeout: 30 * time.Second}
+var bounds = flight.Bounds{All: 32, Network: 8, Waiting: 256, Queue: 2048, EachMinute: 120, Timeout: 30 * time.Second}
 
 // Asker asks banks about names.
 type Asker struct {

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -347,7 +349,7 @@ func TestWhoMayConsent(t *testing.T) {
 		"no origin and site": {"Origin", "", "Sec-Fetch-Site", ""},
 	} {
 		a := w.consent(t, b, form, header...)
-		if a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "cross_site") {
+		if a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "foreign_form") || !strings.Contains(a.body, "/truelayer/login?return=%2Fpage") {
 			t.Errorf("%s: %d %s", name, a.StatusCode, a.body)
 		}
 	}
@@ -412,6 +414,14 @@ func TestConsentIsDeclined(t *testing.T) {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 	equal(t, "links", w.sim.Calls(simulator.AuthURI), 0)
+	connected := w.browser()
+	_, form := w.consentForm(t, connected, consentOfMock)
+	callback, err := w.sim.GrantDirect(w.consent(t, connected, form).location())
+	if err != nil {
+		t.Fatal(err)
+	}
+	connected.navigate(callback)
+	equal(t, "who is connected", connected.navigate(w.Site+"/truelayer/consent?decline=1&return=%2Fpage").location(), "/page")
 }
 
 // TestConsentAtTheBank: whatever happens at the bank is told as after TrueLayer's dialog.
@@ -658,4 +668,143 @@ func TestConsentWithOwnErrorPages(t *testing.T) {
 	a := w.consent(t, b, form)
 	equal(t, "status", a.StatusCode, http.StatusBadGateway)
 	equal(t, "body", a.body, "own page: bank_link_unavailable")
+}
+
+// TestConsentBodyStaysHere: what a visitor has entered does not reach error routes, however
+// far the module has read it, and they work.
+func TestConsentBodyStaysHere(t *testing.T) {
+	for _, header := range [][]string{nil, {"Origin", ""}} {
+		w := start(t, plain, func(w *world) {
+			w.Options = everyBank + "bank_picker\ndisable_error_pages" + consentOptions("")
+			w.After = "handle_errors {\nreverse_proxy " + w.App + "\n}"
+		})
+		var sent string
+		w.app.answer(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			sent = string(body)
+			fmt.Fprint(w, "own page")
+		})
+		b := w.browser()
+		_, form := w.consentForm(t, b, consentOfMock)
+		w.sim.Fail(simulator.AuthURI, simulator.Fault{Times: 1, Status: http.StatusInternalServerError})
+		if a := w.consent(t, b, form, header...); a.body != "own page" || sent != "" {
+			t.Errorf("%v: %d %s, the route got %q", header, a.StatusCode, a.body, sent)
+		}
+	}
+}
+
+// TestConsentBehindARewrite: what a rewrite makes of the address has no effect.
+func TestConsentBehindARewrite(t *testing.T) {
+	w := start(t, plain, func(w *world) {
+		w.Before = "rewrite * /index.php?path={path};x=%zz"
+		w.Options = everyBank + "bank_picker" + consentOptions("")
+	})
+	b := w.browser()
+	_, form := w.consentForm(t, b, consentOfMock)
+	equal(t, "status", w.consent(t, b, form).StatusCode, http.StatusSeeOther)
+}
+
+// TestConsentOnAnotherHost: the page is shown on the redirect URI's host, where its form
+// works, and a proxy that changes the host causes no loop.
+func TestConsentOnAnotherHost(t *testing.T) {
+	w := startConsent(t, "")
+	elsewhere := strings.Replace(w.Site, "localhost", "127.0.0.1", 1)
+	text, err := w.adapt(strings.Replace(audited, "http://localhost:{{.Port}} {", "http://localhost:{{.Port}}, http://127.0.0.1:{{.Port}} {", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Load(text, true); err != nil {
+		t.Fatal(err)
+	}
+	sent := w.browser().navigate(elsewhere + consentOfMock)
+	equal(t, "Location", sent.location(), w.Site+consentOfMock+"&moved=1")
+	equal(t, "behind a proxy that changes the host", w.browser().navigate(elsewhere+consentOfMock+"&moved=1").StatusCode, http.StatusOK)
+}
+
+// TestConsentOfSomebodyElse: a form that said that the visitor is one person is not taken for
+// another.
+func TestConsentOfSomebodyElse(t *testing.T) {
+	w := start(t, plain, func(w *world) {
+		w.Before = "sign_in"
+		w.Options = everyBank + "bank_picker" + consentOptions("user {http.sign_in.name}")
+	})
+	b := w.browser()
+	page := b.do(http.MethodGet, w.Site+consentOfMock, append([]string{"X-Number", "2"}, asNavigation...)...)
+	form := url.Values{"token": {html.UnescapeString(tokenField.FindStringSubmatch(page.body)[1])}, "email": person["email"]}
+	for _, other := range []string{"3", ""} {
+		if a := w.consent(t, b, form, "X-Number", other); a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, "consent_form_expired") {
+			t.Errorf("%q: %d %s", other, a.StatusCode, a.location())
+		}
+	}
+	equal(t, "links", w.sim.Calls(simulator.AuthURI), 0)
+	equal(t, "the same person", w.consent(t, b, form, "X-Number", "2").StatusCode, http.StatusSeeOther)
+}
+
+// TestConsentIsNobodysElse: an origin that may use sessions may not read who the visitor is.
+func TestConsentIsNobodysElse(t *testing.T) {
+	const friend = "https://friend.example.com"
+	w := start(t, plain, func(w *world) {
+		w.Options = everyBank + "bank_picker\nallow_origins " + friend + consentOptions("")
+	})
+	b := w.browser()
+	for _, a := range []*answer{
+		b.do(http.MethodGet, w.Site+consentOfMock, "Origin", friend),
+		w.consent(t, b, url.Values{"token": {"x"}, "name": person["name"]}, "Origin", w.Site),
+	} {
+		if a.Header.Get("Access-Control-Allow-Origin") != "" || a.Header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("%v", a.Header)
+		}
+	}
+	equal(t, "other answers", b.do(http.MethodGet, w.Site+"/truelayer/session", "Origin", friend).Header.Get("Access-Control-Allow-Origin"), friend)
+}
+
+// TestCorrectedConsent: a form that was corrected while the first one is under way is another
+// one, and repetitions of one form take one slot of the browser's logins.
+func TestCorrectedConsent(t *testing.T) {
+	w := startConsent(t, "")
+	b := w.browser()
+	_, form := w.consentForm(t, b, consentOfMock)
+	hold := make(chan struct{})
+	w.sim.Fail(simulator.AuthURI, simulator.Fault{Times: 1, Hold: hold})
+	first := make(chan *answer, 2)
+	for range cap(first) {
+		go func() {
+			a, err := b.post(w.Site+consentOfMock, form)
+			if err != nil {
+				t.Error(err)
+			}
+			first <- a
+		}()
+	}
+	awaitWaiting(t, 2)
+	corrected := maps.Clone(form)
+	corrected.Set("name", "Ada Byron")
+	w.secrets.add("Ada Byron")
+	equal(t, "status", w.consent(t, w.browserLike(b), corrected).StatusCode, http.StatusSeeOther)
+	equal(t, "name", w.sim.LastAuthURIRequest().User.Name, "Ada Byron")
+	close(hold)
+	one, two := <-first, <-first
+	var cookies []string
+	for _, a := range []*answer{one, two} {
+		for _, c := range a.Cookies() {
+			if strings.Contains(c.Name, "-login-") && c.MaxAge > 0 {
+				cookies = append(cookies, c.Name)
+			}
+		}
+	}
+	if slices.Sort(cookies); len(slices.Compact(cookies)) != 1 {
+		t.Errorf("one login takes the slots %q", cookies)
+	}
+}
+
+// browserLike is a browser with the cookies of another by now.
+func (w *world) browserLike(b *browser) *browser {
+	w.t.Helper()
+	other := w.browser()
+	site, err := url.Parse(w.Site)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	other.client.Jar.SetCookies(site, b.client.Jar.Cookies(site))
+	return other
 }

@@ -314,7 +314,7 @@ func TestNamePage(t *testing.T) {
 			t.Errorf("%q: %d", wrong, a.StatusCode)
 		}
 	}
-	equal(t, "too large", post(b, url.Values{"token": form["token"], "name": {strings.Repeat("a", 10_000)}}).StatusCode, http.StatusBadRequest)
+	equal(t, "too large", post(b, url.Values{"token": form["token"], "name": {strings.Repeat("a", 40_000)}}).StatusCode, http.StatusUnprocessableEntity)
 	equal(t, "questions", w.sim.Calls(simulator.Verify), 0)
 
 	equal(t, "then", post(b, form).location(), "/page?a=b")
