@@ -13,6 +13,38 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 )
 
+// Consent is the site's own page on which visitors consent to what is shared.
+type Consent struct {
+	// Who gets the data: the name of a company, as visitors know it. Required.
+	Controller string `json:"controller,omitempty"`
+
+	// What the data are used for, in a sentence or more. Visitors read it as it is.
+	// Required.
+	Purpose string `json:"purpose,omitempty"`
+
+	// The absolute URL of the terms that hold for the data. Required; plain http only for
+	// a loopback host.
+	TermsURL string `json:"terms_url,omitempty"`
+
+	// Who the visitor is, which TrueLayer wants to know. What is missing, the page asks
+	// for. Default: the page asks for both.
+	User ConsentUser `json:"user,omitzero"`
+
+	// Lead visitors to TrueLayer's dialog if TrueLayer gives no link to the bank. They
+	// consent there once more. Default: off, they are told to try again.
+	FallbackDialog bool `json:"fallback_dialog,omitempty"`
+}
+
+// ConsentUser is who a visitor is, by placeholders that earlier handlers have set, such as
+// `{http.auth.user.id}`.
+type ConsentUser struct {
+	// The full name. Accepts placeholders.
+	Name string `json:"name,omitempty"`
+
+	// The e-mail address. Accepts placeholders.
+	Email string `json:"email,omitempty"`
+}
+
 // options is the table of the block's options.
 func (c *Consent) options() block.Options {
 	return block.Options{

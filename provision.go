@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/banks"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
-	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/samplelog"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/vouch"
@@ -150,100 +148,6 @@ func (h *Handler) registerMetrics(registry *prometheus.Registry, site *siteMetri
 		}
 	}
 	return nil
-}
-
-// newSite wires what serves the block's requests.
-func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer *siteObserver) (*site, error) {
-	addresses := newAddresses(redirect)
-	origins, err := newOrigins(addresses.origin, h.AllowOrigins)
-	if err != nil {
-		return nil, err
-	}
-	header := TokenHeader{http.CanonicalHeaderKey(h.TokenHeader.Field), h.TokenHeader.Scheme}
-	s := &site{
-		protection: protection{h.match},
-		cookies:    newCookieNames(h.CookieName, sessions.Label, redirect.Scheme == "https"),
-		now:        h.now,
-	}
-	s.accessLog.logger = h.logger
-	s.failureResponder = &failureResponder{
-		responder:    &responder{origins, &headerChecker{logger: h.logger}, observer},
-		addresses:    &addresses,
-		stripper:     &stripper{&s.cookies, header.Field, h.now},
-		cookie:       s.cookies.session,
-		disablePages: h.DisableErrorPages,
-		logger:       h.logger,
-	}
-	s.home = homeOf(s.protection, addresses.origin)
-	logins := &loginCookies{&s.cookies, newLoginSealer(sessions.Client.Secret, sessions.Label), h.now}
-	s.login = &loginFlow{
-		failureResponder: s.failureResponder, sessions: sessions, cookies: &s.cookies, logins: logins,
-		link:      h.authorizationRequest(),
-		banks:     h.banks,
-		server:    h.server,
-		proxy:     proxyWatch{logger: h.logger},
-		callbacks: callbackWatch{redirectURI: h.RedirectURI, logger: h.logger},
-		pkce:      !h.DisablePKCE, issuer: h.Issuer, logger: h.logger, now: h.now,
-	}
-	s.guard = guard{failureResponder: s.failureResponder, login: s.login, sessions: sessions, header: header, now: h.now}
-	if h.VerifyName != nil {
-		s.guard.names = h.newNameVerifier(observer)
-		if h.VerifyName.Name == "" {
-			s.login.asksName = true
-			s.name = &namePage{s.failureResponder, sessions, pageForms{&s.cookies, newSealer(sessions.Client.Secret, "name form v1 of "+h.RedirectURI, sessions.Label)}}
-		}
-	}
-	if h.BankPicker != nil && h.ProviderID == "" { // there is nothing to choose otherwise
-		s.login.picks, s.login.remembers = true, h.BankPicker.Remember
-		s.banks = &bankPicker{s.failureResponder, sessions, h.banks, &s.cookies, h.BankPicker.Remember}
-	}
-	if h.Consent != nil {
-		s.login.consents = true
-		s.consent = h.newConsentPage(s, observer)
-	}
-	logoutURL := ""
-	if !slices.Contains(h.Disable, disableLogout) {
-		s.logout = &logout{
-			failureResponder: s.failureResponder, sessions: sessions, logins: logins,
-			next: h.LogoutRedirect, disconnect: slices.Contains(h.DisconnectOn, disconnectOnLogout),
-		}
-		logoutURL = addresses.origin + addresses.logout
-		s.signOut = logoutURL
-	}
-	if !slices.Contains(h.Disable, disableSession) {
-		s.session = &sessionEndpoint{s.failureResponder, sessions, logoutURL}
-	}
-	return s, nil
-}
-
-// newConsentPage wires the page on which visitors consent.
-func (h *Handler) newConsentPage(s *site, observer *siteObserver) *consentPage {
-	endsAtLogout := s.logout != nil && slices.Contains(h.DisconnectOn, disconnectOnLogout)
-	text := pages.NewConsentText(h.Consent.Controller, h.Consent.Purpose, h.Consent.TermsURL, h.Scopes, endsAtLogout)
-	client := h.sessions.Client
-	return &consentPage{
-		failureResponder: s.failureResponder, sessions: h.sessions, login: s.login, choice: h.banks,
-		forms:      pageForms{&s.cookies, newSealer(client.Secret, "consent form v1 of "+h.RedirectURI, h.sessions.Label)},
-		controller: h.Consent.Controller, text: text, digest: text.Digest(), user: userPlaceholders{h.Consent.User.Name, h.Consent.User.Email},
-		links: &bankLinks{client: client, scopes: h.Scopes, trackingID: h.AuthParam["tracking_id"], observer: observer, now: h.now},
-		picks: s.banks != nil, fallback: h.Consent.FallbackDialog,
-	}
-}
-
-// newNameVerifier wires what has banks vouch for names.
-func (h *Handler) newNameVerifier(observer *siteObserver) *nameVerifier {
-	o := h.VerifyName
-	return &nameVerifier{
-		placeholder: o.Name, sessions: h.sessions, timeout: time.Duration(o.Timeout), sendIP: !o.OmitClientIP, now: h.now,
-		asker: &vouch.Asker{MinScore: o.MinScore, KeepHolder: o.ExposeAccountHolder, MaxAge: time.Duration(o.MaxAge), Observe: observer.nameAsked, Now: h.now},
-	}
-}
-
-// authorizationRequest is the part of auth links that all logins share.
-func (h *Handler) authorizationRequest() authserver.AuthorizationRequest {
-	return authserver.AuthorizationRequest{
-		RedirectURI: h.RedirectURI, Scopes: h.Scopes, Providers: h.Providers, ProviderID: h.ProviderID, Params: h.AuthParam,
-	}
 }
 
 // authServers holds what the blocks of the process that use one auth server share,

@@ -1,14 +1,49 @@
 package truelayer
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 )
+
+// VerifyName is a name for which the visitor's bank is to vouch.
+type VerifyName struct {
+	// The name, by a placeholder that an earlier handler sets, such as
+	// `{http.auth.user.id}` of `basic_auth`. Default: visitors say it themselves, on
+	// `<redirect path>/name`.
+	Name string `json:"name,omitempty"`
+
+	// The lowest score, from 1 to 100, that counts as a match. Default: TrueLayer decides.
+	MinScore int `json:"min_score,omitempty"`
+
+	// How long the bank's word holds. Then the bank is asked again. Default: 24h.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// How long a request waits for the bank's word. Then it goes on without. Default: 2s.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// The base URL of the Verification API, which gets the access token. Plain http only
+	// for a loopback host. Required with `auth_server`. Default: the environment's.
+	API string `json:"api,omitempty"`
+
+	// Do not tell TrueLayer the visitor's IP address, in `X-PSU-IP`. TrueLayer documents
+	// the field for other APIs, in which calls without it are limited. Default: off.
+	OmitClientIP bool `json:"omit_client_ip,omitempty"`
+
+	// Keep the name of the account's holder, sealed in the session, and give it to the
+	// application in `{http.truelayer.account_holder}`. It is personal data. Default: off.
+	ExposeAccountHolder bool `json:"expose_account_holder,omitempty"`
+
+	// The placeholder's value comes with the request, such as a header field, and
+	// something in front of Caddy always overwrites it. Without this such a placeholder is
+	// refused, since visitors could choose whose name is compared. Default: off.
+	TrustHeader bool `json:"trust_header,omitempty"`
+}
 
 // options is the table of the block's options.
 func (v *VerifyName) options() block.Options {
@@ -56,15 +91,6 @@ func verifyNameArgument(v *VerifyName) block.Value {
 		v.Name = strings.Join(args, "")
 		return nil
 	}}
-}
-
-// checkVerifyAPI refuses a guess at the Verification API beside another auth server: it gets
-// the access tokens.
-func (h *Handler) checkVerifyAPI() error {
-	if h.VerifyName != nil && h.VerifyName.API == "" && h.AuthServer != "" && h.AuthServer != environments[cmp.Or(h.Environment, "live")].authServer {
-		return errors.New("verify_name: api is missing: with auth_server, say which Verification API gets the access tokens, such as https://api.truelayer.com")
-	}
-	return nil
 }
 
 // isVisitorsChoice reports whether a text has a placeholder whose value the request brings

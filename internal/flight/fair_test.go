@@ -179,7 +179,9 @@ func TestFairWhileWaiting(t *testing.T) {
 				}()
 			}
 			for range cap(results) {
-				<-results
+				if err := <-results; err != nil {
+					t.Logf("%s: %v", name, err)
+				}
 			}
 			if n := begun.Load(); n != int64(test.begin) {
 				t.Errorf("%s: %d have begun, %d may", name, n, test.begin)
