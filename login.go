@@ -194,7 +194,8 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 }
 
 // moreScopes returns the scopes to ask for if a session lacks some of those of a rule, nil
-// if it lacks none or there is no such rule.
+// if it lacks none or there is no such rule. What the session has by another rule is asked
+// for again: where two rules meet, neither login would be enough.
 func (f *loginFlow) moreScopes(rule string, s *session.Session) (scopes []string) {
 	if rule == "" || s == nil {
 		return nil
@@ -209,6 +210,11 @@ func (f *loginFlow) moreScopes(rule string, s *session.Session) (scopes []string
 	}
 	if !lacks {
 		return nil
+	}
+	for _, scope := range granted {
+		if !slices.Contains(scopes, scope) && hasRuleFor(f.server, scope) {
+			scopes = append(scopes, scope)
+		}
 	}
 	return scopes
 }
@@ -295,6 +301,13 @@ func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason,
 	}
 	if why == nameMismatch && f.asksName {
 		failed.link, failed.action = f.addresses.nameURL(returnTo), pages.TextOf("correct_name").Action
+	}
+	if why == nameMissing && f.asksName { // a login would lead straight back
+		failed.link, failed.action = f.addresses.nameURL(returnTo), pages.TextOf("give_name").Action
+		failed.loginURL = f.addresses.origin + failed.link
+	}
+	if q.whoAsks() == form {
+		failed.detail = pages.TextOf("form_not_saved").Text
 	}
 	return f.fail(w, q, failed)
 }

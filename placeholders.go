@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -62,6 +63,7 @@ func (state *requestState) identify(replacer *caddy.Replacer, s *session.Session
 	// a value that an earlier handler such as basic_auth has set takes precedence over
 	// one that is computed when it is used, so it has to be replaced
 	if now, _ := replacer.GetString(userID); now != id {
+		state.signedIn = cmp.Or(state.signedIn, now)
 		replacer.Set(userID, id)
 	}
 }

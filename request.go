@@ -54,6 +54,8 @@ type requestState struct {
 	tokenFields []string
 	// session is the session that the last block found, nil if there is none.
 	session *session.Session
+	// signedIn is the user id that an earlier handler has set, "" if none has.
+	signedIn string
 	// verification is what that block knows of the visitor's name, nil if it verifies none.
 	verification *verification
 	// block answers for that block.

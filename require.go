@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -178,8 +179,8 @@ func (r *Require) refuses(state *requestState) (why reason, received string) {
 	if len(r.Providers) > 0 && !slices.Contains(r.Providers, s.Provider) {
 		return providerRefused, s.Provider
 	}
-	if r.VerifiedName {
-		return refusals[state.verification.known()], ""
+	if known := state.verification.known(); r.VerifiedName && known != vouch.Match {
+		return cmp.Or(refusals[known], verificationUnavailable), ""
 	}
 	return "", ""
 }

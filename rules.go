@@ -45,6 +45,15 @@ func leaveRules(key ruleKey) error {
 	return err
 }
 
+// hasRuleFor reports whether one of a server's rules requires a scope.
+func hasRuleFor(server *caddyhttp.Server, scope string) (found bool) {
+	rules.Range(func(key, value any) bool {
+		found = key.(ruleKey).server == server && slices.Contains(value.(rule).scopes, scope)
+		return !found
+	})
+	return found
+}
+
 // ruleScopes returns the scopes of a server's rule, nil if there is none with the id.
 func ruleScopes(server *caddyhttp.Server, id string) (scopes []string) {
 	rules.Range(func(key, value any) bool {

@@ -45,10 +45,25 @@ func (v *nameVerifier) claimed(q *request) string {
 	if v == nil || q.replacer == nil || v.placeholder == "" {
 		return ""
 	}
-	if name := vouch.Fold(q.replacer.ReplaceAll(v.placeholder, "")); isUserName(name) {
+	text, err := q.replacer.ReplaceFunc(v.placeholder, func(key string, value any) (any, error) {
+		if key == userID {
+			return q.signedIn(value), nil
+		}
+		return value, nil
+	})
+	if name := vouch.Fold(text); err == nil && isUserName(name) {
 		return name
 	}
 	return ""
+}
+
+// signedIn returns whom an earlier handler such as basic_auth has signed in. The blocks that
+// a request has gone through have replaced that by their connection.
+func (q *request) signedIn(now any) any {
+	if q.state != nil && q.state.session != nil && now == any(q.state.session.Connection) {
+		return q.state.signedIn
+	}
+	return now
 }
 
 // verify returns the bank's word on a name. If it is not known, the bank is asked, and the
@@ -66,7 +81,10 @@ func (v *nameVerifier) verify(q *request, s *session.Session, name string) *veri
 		return &verification{vouch.State{Result: vouch.NotAsked, Score: -1}, ""}
 	}
 	secret := v.sessions.DeriveKey(s, "name")
-	key, claimed := vouch.Key(secret[:], name), state.Claimed
+	key, claimed := vouch.Key(secret[:], name), ""
+	if v.placeholder == "" { // no name may stand beside the bank's word on another one
+		claimed = name
+	}
 	known, ok := v.asker.Known(state, key)
 	if !ok {
 		known = v.ask(q, s, name, key)

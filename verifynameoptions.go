@@ -3,6 +3,7 @@ package truelayer
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,12 +94,15 @@ func verifyNameArgument(v *VerifyName) block.Value {
 	}}
 }
 
-// isVisitorsChoice reports whether a text has a placeholder whose value the request brings
-// along. The certificate of a client is not its own choice.
+// visitorsChoices are the beginnings of placeholders whose values the request brings along.
+// The certificate of a client is one: Caddy can be told to accept any.
+var visitorsChoices = []string{"http.request.", "http.regexp.", "http.matchers.", "http.vars.client_ip"}
+
+// isVisitorsChoice reports whether a text has such a placeholder. What `vars` and `map` set
+// cannot be looked through.
 func isVisitorsChoice(text string) bool {
 	for placeholder := range strings.SplitSeq(text, "{") {
-		request, ok := strings.CutPrefix(placeholder, "http.request.")
-		if ok && !strings.HasPrefix(request, "tls.client.") || strings.HasPrefix(placeholder, "http.regexp.") {
+		if slices.ContainsFunc(visitorsChoices, func(begin string) bool { return strings.HasPrefix(placeholder, begin) }) {
 			return true
 		}
 	}

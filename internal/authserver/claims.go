@@ -12,7 +12,8 @@ const maxTime = 1e10
 
 // Claims are the publicly documented claims of TrueLayer's access tokens. They are
 // read without a check of the signature: the token came directly from the token
-// endpoint, and no security decision depends on them.
+// endpoint over TLS, which vouches for it (as in OpenID Connect Core section 3.1.3.7).
+// `truelayer_require` decides by the provider.
 type Claims struct {
 	// Subject is TrueLayer's id of the connection ("sub", the credentials id).
 	Subject string

@@ -6,7 +6,10 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/patrickmn/go-cache"
 
@@ -202,10 +205,23 @@ func (a *Asker) send(ctx context.Context, q Question, access authserver.Secret) 
 		state.Result = Match
 	}
 	if a.KeepHolder {
-		state.Holder = Fold(said.Holder)
+		state.Holder = holderName(said.Holder)
 	}
 	done(a.judge(state), nil)
 	return state, nil
+}
+
+// maxHolder is the length of a name, in characters, that a session keeps.
+const maxHolder = 200
+
+// holderName returns the name of an account's holder as it may stand in a header field, or
+// "" if it may not.
+func holderName(said string) string {
+	name := Fold(said)
+	if utf8.RuneCountInString(name) > maxHolder || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return ""
+	}
+	return name
 }
 
 var errNoScore = errors.New("the answer has no match_score, which min_score needs")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -97,6 +98,51 @@ func TestStepUp(t *testing.T) {
 	}
 	stranger := w.picked(t, w.browser(), strings.TrimPrefix(target, w.Site))
 	equal(t, "somebody without a session is asked for", stranger.Get("scope"), "verification")
+}
+
+// TestStepUpForTwoRules: where two rules meet, each login keeps what the other has brought.
+func TestStepUpForTwoRules(t *testing.T) {
+	w := start(t, plain, func(w *world) {
+		w.Options = "scopes verification"
+		w.After = "truelayer_require /x* {\nscopes accounts\n}\ntruelayer_require /x/y* {\nscopes info\n}"
+	})
+	b := w.signedIn()
+	for _, scopes := range []string{"verification accounts", "verification info accounts"} {
+		link := stepUp.FindStringSubmatch(b.navigate(w.Site + "/x/y").body)
+		if link == nil {
+			t.Fatal("there is no way to share more")
+		}
+		sent := b.navigate(html.UnescapeString(link[1])).location()
+		asked, err := url.Parse(sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "scopes", asked.Query().Get("scope"), scopes)
+		callback, err := w.sim.Grant(sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.navigate(callback)
+	}
+	equal(t, "then", b.navigate(w.Site+"/x/y").StatusCode, http.StatusOK)
+}
+
+// TestFormWithoutName: a form that comes without a name is told that it was not saved, and
+// where to give the name; so is a machine.
+func TestFormWithoutName(t *testing.T) {
+	w := start(t, plain, func(w *world) {
+		w.Options = "scopes verification\nverify_name {\napi " + w.AuthServer + "\n}"
+		w.After = "truelayer_require /pay {\nverified_name\n}"
+	})
+	b := w.signedIn()
+	a, err := b.post(w.Site+"/pay", url.Values{"amount": {"5"}}, "Referer", w.Site+"/form")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "/truelayer/name?return=") || !strings.Contains(a.body, pages.TextOf("form_not_saved").Text) {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	equal(t, "login_url", b.fetch(w.Site + "/pay").problem(t)["login_url"], any(w.Site+"/truelayer/name?return=%2Fpay"))
 }
 
 // TestStepUpInVain: who comes back without the scopes gets the page again, and no loop.

@@ -266,6 +266,96 @@ func TestVerifyNameOfBasicAuth(t *testing.T) {
 	}
 }
 
+// TestVerifyNameOfTwoBlocks: a block behind another one compares whom basic_auth has signed
+// in, and not the connection that the first one has put in its place.
+func TestVerifyNameOfTwoBlocks(t *testing.T) {
+	var names []string
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		names = append(names, string(body))
+		_, _ = io.WriteString(w, `{"verified":true,"match_score":90}`)
+	}))
+	defer api.Close()
+	verified := "verify_name {http.auth.user.id} {\napi " + api.URL + "\n}"
+	second := `	truelayer /page* {
+		client_id     {{.ClientID}}
+		client_secret {env.TEST_CLIENT_SECRET}
+		redirect_uri  {{.Site}}/second
+		auth_server   {{.AuthServer}}
+		` + verified + `
+	}
+	{{.After}}`
+	for _, before := range []string{"", "basic_auth {\n\"John Doe\" $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}"} {
+		names = nil
+		w := start(t, strings.Replace(plain, "	{{.After}}", second, 1), func(w *world) {
+			w.Before, w.Options = before, verified
+			w.After = `request_header X-Verification "{http.truelayer.verification}"`
+		})
+		b := w.browser()
+		headers := append([]string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("John Doe:hiccup"))}, asNavigation...)
+		want, questions := "match", `[{"name":"John Doe"}]`
+		if before == "" {
+			headers, want, questions = asNavigation, "not_asked", "[]"
+		}
+		callback, err := w.sim.Grant(b.do(http.MethodGet, w.Site+"/x", headers...).location())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.do(http.MethodGet, callback, headers...)
+		for range 3 {
+			b.do(http.MethodGet, w.Site+"/page", headers...)
+			_, seen := w.app.requests()
+			equal(t, "told", seen.Header.Get("X-Verification"), want)
+		}
+		equal(t, "asked", strings.ReplaceAll(fmt.Sprint(names), "\n", ""), questions)
+	}
+}
+
+// TestHolderName: the bank's word counts whatever the holder's name is; the name is given
+// only if it can be one.
+func TestHolderName(t *testing.T) {
+	for holder, want := range map[string]string{
+		"Zo\\u00eb  Doe": "match Zo\u00eb Doe", strings.Repeat("a", 5000): "match", `J\u0001`: "match", `a\u202eb`: "match",
+	} {
+		api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `{"verified":true,"account_holder_name":"%s","match_score":60}`, holder)
+		}))
+		w := start(t, plain, func(w *world) {
+			w.Before = "sign_in"
+			w.Options = "verify_name {http.sign_in.name} {\napi " + api.URL + "\nexpose_account_holder\n}"
+			w.After = `request_header X-Verification "{http.truelayer.verification} {http.truelayer.account_holder}"`
+		})
+		a, told := w.named(w.signedIn(), "1")
+		equal(t, "status", a.StatusCode, http.StatusOK)
+		equal(t, "told", strings.TrimSpace(told), want)
+		api.Close()
+	}
+}
+
+// TestNameOfAnotherTime: the name that a visitor has given does not stand beside the bank's
+// word on one that the site has.
+func TestNameOfAnotherTime(t *testing.T) {
+	w := start(t, plain, func(w *world) {
+		w.Before = "sign_in"
+		w.Options = "verify_name {\napi " + w.AuthServer + "\n}"
+		w.After = `request_header X-Verification "{http.truelayer.verification}:{http.truelayer.claimed_name}"`
+	})
+	b := w.signedIn()
+	at := w.Site + "/truelayer/name?return=/page"
+	page := b.navigate(at)
+	if _, err := b.post(at, url.Values{"token": tokenField.FindStringSubmatch(page.body)[1:], "name": {"Evil Twin"}}); err != nil {
+		t.Fatal(err)
+	}
+	_, told := w.named(b, "1")
+	equal(t, "its own", told, "no_match:Evil Twin")
+	w.Options = "verify_name {http.sign_in.name} {\napi " + w.AuthServer + "\n}"
+	if err := w.load(plain); err != nil {
+		t.Fatal(err)
+	}
+	_, told = w.named(b, "1")
+	equal(t, "the site's", told, "match:")
+}
+
 // TestNamePage: a site that does not know its visitors asks them, and the application is
 // told the name together with the bank's word on it.
 func TestNamePage(t *testing.T) {
