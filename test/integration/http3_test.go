@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -59,10 +60,21 @@ func startQUICWith(t *testing.T, caddyfile string, set func(*world)) *quicWorld 
 		}
 		return conn.Close() == nil
 	})
-	network := &http3.Transport{TLSClientConfig: q.tls}
+	network := q.http3()
 	t.Cleanup(func() { _ = network.Close() })
 	q.secrets.network = network
 	return q
+}
+
+// http3 returns a client's side of HTTP/3. It waits for the handshake: quic-go's own way
+// sends before that, and reads what the handshake writes meanwhile.
+func (q *quicWorld) http3() *http3.Transport {
+	return &http3.Transport{
+		TLSClientConfig: q.tls,
+		Dial: func(ctx context.Context, address string, config *tls.Config, options *quic.Config) (*quic.Conn, error) {
+			return quic.DialAddr(ctx, address, config, options)
+		},
+	}
 }
 
 // callbacks counts those that Caddy has answered.

@@ -206,7 +206,7 @@ func (q *quicWorld) openAll(t *testing.T, b *browser) []*opened {
 		return tls.Dial("tcp", q.address, c)
 	}}
 	second := &http.Transport{TLSClientConfig: config.Clone(), ForceAttemptHTTP2: true}
-	third := &http3.Transport{TLSClientConfig: q.tls}
+	third := q.http3()
 	t.Cleanup(first.CloseIdleConnections)
 	t.Cleanup(second.CloseIdleConnections)
 	t.Cleanup(func() { _ = third.Close() })
