@@ -91,7 +91,7 @@ func TestOneNetworkCannotTakeAllExchanges(t *testing.T) {
 		}
 	}
 	// one more of the same network waits for its turn; another network does not
-	more, waited := callbacks[networkShare], make(chan int)
+	more, waited := callbacks[networkShare], make(chan int, 1)
 	go func() { waited <- more.from(t, b, "2001:db8::2", more.url).Code }()
 	other := callbacks[networkShare+1]
 	if a := other.from(t, b, "2001:db8:0:1::1", other.url); a.Code != http.StatusSeeOther {
@@ -100,6 +100,7 @@ func TestOneNetworkCannotTakeAllExchanges(t *testing.T) {
 	select {
 	case code := <-waited:
 		t.Errorf("one more of the same network did not wait: %d", code)
+		waited <- code
 	default:
 	}
 	close(hold)

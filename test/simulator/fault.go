@@ -132,11 +132,12 @@ func (s *Simulator) endpoint(name string, act http.HandlerFunc) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		s.record.call(name)
+		f, struck := s.faults.next(name)
 		s.record.request(name, r.Header, body)
+		s.record.call(name) // last: who has seen the call can rely on the rest
 		w.Header().Set("X-Tl-Correlation-Id", newUUID())
 		s.setDate(w.Header())
-		if f, struck := s.faults.next(name); struck {
+		if struck {
 			f.strike(name, act, w, r)
 			return
 		}
