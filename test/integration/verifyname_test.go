@@ -1,12 +1,9 @@
 package integration
 
 import (
-	"encoding/base64"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -226,91 +223,6 @@ func TestVerifyNameOnce(t *testing.T) {
 	equal(t, "questions", w.sim.Calls(simulator.Verify), 1)
 }
 
-// TestVerifyNameOfBasicAuth: the name may be the user of basic_auth, whose placeholder is
-// the connection afterwards. An address for calls that are limited goes along, or not.
-func TestVerifyNameOfBasicAuth(t *testing.T) {
-	var addresses []string
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		if !strings.Contains(string(body), `"John Doe"`) || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
-			t.Errorf("%v %s", r.Header, body)
-		}
-		addresses = append(addresses, r.Header.Get("X-Psu-Ip"))
-		_, _ = io.WriteString(w, `{"verified":true,"account_holder_name":"John Doe","match_score":97}`)
-	}))
-	defer api.Close()
-	for _, more := range []string{"", "omit_client_ip\nexpose_account_holder"} {
-		w := start(t, plain, func(w *world) {
-			// the password is "hiccup"
-			w.Before = "basic_auth {\n\"John Doe\" $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}"
-			w.Options = "verify_name {http.auth.user.id} {\napi " + api.URL + "\n" + more + "\n}"
-			w.After = `request_header X-Verification "{http.truelayer.verification} {http.truelayer.match_score} {http.truelayer.account_holder} {http.auth.user.id}"`
-		})
-		b := w.browser()
-		auth := []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("John Doe:hiccup"))}
-		sent := b.do(http.MethodGet, w.Site+"/page", append(auth, asNavigation...)...)
-		callback, err := w.sim.Grant(sent.location())
-		if err != nil {
-			t.Fatal(sent.StatusCode, sent.location(), err)
-		}
-		b.do(http.MethodGet, callback, append(auth, asNavigation...)...)
-		b.do(http.MethodGet, w.Site+"/page", append(auth, asNavigation...)...)
-		_, seen := w.app.requests()
-		told := strings.Split(seen.Header.Get("X-Verification"), " ")
-		if told[0] != "match" || told[1] != "97" || strings.Contains(seen.Header.Get("X-Verification"), "John Doe") != (more != "") || told[len(told)-1] == "Doe" {
-			t.Errorf("%q", told)
-		}
-	}
-	if fmt.Sprint(addresses) != "[127.0.0.1 ]" && fmt.Sprint(addresses) != "[::1 ]" {
-		t.Errorf("%q", addresses)
-	}
-}
-
-// TestVerifyNameOfTwoBlocks: a block behind another one compares whom basic_auth has signed
-// in, and not the connection that the first one has put in its place.
-func TestVerifyNameOfTwoBlocks(t *testing.T) {
-	var names []string
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		names = append(names, string(body))
-		_, _ = io.WriteString(w, `{"verified":true,"match_score":90}`)
-	}))
-	defer api.Close()
-	verified := "verify_name {http.auth.user.id} {\napi " + api.URL + "\n}"
-	second := `	truelayer /page* {
-		client_id     {{.ClientID}}
-		client_secret {env.TEST_CLIENT_SECRET}
-		redirect_uri  {{.Site}}/second
-		auth_server   {{.AuthServer}}
-		` + verified + `
-	}
-	{{.After}}`
-	for _, before := range []string{"", "basic_auth {\n\"John Doe\" $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}"} {
-		names = nil
-		w := start(t, strings.Replace(plain, "	{{.After}}", second, 1), func(w *world) {
-			w.Before, w.Options = before, verified
-			w.After = `request_header X-Verification "{http.truelayer.verification}"`
-		})
-		b := w.browser()
-		headers := append([]string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("John Doe:hiccup"))}, asNavigation...)
-		want, questions := "match", `[{"name":"John Doe"}]`
-		if before == "" {
-			headers, want, questions = asNavigation, "not_asked", "[]"
-		}
-		callback, err := w.sim.Grant(b.do(http.MethodGet, w.Site+"/x", headers...).location())
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.do(http.MethodGet, callback, headers...)
-		for range 3 {
-			b.do(http.MethodGet, w.Site+"/page", headers...)
-			_, seen := w.app.requests()
-			equal(t, "told", seen.Header.Get("X-Verification"), want)
-		}
-		equal(t, "asked", strings.ReplaceAll(fmt.Sprint(names), "\n", ""), questions)
-	}
-}
-
 // TestHolderName: the bank's word counts whatever the holder's name is; the name is given
 // only if it can be one.
 func TestHolderName(t *testing.T) {
@@ -329,100 +241,5 @@ func TestHolderName(t *testing.T) {
 		equal(t, "status", a.StatusCode, http.StatusOK)
 		equal(t, "told", strings.TrimSpace(told), want)
 		api.Close()
-	}
-}
-
-// TestNameOfAnotherTime: the name that a visitor has given does not stand beside the bank's
-// word on one that the site has.
-func TestNameOfAnotherTime(t *testing.T) {
-	w := start(t, plain, func(w *world) {
-		w.Before = "sign_in"
-		w.Options = "verify_name {\napi " + w.AuthServer + "\n}"
-		w.After = `request_header X-Verification "{http.truelayer.verification}:{http.truelayer.claimed_name}"`
-	})
-	b := w.signedIn()
-	at := w.Site + "/truelayer/name?return=/page"
-	page := b.navigate(at)
-	if _, err := b.post(at, url.Values{"token": tokenField.FindStringSubmatch(page.body)[1:], "name": {"Evil Twin"}}); err != nil {
-		t.Fatal(err)
-	}
-	_, told := w.named(b, "1")
-	equal(t, "its own", told, "no_match:Evil Twin")
-	w.Options = "verify_name {http.sign_in.name} {\napi " + w.AuthServer + "\n}"
-	if err := w.load(plain); err != nil {
-		t.Fatal(err)
-	}
-	_, told = w.named(b, "1")
-	equal(t, "the site's", told, "match:")
-}
-
-// TestNamePage: a site that does not know its visitors asks them, and the application is
-// told the name together with the bank's word on it.
-func TestNamePage(t *testing.T) {
-	w := start(t, plain, func(w *world) {
-		w.secrets.add("John Doe", "Jane Carter")
-		w.Options = "verify_name {\napi " + w.AuthServer + "\n}"
-		w.After = `truelayer_require {
-		verified_name
-	}
-	request_header X-Claimed "{http.truelayer.verification}: {http.truelayer.claimed_name}"`
-	})
-	b := w.signedIn()
-	sent := b.navigate(w.Site + "/page?a=b")
-	equal(t, "Location", sent.location(), "/truelayer/name?return=%2Fpage%3Fa%3Db")
-	if a := b.fetch(w.Site + "/page"); a.StatusCode != http.StatusForbidden || a.problem(t)["reason"] != "name_missing" {
-		t.Errorf("%d %s", a.StatusCode, a.body)
-	}
-	at := w.Site + sent.location()
-	page := b.navigate(at)
-	equal(t, "Cache-Control", page.Header.Get("Cache-Control"), "no-store")
-	if policy := page.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self'") || !strings.Contains(policy, "frame-ancestors 'none'") {
-		t.Error(policy)
-	}
-	form := url.Values{"token": tokenField.FindStringSubmatch(page.body)[1:], "name": {"Jane  Carter"}}
-	post := func(b *browser, form url.Values, header ...string) *answer {
-		t.Helper()
-		a, err := b.post(at, form, header...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}
-	for name, header := range map[string][]string{
-		"another site": {"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"}, "no origin": {"Origin", ""}, "a sibling": {"Sec-Fetch-Site", "same-site"},
-	} {
-		equal(t, name, post(b, form, header...).StatusCode, http.StatusForbidden)
-	}
-	if a := post(w.browser(), form); !strings.HasPrefix(a.location(), w.Site+"/truelayer/login") {
-		t.Errorf("a stranger: %d %s", a.StatusCode, a.location())
-	}
-	if a := post(w.signedIn(), form); a.StatusCode != http.StatusBadRequest || !strings.Contains(a.body, `value="Jane Carter"`) {
-		t.Errorf("another visitor: %d %s", a.StatusCode, a.body)
-	}
-	for _, wrong := range []string{"", " ", strings.Repeat("a", 201), "a\x00"} {
-		if a := post(b, url.Values{"token": form["token"], "name": {wrong}}); a.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(a.body, "Enter your full name") {
-			t.Errorf("%q: %d", wrong, a.StatusCode)
-		}
-	}
-	equal(t, "too large", post(b, url.Values{"token": form["token"], "name": {strings.Repeat("a", 40_000)}}).StatusCode, http.StatusUnprocessableEntity)
-	equal(t, "questions", w.sim.Calls(simulator.Verify), 0)
-
-	equal(t, "then", post(b, form).location(), "/page?a=b")
-	if a := b.navigate(w.Site + "/page"); a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "name_mismatch") || !strings.Contains(a.body, `href="/truelayer/name?return=%2Fpage"`) {
-		t.Errorf("%d %s", a.StatusCode, a.body)
-	}
-	if !strings.Contains(b.navigate(at).body, `value="Jane Carter"`) {
-		t.Error("the page has forgotten the name")
-	}
-	form.Set("name", "John Doe")
-	equal(t, "then", post(b, form).location(), "/page?a=b")
-	equal(t, "the page", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
-	_, seen := w.app.requests()
-	equal(t, "the application is told", seen.Header.Get("X-Claimed"), "match: John Doe")
-	equal(t, "PUT", b.do(http.MethodPut, at).StatusCode, http.StatusMethodNotAllowed)
-
-	other := startVerifying(t, "", "")
-	if a := other.signedIn().navigate(other.Site + "/truelayer/name"); a.StatusCode != http.StatusOK || a.body != "hello" {
-		t.Errorf("with a placeholder the address is the application's: %d %s", a.StatusCode, a.body)
 	}
 }
