@@ -41,7 +41,7 @@ func (p *bankPicker) serve(w http.ResponseWriter, q *request) error {
 	}
 	noStore(w)
 	returnTo := p.addresses.returnTarget(query.Get("return"))
-	connected, err := isConnected(q, p.sessions)
+	_, connected, err := findConnected(q, p.sessions)
 	if err != nil {
 		return p.fail(w, q, failureOf(err))
 	}
@@ -56,12 +56,12 @@ func (p *bankPicker) serve(w http.ResponseWriter, q *request) error {
 	if err == nil && len(offered) > 0 {
 		page := p.page(offered, query, returnTo)
 		page.Last = p.last(q, offered, page.ReturnTo)
-		return p.banksPage(w, page)
+		return p.draw(w, http.StatusOK, page)
 	}
 	if query.Has("q") {
 		// a browser does not follow a form's redirect to a host that the page's
 		// form-action does not name
-		return p.banksPage(w, &pages.Banks{Text: pages.TextOf("no_banks"), Site: p.addresses.host, Other: p.addresses.dialogURL(returnTo), Home: p.home})
+		return p.draw(w, http.StatusOK, &pages.Banks{Text: pages.TextOf("no_banks"), Site: p.addresses.host, Other: p.addresses.dialogURL(returnTo), Home: p.home})
 	}
 	p.seeOther(w, q, p.addresses.dialogURL(returnTo))
 	return nil

@@ -9,6 +9,11 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
+// isSecure reports whether a URL is https, or http to a loopback host.
+func isSecure(u *url.URL) bool {
+	return u.Scheme == "https" || u.Scheme == "http" && authserver.IsLoopback(u.Hostname())
+}
+
 // checkRedirectURI accepts a URL that TrueLayer's Console can register and whose path
 // matches nothing else of the site.
 func checkRedirectURI(s string) (*url.URL, error) {
@@ -24,7 +29,7 @@ func checkRedirectURI(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("redirect_uri %q is not an absolute http(s) URL: %s", s, form)
 	}
 	switch {
-	case u.Scheme == "http" && !authserver.IsLoopback(u.Hostname()):
+	case !isSecure(u):
 		return nil, fmt.Errorf("redirect_uri %q is plain http: use https (http is accepted for a loopback host only)", s)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
 		return nil, fmt.Errorf("redirect_uri %q has a user, a query or a fragment: %s", s, form)
@@ -46,7 +51,7 @@ func checkServerURL(option, s string) error {
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || strings.ContainsAny(s, "{}") {
 		return fmt.Errorf("%s %q is not an absolute http(s) URL", option, s)
 	}
-	if u.Scheme == "http" && !authserver.IsLoopback(u.Hostname()) {
+	if !isSecure(u) {
 		return fmt.Errorf("%s %q is plain http: use https (http is accepted for a loopback host only)", option, s)
 	}
 	if u.User != nil || u.Fragment != "" || (option == "auth_server" && (u.RawQuery != "" || u.ForceQuery)) {
@@ -62,7 +67,7 @@ func checkOrigin(s string) error {
 	if err != nil || s != u.Scheme+"://"+u.Host || u.Hostname() == "" || strings.ContainsAny(s, "{}*") || s != strings.ToLower(s) {
 		return fmt.Errorf("allow_origins %q is not an origin such as https://www.example.com: lowercase, without a path", s)
 	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !authserver.IsLoopback(u.Hostname())) {
+	if !isSecure(u) {
 		return fmt.Errorf("allow_origins %q is not https (http is accepted for a loopback host only)", s)
 	}
 	if (u.Scheme == "https" && u.Port() == "443") || (u.Scheme == "http" && u.Port() == "80") {

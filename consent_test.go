@@ -10,6 +10,8 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/tlapi"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/vouch"
 )
 
 func testConsent() *Consent {
@@ -98,10 +100,10 @@ func TestScopesHaveWords(t *testing.T) {
 // the text around it.
 func TestUserNames(t *testing.T) {
 	for name, want := range map[string]bool{
-		"Ada": true, "Zoë O'Neil-van der Berg": true, "李小龍": true, strings.Repeat("é", maxUserName): true,
-		"": false, strings.Repeat("é", maxUserName+1): false, "a\x00": false, "a\nb": false, "\u202ea": false, "\xff": false,
+		"Ada": true, "Zoë O'Neil-van der Berg": true, "李小龍": true, strings.Repeat("é", tlapi.MaxName): true,
+		"": false, strings.Repeat("é", tlapi.MaxName+1): false, "a\x00": false, "a\nb": false, "\u202ea": false, "\xff": false,
 	} {
-		if isUserName(name) != want {
+		if vouch.IsName(name) != want {
 			t.Errorf("%q", name)
 		}
 	}

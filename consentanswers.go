@@ -1,6 +1,7 @@
 package truelayer
 
 import (
+	"net/mail"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/banks"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/tlapi"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/vouch"
 )
 
 // answers are what TrueLayer has to know beside the consent: who the visitor is, and what
@@ -26,7 +28,7 @@ type userPlaceholders struct{ name, email string }
 
 // answersOf returns what is known and what was sent. The form is nil if none was sent.
 func (u userPlaceholders) answersOf(replacer *caddy.Replacer, bank *banks.Bank, form url.Values) (a answers) {
-	a.user.Name = a.find(replacer, u.name, isUserName, form, pages.Field{
+	a.user.Name = a.find(replacer, u.name, vouch.IsName, form, pages.Field{
 		Name: "name", Label: "Your full name", Type: "text", Autocomplete: "name", Autocapitalize: "words", Required: true,
 	}, "problem_name")
 	a.user.Email = a.find(replacer, u.email, isUserEmail, form, pages.Field{
@@ -70,6 +72,15 @@ func (a *answers) ask(form url.Values, field pages.Field, valid func(string) boo
 	}
 	a.fields = append(a.fields, field)
 	return field.Value
+}
+
+// maxUserEmail is as on the page; RFC 5321 section 4.5.3.1.3, without the brackets.
+const maxUserEmail = 254
+
+// isUserEmail reports whether a text is an e-mail address and nothing else.
+func isUserEmail(s string) bool {
+	address, err := mail.ParseAddress(s)
+	return err == nil && address.Address == s && len(s) <= maxUserEmail && vouch.IsName(s)
 }
 
 // areComplete reports whether nothing is wrong with what was sent.

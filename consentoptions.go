@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/block"
 )
 
@@ -94,7 +93,7 @@ func (c *Consent) check() error {
 	if err != nil || u.Hostname() == "" || u.User != nil || len(c.TermsURL) > maxTermsURL || strings.ContainsFunc(c.TermsURL, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("{}\\", r) }) {
 		return fmt.Errorf("consent: terms_url %q is not an absolute URL such as https://www.example.com/terms", c.TermsURL)
 	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !authserver.IsLoopback(u.Hostname())) {
+	if !isSecure(u) {
 		return fmt.Errorf("consent: terms_url %q is not https (http is accepted for a loopback host only)", c.TermsURL)
 	}
 	for _, placeholder := range []string{c.User.Name, c.User.Email} {
@@ -120,7 +119,7 @@ func checkText(option, text string, most int) error {
 	return nil
 }
 
-// placeholders are one or more placeholders, with spaces between them.
+// onlyPlaceholders are one or more placeholders, with spaces between them.
 var onlyPlaceholders = regexp.MustCompile(`^\{[^{}\s]+\}( *\{[^{}\s]+\})*$`)
 
 // isPlaceholders reports whether a text is placeholders and nothing else.

@@ -57,18 +57,18 @@ func (c *consentPage) serve(w http.ResponseWriter, q *request) error {
 
 // decline answers who does not consent. Who is connected already stays so.
 func (c *consentPage) decline(w http.ResponseWriter, q *request, returnTo string) error {
-	if connected, err := isConnected(q, c.sessions); connected && err == nil {
+	if _, connected, err := findConnected(q, c.sessions); connected && err == nil {
 		c.seeOther(w, q, returnTo)
 		return nil
 	}
 	c.note(q, failure{reason: accessDenied, cause: errNoConsent})
-	return c.page(w, http.StatusOK, pages.Page{Text: pages.TextOf("consent_declined"), Link: c.addresses.loginURL(returnTo), Home: c.home})
+	return c.draw(w, http.StatusOK, &pages.Page{Text: pages.TextOf("consent_declined"), Link: c.addresses.loginURL(returnTo), Home: c.home})
 }
 
 // withBank continues with the bank with an id. Who is connected already goes to the return
 // target, and a bank that cannot be reached from here is reached by TrueLayer's dialog.
 func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, returnTo string, next func(banks.Bank) error) error {
-	connected, err := isConnected(q, c.sessions)
+	_, connected, err := findConnected(q, c.sessions)
 	if err != nil {
 		failed := failureOf(err)
 		failed.returnTo = returnTo
@@ -108,7 +108,7 @@ func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, 
 		}
 	}
 	prepareFormPage(w)
-	return c.consentPage(w, status, page)
+	return c.draw(w, status, page)
 }
 
 // shown is the digest of what the page says: the text, and who the visitor is.
@@ -172,7 +172,7 @@ func (c *consentPage) goToBank(w http.ResponseWriter, q *request, formID string,
 	// a form that was corrected is another one
 	digest := sha256.Sum256([]byte(entered.Encode()))
 	link, err := c.links.get(q.withCause(), formID+string(digest[:]), clientNetwork(q.Request), consent{
-		login: *c.login.newLogin(q.now, returnTo, bank.ID), answers: a, text: &c.text, digest: c.digest,
+		login: *c.login.newLogin(q.now, returnTo, bank.ID, c.links.scopes), answers: a, text: &c.text, digest: c.digest,
 	})
 	if q.isGone() {
 		return nil // the browser has gone, or sends the form again

@@ -146,7 +146,7 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 	default:
 		link, text.Action = f.link, cmp.Or(f.action, text.Action)
 	}
-	return a.page(w, p.status, pages.Page{
+	return a.draw(w, p.status, &pages.Page{
 		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: link, Home: a.home,
 		Reason: string(f.reason), RequestID: q.id(), Framed: who == frame,
 	})

@@ -110,8 +110,7 @@ func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider 
 
 // startFor begins a login for scopes.
 func (f *loginFlow) startFor(w http.ResponseWriter, q *request, returnTo, provider string, scopes []string) error {
-	l := f.newLogin(q.now, returnTo, provider)
-	l.scopes = strings.Join(scopes, " ")
+	l := f.newLogin(q.now, returnTo, provider, scopes)
 	f.begin(w, q, l)
 	link := f.link
 	link.Scopes = scopes
@@ -122,15 +121,15 @@ func (f *loginFlow) startFor(w http.ResponseWriter, q *request, returnTo, provid
 	return nil
 }
 
-// newLogin returns a login that begins now.
-func (f *loginFlow) newLogin(now time.Time, returnTo, provider string) *login {
+// newLogin returns a login for scopes that begins now.
+func (f *loginFlow) newLogin(now time.Time, returnTo, provider string, scopes []string) *login {
 	l := &login{
 		started:     now,
 		state:       randomText(),
 		redirectURI: f.link.RedirectURI,
 		returnTo:    returnTo,
 		provider:    cmp.Or(f.link.ProviderID, provider),
-		scopes:      strings.Join(f.link.Scopes, " "),
+		scopes:      strings.Join(scopes, " "),
 	}
 	if f.pkce {
 		l.verifier = authserver.NewSecret(randomText())
@@ -145,17 +144,19 @@ func (f *loginFlow) begin(w http.ResponseWriter, q *request, l *login) {
 	f.observer.metrics.loginStarts.Inc()
 }
 
-// isConnected reports whether the visitor has a session that can be used.
-func isConnected(q *request, sessions *session.Manager) (bool, error) {
-	s, err := sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
+// findConnected returns the visitor's session, nil if there is none, and whether it can be
+// used. Who was signed out by an operator has none.
+func findConnected(q *request, sessions *session.Manager) (s *session.Session, connected bool, err error) {
+	s, err = sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
 	if err != nil && !session.IsRevoked(err) {
-		return false, err
+		return nil, false, err
 	}
-	return s != nil && !s.IsOver(q.now) && !sessions.HasNoToken(s, q.now), nil
+	return s, s != nil && !s.IsOver(q.now) && !sessions.HasNoToken(s, q.now), nil
 }
 
 // serveLogin serves the login URL, <redirect path>/login?return=<path>. With providerParam
-// it leads to a bank, and with dialogParam to TrueLayer's dialog.
+// it leads to a bank, with dialogParam to TrueLayer's dialog, and with ruleParam to a login
+// for more scopes, of who has a session that can be used.
 func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 	if q.Method != http.MethodGet {
 		return f.notAllowed(w, q, http.MethodGet)
@@ -169,11 +170,10 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 		// an image tag or a frame must not start a login
 		return f.refuse(w, q, returnTo)
 	}
-	s, err := f.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
-	if err != nil && !session.IsRevoked(err) { // who was signed out may sign in again
+	s, connected, err := findConnected(q, f.sessions)
+	if err != nil {
 		return f.fail(w, q, failureOf(err))
 	}
-	connected := s != nil && !s.IsOver(q.now) && !f.sessions.HasNoToken(s, q.now)
 	more := f.moreScopes(query.Get(ruleParam), s)
 	switch {
 	case connected && more == nil:
@@ -289,20 +289,18 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 // requires. A person who can say a name is asked for it. Otherwise another connection may be
 // enough, so the page leads to where one signs out.
 func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason, received, rule string) error {
+	returnTo := f.addresses.returnTarget(q.target())
 	if why == nameMissing && f.asksName && q.whoAsks() == navigation {
-		f.seeOther(w, q, f.addresses.nameURL(f.addresses.returnTarget(q.target())))
+		f.seeOther(w, q, f.addresses.nameURL(returnTo))
 		return nil
 	}
-	returnTo := f.addresses.returnTarget(q.target())
 	failed := failure{reason: why, received: received, elsewhere: true, link: f.signOut, returnTo: returnTo}
-	if why == scopeMissing {
-		failed.loginURL = f.addresses.stepUpURL(rule, returnTo)
-		failed.elsewhere = false
-	}
-	if why == nameMismatch && f.asksName {
+	switch {
+	case why == scopeMissing:
+		failed.elsewhere, failed.loginURL = false, f.addresses.stepUpURL(rule, returnTo)
+	case why == nameMismatch && f.asksName:
 		failed.link, failed.action = f.addresses.nameURL(returnTo), pages.TextOf("correct_name").Action
-	}
-	if why == nameMissing && f.asksName { // a login would lead straight back
+	case why == nameMissing && f.asksName: // a login would lead straight back
 		failed.link, failed.action = f.addresses.nameURL(returnTo), pages.TextOf("give_name").Action
 		failed.loginURL = f.addresses.origin + failed.link
 	}

@@ -73,9 +73,8 @@ func (c *loginCookies) expectsSession(lines []string) bool {
 
 // add sets the cookie of a new login. It picks a free slot by the state, so that tabs that
 // start a login at the same time do not all take the same one, and repetitions of one
-// request do. If no free slot takes
-// the return target, it shortens the target. If no slot is free at all, it replaces the
-// oldest login.
+// request do. If no free slot takes the return target, it shortens the target. If no slot is
+// free at all, it replaces the oldest login.
 func (c *loginCookies) add(w http.ResponseWriter, lines []string, l *login) {
 	var used [len(loginSlots)]*login
 	for other := range c.in(lines) {

@@ -51,7 +51,7 @@ func (n *namePage) serve(w http.ResponseWriter, q *request) error {
 // take takes the page's form. A form that is too old, or another session's, is shown again.
 func (n *namePage) take(w http.ResponseWriter, q *request, s *session.Session, returnTo string, entered url.Values) error {
 	name := vouch.Fold(entered.Get("name"))
-	if !isUserName(name) {
+	if !vouch.IsName(name) {
 		return n.show(w, q, s, returnTo, pages.Field{Value: sanitize(name), Problem: pages.TextOf("problem_name").Text}, http.StatusUnprocessableEntity)
 	}
 	if form, ok := n.forms.open(q, entered.Get("token")); !ok || form.subject != subjectOf(s) {
@@ -87,10 +87,5 @@ func (n *namePage) show(w http.ResponseWriter, q *request, s *session.Session, r
 		Form: pages.Form{Post: n.addresses.nameURL(returnTo), Token: n.forms.issue(w, q, subjectOf(s), ""), Fields: []pages.Field{field}},
 	}
 	prepareFormPage(w)
-	body, policy, err := page.Draw()
-	if err != nil {
-		return err
-	}
-	n.html(w, status, body, policy)
-	return nil
+	return n.draw(w, status, page)
 }

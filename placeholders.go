@@ -44,12 +44,22 @@ var placeholders = map[string]func(state *requestState, now time.Time) any{
 	"http.truelayer.consent_expires": func(state *requestState, _ time.Time) any {
 		return state.session.ConsentEnds.UTC().Format(time.RFC3339)
 	},
-	"http.truelayer.verification":       func(state *requestState, _ time.Time) any { return state.verification.result() },
-	"http.truelayer.match_score":        func(state *requestState, _ time.Time) any { return state.verification.score() },
-	"http.truelayer.verified_at":        func(state *requestState, _ time.Time) any { return state.verification.at() },
-	"http.truelayer.claimed_name":       func(state *requestState, _ time.Time) any { return state.verification.name() },
-	"http.truelayer.account_holder":     func(state *requestState, _ time.Time) any { return state.verification.holder() },
+	"http.truelayer.verification":       verified(func(v *verification) string { return v.state.Result.String() }),
+	"http.truelayer.match_score":        verified(func(v *verification) string { return v.score() }),
+	"http.truelayer.verified_at":        verified(func(v *verification) string { return v.at() }),
+	"http.truelayer.claimed_name":       verified(func(v *verification) string { return v.claimed }),
+	"http.truelayer.account_holder":     verified(func(v *verification) string { return v.state.Holder }),
 	"http.truelayer.consent_expires_in": func(state *requestState, now time.Time) any { return secondsUntil(state.session.ConsentEnds, now) },
+}
+
+// verified returns the value of a placeholder of verify_name, which is "" without it.
+func verified(value func(*verification) string) func(*requestState, time.Time) any {
+	return func(state *requestState, _ time.Time) any {
+		if state.verification == nil {
+			return ""
+		}
+		return value(state.verification)
+	}
 }
 
 // identify records the session that the request belongs to; nil means none. It sets

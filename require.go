@@ -179,7 +179,7 @@ func (r *Require) refuses(state *requestState) (why reason, received string) {
 	if len(r.Providers) > 0 && !slices.Contains(r.Providers, s.Provider) {
 		return providerRefused, s.Provider
 	}
-	if known := state.verification.known(); r.VerifiedName && known != vouch.Match {
+	if known := state.verification.result(); r.VerifiedName && known != vouch.Match {
 		return cmp.Or(refusals[known], verificationUnavailable), ""
 	}
 	return "", ""

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"unicode"
-
-	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
 // responder writes the module's own responses.
@@ -63,33 +61,23 @@ func (a *responder) json(w http.ResponseWriter, status int, contentType string, 
 	return nil
 }
 
-// page writes a page for a person.
-func (a *responder) page(w http.ResponseWriter, status int, p pages.Page) error {
-	body, policy, err := p.Draw()
-	if err != nil {
-		return err
-	}
-	a.html(w, status, body, policy)
-	return nil
+// drawn is a page for a person.
+type drawn interface {
+	// Draw returns the HTML of the page and its Content-Security-Policy.
+	Draw() (body []byte, policy string, err error)
 }
 
-// banksPage writes the page on which a visitor chooses a bank.
-func (a *responder) banksPage(w http.ResponseWriter, p *pages.Banks) error {
+// draw writes a page.
+func (a *responder) draw(w http.ResponseWriter, status int, p drawn) error {
 	body, policy, err := p.Draw()
 	if err != nil {
 		return err
 	}
-	a.html(w, http.StatusOK, body, policy)
-	return nil
-}
-
-// consentPage writes the page on which a visitor consents.
-func (a *responder) consentPage(w http.ResponseWriter, status int, p *pages.Consent) error {
-	body, policy, err := p.Draw()
-	if err != nil {
-		return err
-	}
-	a.html(w, status, body, policy)
+	w.Header().Set("Content-Security-Policy", policy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	a.headers.writeHeader(w, status)
+	_, _ = w.Write(body)
 	return nil
 }
 
@@ -100,14 +88,6 @@ func prepareFormPage(w http.ResponseWriter) {
 	// the page may say who the visitor is, which is nothing for the origins in allow_origins
 	w.Header().Del("Access-Control-Allow-Origin")
 	w.Header().Del("Access-Control-Allow-Credentials")
-}
-
-func (a *responder) html(w http.ResponseWriter, status int, body []byte, policy string) {
-	w.Header().Set("Content-Security-Policy", policy)
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	a.headers.writeHeader(w, status)
-	_, _ = w.Write(body)
 }
 
 // sanitize shortens a text from outside and removes the characters that would change

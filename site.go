@@ -91,7 +91,7 @@ func (h *Handler) newConsentPage(s *site, observer *siteObserver) *consentPage {
 	client := h.sessions.Client
 	return &consentPage{
 		failureResponder: s.failureResponder, sessions: h.sessions, login: s.login, choice: h.banks,
-		forms:      pageForms{&s.cookies, newSealer(client.Secret, "consent form v1 of "+h.RedirectURI, h.sessions.Label)},
+		forms:      h.newPageForms(s, "consent form v1"),
 		controller: h.Consent.Controller, text: text, digest: text.Digest(), user: userPlaceholders{h.Consent.User.Name, h.Consent.User.Email},
 		links: &bankLinks{client: client, scopes: h.Scopes, trackingID: h.AuthParam["tracking_id"], observer: observer, now: h.now},
 		picks: s.banks != nil, fallback: h.Consent.FallbackDialog,

@@ -51,7 +51,7 @@ func (v *nameVerifier) claimed(q *request) string {
 		}
 		return value, nil
 	})
-	if name := vouch.Fold(text); err == nil && isUserName(name) {
+	if name := vouch.Fold(text); err == nil && vouch.IsName(name) {
 		return name
 	}
 	return ""

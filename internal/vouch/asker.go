@@ -6,10 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/patrickmn/go-cache"
 
@@ -204,24 +201,11 @@ func (a *Asker) send(ctx context.Context, q Question, access authserver.Secret) 
 	if said.Verified {
 		state.Result = Match
 	}
-	if a.KeepHolder {
-		state.Holder = holderName(said.Holder)
+	if holder := Fold(said.Holder); a.KeepHolder && IsName(holder) { // it may be put into a header field
+		state.Holder = holder
 	}
 	done(a.judge(state), nil)
 	return state, nil
-}
-
-// maxHolder is the length of a name, in characters, that a session keeps.
-const maxHolder = 200
-
-// holderName returns the name of an account's holder as it may stand in a header field, or
-// "" if it may not.
-func holderName(said string) string {
-	name := Fold(said)
-	if utf8.RuneCountInString(name) > maxHolder || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return ""
-	}
-	return name
 }
 
 var errNoScore = errors.New("the answer has no match_score, which min_score needs")

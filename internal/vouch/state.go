@@ -7,10 +7,13 @@ import (
 	"crypto/sha256"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/sealed"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/tlapi"
 )
 
 // Result is what is known of a name.
@@ -70,6 +73,12 @@ type State struct {
 // Fold returns a name in the form in which it is compared with an earlier one: in Unicode's
 // normal form C, with single spaces. The bank is given this form.
 func Fold(name string) string { return strings.Join(strings.Fields(norm.NFC.String(name)), " ") }
+
+// IsName reports whether a text can be a person's name: it is not too long for TrueLayer,
+// and has nothing that changes the text around it.
+func IsName(s string) bool {
+	return s != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= tlapi.MaxName && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
+}
 
 // keySize is the length of a Key in bytes.
 const keySize = 16
@@ -132,23 +141,12 @@ func (s *State) Append() string {
 
 // Read reads a state. What cannot be read is the zero State: the bank is asked again.
 func Read(kept string) State {
-	version, rest, ok := cutByte(kept)
-	if !ok || version != stateVersion[0] {
-		return State{}
-	}
-	r := sealed.NewReader(rest)
-	numbers := r.Bytes(4)
+	r := sealed.NewReader(kept)
+	version, numbers := r.Bytes(len(stateVersion)), r.Bytes(4)
 	s := State{At: r.Time(), minute: r.Time(), key: r.Text(), Holder: r.Text(), Claimed: r.Text()}
-	if !r.AtEnd() || numbers[0] > byte(NotVerifiable) || numbers[1] > 101 {
+	if !r.AtEnd() || version != stateVersion || numbers[0] > byte(NotVerifiable) || numbers[1] > 101 {
 		return State{}
 	}
 	s.Result, s.Score, s.names, s.minuteNames = Result(numbers[0]), int(numbers[1])-1, int(numbers[2]), int(numbers[3])
 	return s
-}
-
-func cutByte(s string) (first byte, rest string, ok bool) {
-	if s == "" {
-		return 0, "", false
-	}
-	return s[0], s[1:], true
 }
