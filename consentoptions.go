@@ -14,19 +14,20 @@ import (
 
 // Consent is the site's own page on which visitors consent to what is shared.
 type Consent struct {
-	// Who gets the data: the name of a company, as visitors know it. Required.
+	// Who gets the data: the name of a company, as visitors know it, of at most 100
+	// characters and without placeholders. Required.
 	Controller string `json:"controller,omitempty"`
 
-	// What the data are used for, in a sentence or more. Visitors read it as it is.
-	// Required.
+	// What the data are used for, in a sentence or more of at most 1000 characters and
+	// without placeholders. Visitors read it as it is. Required.
 	Purpose string `json:"purpose,omitempty"`
 
 	// The absolute URL of the terms that hold for the data. Required; plain http only for
 	// a loopback host.
 	TermsURL string `json:"terms_url,omitempty"`
 
-	// Who the visitor is, which TrueLayer wants to know. What is missing, the page asks
-	// for. Default: the page asks for both.
+	// Who the visitor is, which TrueLayer wants to know, by placeholders that earlier
+	// handlers set. What is missing, the page asks for. Default: the page asks for both.
 	User ConsentUser `json:"user,omitzero"`
 
 	// Lead visitors to TrueLayer's dialog if TrueLayer gives no link to the bank. They

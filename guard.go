@@ -93,7 +93,9 @@ func (g *guard) forward(w http.ResponseWriter, q *request, next caddyhttp.Handle
 		delete(q.Header, field)
 		return err
 	}
-	g.headers.checkForwarded(answer)
+	if !state.refused { // the module's own answers are more than private
+		g.headers.checkForwarded(answer)
+	}
 	if q.replacer != nil {
 		// the client gets the 401 as it is
 		if status, ok := q.replacer.Get("http.reverse_proxy.status_code"); ok && status == http.StatusUnauthorized {

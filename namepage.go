@@ -31,7 +31,9 @@ func (n *namePage) serve(w http.ResponseWriter, q *request) error {
 	if q.Method == http.MethodPost {
 		entered, _ = takeForm(w, q) // without a form there is no name
 		if !n.origins.isOwn(q.Request) {
-			return n.fail(w, q, failure{reason: foreignForm, received: originOf(q.Request), returnTo: returnTo})
+			return n.fail(w, q, failure{
+				reason: foreignForm, received: originOf(q.Request), loginURL: n.addresses.origin + n.addresses.nameURL(returnTo),
+			})
 		}
 	}
 	s, err := n.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
@@ -83,7 +85,7 @@ func subjectOf(s *session.Session) string { return hex.EncodeToString([]byte(s.I
 func (n *namePage) show(w http.ResponseWriter, q *request, s *session.Session, returnTo string, field pages.Field, status int) error {
 	field.Name, field.Label, field.Type, field.Autocomplete, field.Autocapitalize, field.Required = "name", "Your full name", "text", "name", "words", true
 	page := &pages.Name{
-		Text: pages.TextOf("name"), Site: n.addresses.host, Back: returnTo,
+		Text: pages.TextOf("name"), Site: n.addresses.host, Back: returnTo, SignOut: n.signOut,
 		Form: pages.Form{Post: n.addresses.nameURL(returnTo), Token: n.forms.issue(w, q, subjectOf(s), ""), Fields: []pages.Field{field}},
 	}
 	prepareFormPage(w)

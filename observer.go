@@ -81,7 +81,7 @@ func (o *siteObserver) nameAsked(ctx context.Context) (done func(vouch.Result, e
 		o.metrics.nameDuration.Observe(o.now().Sub(began).Seconds())
 		endNameSpan(span, result, err)
 		if err != nil {
-			o.logNameFailure(err)
+			o.logNameFailure(ctx, err)
 			return
 		}
 		if s, ok := ctx.Value(vouchedKey{}).(*session.Session); ok {
@@ -93,12 +93,13 @@ func (o *siteObserver) nameAsked(ctx context.Context) (done func(vouch.Result, e
 }
 
 // logNameFailure logs why a bank gave no word. TrueLayer's 403 is the operator's to mend.
-func (o *siteObserver) logNameFailure(err error) {
+func (o *siteObserver) logNameFailure(ctx context.Context, err error) {
+	fields := []zap.Field{zap.String("site", o.audit.site), zap.String("request_id", causeOf(ctx).requestID), zap.Error(err)}
 	if refused, ok := errors.AsType[*authserver.Error](err); ok && refused.Status == http.StatusForbidden {
-		o.logger.Error("TrueLayer does not let this client verify names: ask its support to enable the Verification API for the client id", zap.Error(err))
+		o.logger.Error("TrueLayer does not let this client verify names: ask its support to enable the Verification API for the client id", fields...)
 		return
 	}
-	o.logger.Warn("a bank could not be asked about a name", zap.Error(err))
+	o.logger.Warn("a bank could not be asked about a name", fields...)
 }
 
 // consentGiven notes that a visitor has consented on the site's own page, to a text with

@@ -60,6 +60,8 @@ type requestState struct {
 	verification *verification
 	// block answers for that block.
 	block answerer
+	// refused says that truelayer_require has answered the request behind that block.
+	refused bool
 	// traced says that a block has added to the request's span what became of it.
 	traced bool
 }

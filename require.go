@@ -163,6 +163,7 @@ func (r *Require) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddy
 	}
 	if why, received := r.refuses(q.state); why != "" {
 		q.dropToken()
+		q.state.refused = true
 		return q.state.block.refuseSession(w, &q, why, received, r.rule.id)
 	}
 	return next.ServeHTTP(w, req)

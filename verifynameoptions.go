@@ -15,11 +15,13 @@ import (
 // VerifyName is a name for which the visitor's bank is to vouch.
 type VerifyName struct {
 	// The name, by a placeholder that an earlier handler sets, such as
-	// `{http.auth.user.id}` of `basic_auth`. Default: visitors say it themselves, on
+	// `{http.auth.user.id}` of `basic_auth`. In a Caddyfile it is the argument of
+	// `verify_name`. Default: visitors say it themselves, on
 	// `<redirect path>/name`.
 	Name string `json:"name,omitempty"`
 
-	// The lowest score, from 1 to 100, that counts as a match. Default: TrueLayer decides.
+	// The lowest score, from 1 to 100, that counts as a match. TrueLayer's own decision
+	// does not count then. Default: TrueLayer decides.
 	MinScore int `json:"min_score,omitempty"`
 
 	// How long the bank's word holds. Then the bank is asked again. Default: 24h.

@@ -55,8 +55,9 @@ type Name struct {
 	// Site is the host that asks.
 	Site string
 	Form
-	// Back leads to where the visitor was going.
-	Back string
+	// Back leads to where the visitor was going, and SignOut to where one signs out, or is
+	// "".
+	Back, SignOut string
 }
 
 var (

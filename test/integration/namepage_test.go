@@ -53,6 +53,9 @@ func TestNamePage(t *testing.T) {
 	at := w.Site + sent.location()
 	page := b.navigate(at)
 	equal(t, "Cache-Control", page.Header.Get("Cache-Control"), "no-store")
+	if !strings.Contains(page.body, `href="`+w.Site+`/truelayer/logout"`) {
+		t.Error("who does not say a name cannot sign out")
+	}
 	if policy := page.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self'") || !strings.Contains(policy, "frame-ancestors 'none'") {
 		t.Error(policy)
 	}
@@ -68,7 +71,11 @@ func TestNamePage(t *testing.T) {
 	for name, header := range map[string][]string{
 		"another site": {"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"}, "no origin": {"Origin", ""}, "a sibling": {"Sec-Fetch-Site", "same-site"},
 	} {
-		equal(t, name, post(b, form, header...).StatusCode, http.StatusForbidden)
+		a := post(b, form, header...)
+		equal(t, name, a.StatusCode, http.StatusForbidden)
+		if !strings.Contains(a.body, w.Site+"/truelayer/name?return=") {
+			t.Errorf("%s: the page does not lead back to the form: %s", name, a.body)
+		}
 	}
 	if a := post(w.browser(), form); !strings.HasPrefix(a.location(), w.Site+"/truelayer/login") {
 		t.Errorf("a stranger: %d %s", a.StatusCode, a.location())

@@ -100,6 +100,21 @@ func TestStepUp(t *testing.T) {
 	equal(t, "somebody without a session is asked for", stranger.Get("scope"), "verification")
 }
 
+// TestRefusalsReplaceNothing: what truelayer_require answers is not taken for an answer of
+// the application that has lost a header field.
+func TestRefusalsReplaceNothing(t *testing.T) {
+	w := start(t, plain, func(w *world) {
+		w.Options = "scopes verification\nverify_name {\napi " + w.AuthServer + "\n}"
+		w.After = "truelayer_require /more* {\nscopes accounts\n}\ntruelayer_require /pay* {\nverified_name\n}"
+	})
+	b := w.signedIn()
+	for path, status := range map[string]int{"/more": http.StatusForbidden, "/pay": http.StatusSeeOther, "/page": http.StatusOK} {
+		equal(t, path, b.navigate(w.Site+path).StatusCode, status)
+	}
+	equal(t, "as JSON", b.fetch(w.Site+"/pay").StatusCode, http.StatusForbidden)
+	equal(t, "warnings", strings.Count(w.log.text(t), "has replaced a header field"), 0)
+}
+
 // TestStepUpForTwoRules: where two rules meet, each login keeps what the other has brought.
 func TestStepUpForTwoRules(t *testing.T) {
 	w := start(t, plain, func(w *world) {
