@@ -117,6 +117,9 @@ func (r *Require) Provision(ctx caddy.Context) error {
 	if err := errors.Join(r.options().Check(), r.checkAny()); err != nil {
 		return err
 	}
+	for _, warning := range spellingWarnings(r.Scopes, r.Providers) {
+		r.logger.Warn("truelayer_require: " + warning)
+	}
 	matchers, err := ctx.LoadModule(r, "MatcherSetsRaw")
 	if err != nil {
 		return err
@@ -144,7 +147,10 @@ func (r *Require) Cleanup() error {
 	return leaveRules(r.rule)
 }
 
-var errNoBlockBefore = errors.New("a request came to truelayer_require that no truelayer block protects: put a truelayer block that protects it before truelayer_require")
+var (
+	errNoBlockBefore = errors.New("a request came to truelayer_require that no truelayer block protects: put a truelayer block that protects it before truelayer_require")
+	errNoNames       = errors.New("a request came to truelayer_require with verified_name, and the truelayer block that protects it asks no bank about names: add verify_name to that block")
+)
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (r *Require) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyhttp.Handler) error {
@@ -160,6 +166,9 @@ func (r *Require) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddy
 	if q.state == nil || q.state.session == nil {
 		r.logger.Error(errNoBlockBefore.Error(), zap.String("path", sanitize(q.path())))
 		return caddyhttp.Error(http.StatusForbidden, errNoBlockBefore)
+	}
+	if r.VerifiedName && q.state.verification == nil {
+		r.logger.Error(errNoNames.Error(), zap.String("path", sanitize(q.path())))
 	}
 	if why, received := r.refuses(q.state); why != "" {
 		q.dropToken()

@@ -83,17 +83,13 @@ func (h *Handler) credentialWarnings() (warnings []string) {
 }
 
 func (h *Handler) scopeWarnings(asked bool) (warnings []string) {
-	for _, scope := range h.Scopes {
-		switch {
-		case strings.Contains(scope, ","):
-			warnings = append(warnings, fmt.Sprintf("scopes has a comma in %q: separate scopes by spaces", scope))
-		case !slices.Contains(knownScopes, scope):
-			warnings = append(warnings, fmt.Sprintf("scope %q is not in TrueLayer's documentation: check its spelling, since a link with an unknown scope is refused", scope))
-		}
-	}
+	warnings = spellingWarnings(h.Scopes, nil)
 	data := slices.ContainsFunc(h.Scopes, func(scope string) bool { return scope != "verification" && scope != "offline_access" })
 	if data && slices.Contains(h.Scopes, "verification") {
 		warnings = append(warnings, "scopes has verification beside scopes of the Data API: TrueLayer's documentation asks for verification alone, and says that the two APIs want different clients; use a block for each if logins fail")
+	}
+	if h.VerifyName != nil && !slices.Contains(h.Scopes, "verification") {
+		warnings = append(warnings, "verify_name asks the Verification API, and scopes has no verification, without which TrueLayer refuses: add verification to scopes")
 	}
 	if asked && !slices.Contains(h.Scopes, "offline_access") && time.Duration(h.IdleTimeout) > time.Hour {
 		warnings = append(warnings, "without the scope offline_access there may be no refresh token, and a session then ends with its access token, after an hour, whatever idle_timeout and max_lifetime say: add offline_access to scopes")
@@ -101,12 +97,26 @@ func (h *Handler) scopeWarnings(asked bool) (warnings []string) {
 	return warnings
 }
 
-func (h *Handler) providerWarnings() (warnings []string) {
-	for _, provider := range h.Providers {
+// spellingWarnings name scopes and providers that are written wrongly.
+func spellingWarnings(scopes, providers []string) (warnings []string) {
+	for _, scope := range scopes {
+		switch {
+		case strings.Contains(scope, ","):
+			warnings = append(warnings, fmt.Sprintf("scopes has a comma in %q: separate scopes by spaces", scope))
+		case !slices.Contains(knownScopes, scope):
+			warnings = append(warnings, fmt.Sprintf("scope %q is not in TrueLayer's documentation: check its spelling, since a link with an unknown scope is refused", scope))
+		}
+	}
+	for _, provider := range providers {
 		if strings.Contains(provider, ",") {
 			warnings = append(warnings, fmt.Sprintf("providers has a comma in %q: separate providers by spaces", provider))
 		}
 	}
+	return warnings
+}
+
+func (h *Handler) providerWarnings() (warnings []string) {
+	warnings = spellingWarnings(nil, h.Providers)
 	if h.ProviderID != "" && banks.Covers(h.Providers, banks.Bank{ID: h.ProviderID}) == banks.No {
 		warnings = append(warnings, fmt.Sprintf("provider_id %s is not covered by providers %s: add it there, or TrueLayer refuses the link",
 			h.ProviderID, strings.Join(h.Providers, " ")))

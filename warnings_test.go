@@ -33,8 +33,13 @@ func TestWarnings(t *testing.T) {
 		"commas in scopes":         {func(h *Handler) { h.Scopes = []string{"info,accounts"} }, `comma in "info,accounts": separate scopes by spaces`},
 		"an unknown scope":         {func(h *Handler) { h.Scopes = []string{"verify"} }, `"verify" is not in TrueLayer's documentation: check its spelling`},
 		"verification beside data": {func(h *Handler) { h.Scopes = []string{"verification", "info"} }, "use a block for each if logins fail"},
-		"commas in providers":      {func(h *Handler) { h.Providers = []string{"uk-ob-all,uk-oauth-all"} }, "separate providers by spaces"},
-		"a provider of a group":    {func(h *Handler) { h.ProviderID = "ob-monzo" }, ""},
+		"names without their scope": {
+			func(h *Handler) { h.Scopes = []string{"info"}; h.VerifyName = new(VerifyName) },
+			"add verification to scopes",
+		},
+		"names with their scope": {func(h *Handler) { h.VerifyName = new(VerifyName) }, ""},
+		"commas in providers":    {func(h *Handler) { h.Providers = []string{"uk-ob-all,uk-oauth-all"} }, "separate providers by spaces"},
+		"a provider of a group":  {func(h *Handler) { h.ProviderID = "ob-monzo" }, ""},
 		"a provider of another": {
 			func(h *Handler) { h.ProviderID = "ob-monzo"; h.Providers = []string{"uk-oauth-all"} },
 			"provider_id ob-monzo is not covered by providers uk-oauth-all: add it there",

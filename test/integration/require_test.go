@@ -58,6 +58,24 @@ func TestRequire(t *testing.T) {
 	}
 }
 
+// TestRequireMistakes: what loads, and lets nobody in, is told of.
+func TestRequireMistakes(t *testing.T) {
+	for require, want := range map[string]string{
+		"scopes verification,accounts": "truelayer_require: scopes has a comma",
+		"scopes verify":                `truelayer_require: scope \"verify\" is not in TrueLayer's documentation`,
+		"providers mock,ob-monzo":      "truelayer_require: providers has a comma",
+		"verified_name":                "add verify_name to that block",
+	} {
+		w := start(t, plain, func(w *world) { w.After = "truelayer_require {\n" + require + "\n}" })
+		b := w.browser()
+		w.login(b, w.Site+"/page")
+		equal(t, require, b.navigate(w.Site+"/page").StatusCode, http.StatusForbidden)
+		if !strings.Contains(w.log.text(t), want) {
+			t.Errorf("%s: the log says nothing", require)
+		}
+	}
+}
+
 var stepUp = regexp.MustCompile(`href="(http://localhost:\d+/truelayer/login\?[^"]*rule=[0-9a-f]{16}[^"]*)"`)
 
 // TestStepUp: a page that needs more scopes leads to a login for them and back. The session

@@ -180,6 +180,30 @@ func TestTraceOfAFailure(t *testing.T) {
 	equal(t, "status", token.GetStatus().GetCode(), trace.Status_STATUS_CODE_ERROR)
 }
 
+// TestTraceOfANameCheck: the question to the bank is a span below the request that had it
+// asked, and says what became of it. No trace has the name.
+func TestTraceOfANameCheck(t *testing.T) {
+	w, c := startTraced(t, "")
+	w.Before += "\n\tsign_in"
+	w.Options = "verify_name {http.sign_in.name} {\n\t\t\tapi " + w.AuthServer + "\n\t\t}"
+	if err := w.load(plain); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range people {
+		w.secrets.add(name)
+	}
+	b := w.signedIn()
+	w.named(b, "1")
+	w.sim.Fail(simulator.Verify, simulator.Fault{Times: 1, Status: http.StatusForbidden})
+	w.named(b, "2")
+	waitUntil(t, "the spans", func() bool { return len(c.requests("forwarded")) == 2 })
+	for i, want := range []string{"match", "unavailable"} {
+		asked := c.named(t, c.requests("forwarded")[i], "truelayer.verify_name")
+		equal(t, "kind", asked.GetKind(), trace.Span_SPAN_KIND_CLIENT)
+		equal(t, "result", attribute(asked, "truelayer.result").GetStringValue(), want)
+	}
+}
+
 // TestTraceOfAWait: a request that waits for the refresh of another shows how long, and
 // links to the one that began it.
 func TestTraceOfAWait(t *testing.T) {
