@@ -34,8 +34,13 @@ type bankLinks struct {
 type consent struct {
 	login   login
 	answers answers
-	text    *pages.ConsentText
-	digest  string
+	text    consentText
+}
+
+// consentText is a text to which visitors consent.
+type consentText struct {
+	pages.ConsentText
+	digest string
 }
 
 // bankLink is a link to a bank, with the login that it belongs to.
@@ -66,7 +71,7 @@ func (b *bankLinks) request(ctx context.Context, given consent) (bankLink, error
 	var id [16]byte
 	_, _ = rand.Read(id[:])
 	l.consentID = hex.EncodeToString(id[:])
-	b.observer.consentGiven(ctx, &l, b.scopes, given.text.Language, given.digest)
+	b.observer.consentGiven(ctx, &l, b.scopes, given.text.Language, given.text.digest)
 	done := b.observer.bankLinkRequest(ctx)
 	url, err := tlapi.RequestBankLink(ctx, b.client.Server, &tlapi.BankLinkRequest{
 		ClientID: b.client.ID, RedirectURI: l.redirectURI, Scopes: b.scopes, State: l.state, Verifier: l.verifier,

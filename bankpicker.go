@@ -54,14 +54,14 @@ func (p *bankPicker) serve(w http.ResponseWriter, q *request) error {
 	}
 	offered, err := p.choice.offered(q.Context())
 	if err == nil && len(offered) > 0 {
-		page := p.page(offered, query, returnTo)
+		page := p.page(p.language(q), offered, query, returnTo)
 		page.Last = p.last(q, offered, page.ReturnTo)
-		return p.draw(w, http.StatusOK, page)
+		return p.draw(w, q, http.StatusOK, page)
 	}
 	if query.Has("q") {
 		// a browser does not follow a form's redirect to a host that the page's
 		// form-action does not name
-		return p.draw(w, http.StatusOK, &pages.Banks{Text: pages.TextOf("no_banks"), Site: p.addresses.host, Other: p.addresses.dialogURL(returnTo), Home: p.home})
+		return p.draw(w, q, http.StatusOK, &pages.Banks{Other: p.addresses.dialogURL(returnTo), Home: p.home})
 	}
 	p.seeOther(w, q, p.addresses.dialogURL(returnTo))
 	return nil
@@ -73,29 +73,29 @@ const maxReturnBytes = 128 << 10
 
 // page returns the page with the banks that are offered. Those that the visitor does not
 // look for are hidden.
-func (p *bankPicker) page(offered []banks.Bank, query url.Values, returnTo string) *pages.Banks {
+func (p *bankPicker) page(l *pages.Language, offered []banks.Bank, query url.Values, returnTo string) *pages.Banks {
 	for returnTo != "/" && len(url.QueryEscape(returnTo))*len(offered) > maxReturnBytes {
 		returnTo = shorten(returnTo)
 	}
 	search := query.Get("q")
 	search = strings.TrimSpace(sanitize(search[:min(len(search), maxBankSearch)]))
-	countries := countriesOf(offered)
+	countries := countriesOf(l, offered)
 	country := query.Get("country")
 	if !slices.Contains(countries, country) {
 		country = ""
 	}
 	page := &pages.Banks{
-		Text: pages.TextOf("banks"), Site: p.addresses.host, Search: search, Country: country, Address: p.addresses.banks, ReturnTo: returnTo,
+		Search: search, Country: country, Address: p.addresses.banks, ReturnTo: returnTo,
 		Other: p.addresses.dialogURL(returnTo), Home: p.home,
 	}
 	if len(countries) > 1 {
-		page.Countries = []pages.Country{{Name: "All", Link: p.addresses.banksURL(returnTo, "", search), Chosen: country == ""}}
+		page.Countries = []pages.Country{{Name: l.Say("all_countries"), Link: p.addresses.banksURL(returnTo, "", search), Chosen: country == ""}}
 	}
 	wanted := pages.Fold(search)
 	for _, code := range countries {
 		group := pages.BankGroup{Country: code}
 		if len(countries) > 1 {
-			group.Name = pages.CountryName(code)
+			group.Name = l.Country(code)
 			page.Countries = append(page.Countries, pages.Country{Name: group.Name, Link: p.addresses.banksURL(returnTo, code, search), Chosen: code == country})
 		}
 		here := wanted != "" || country == "" || country == code
@@ -125,13 +125,13 @@ func (p *bankPicker) bank(b banks.Bank, returnTo string) pages.Bank {
 }
 
 // countriesOf returns the countries of banks, sorted by their names.
-func countriesOf(offered []banks.Bank) (countries []string) {
+func countriesOf(l *pages.Language, offered []banks.Bank) (countries []string) {
 	for _, b := range offered {
 		if !slices.Contains(countries, b.Country) {
 			countries = append(countries, b.Country)
 		}
 	}
-	slices.SortFunc(countries, func(a, b string) int { return cmp.Compare(pages.CountryName(a), pages.CountryName(b)) })
+	slices.SortFunc(countries, func(a, b string) int { return cmp.Compare(pages.Fold(l.Country(a)), pages.Fold(l.Country(b))) })
 	return countries
 }
 

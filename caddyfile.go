@@ -70,6 +70,13 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			expose_account_holder
 //			trust_header
 //		}
+//		pages {
+//			name         <text>
+//			logo         <file>
+//			accent       <color>
+//			language     <tag>
+//			template_dir <dir>
+//		}
 //		auth_param          <name> <value>
 //		issuer              <URL>
 //		disable_pkce

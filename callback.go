@@ -157,7 +157,7 @@ func (f *loginFlow) failMisplaced(w http.ResponseWriter, q *request, l *login) e
 	return f.failLogin(w, q, l, failure{
 		reason:   callbackMisplaced,
 		cause:    fmt.Errorf("the callback of a login arrived at the path %q instead of %q: something in front changes the path, or another redirect_uri is registered; pass the path through unchanged, or change redirect_uri here and in TrueLayer's Console", arrived, f.addresses.callback),
-		detail:   fmt.Sprintf(pages.TextOf("misplaced_paths").Text, f.addresses.callback, arrived),
+		detail:   pages.Words{Key: "misplaced_paths", Values: []any{f.addresses.callback, arrived}},
 		returnTo: l.returnTo,
 	})
 }

@@ -90,7 +90,7 @@ func TestScopesHaveWords(t *testing.T) {
 		if scope == "offline_access" {
 			continue // a sentence on how long the access lasts
 		}
-		if pages.TextOf("scope_"+scope).Text == "" {
+		if pages.English().Say("scope_"+scope) == "" {
 			t.Errorf("%s has no words", scope)
 		}
 	}

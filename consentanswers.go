@@ -29,10 +29,10 @@ type userPlaceholders struct{ name, email string }
 // answersOf returns what is known and what was sent. The form is nil if none was sent.
 func (u userPlaceholders) answersOf(replacer *caddy.Replacer, bank *banks.Bank, form url.Values) (a answers) {
 	a.user.Name = a.find(replacer, u.name, vouch.IsName, form, pages.Field{
-		Name: "name", Label: "Your full name", Type: "text", Autocomplete: "name", Autocapitalize: "words", Required: true,
+		Name: "name", Key: "field_name", Type: "text", Autocomplete: "name", Autocapitalize: "words", Required: true,
 	}, "problem_name")
 	a.user.Email = a.find(replacer, u.email, isUserEmail, form, pages.Field{
-		Name: "email", Label: "Your e-mail address", Type: "email", Autocomplete: "email", Autocapitalize: "none", Required: true,
+		Name: "email", Key: "field_email", Type: "email", Autocomplete: "email", Autocapitalize: "none", Required: true,
 	}, "problem_email")
 	for _, step := range bank.Steps {
 		field := pages.Field{Name: "step:" + step.ID, Label: step.Name, Help: step.Help, Required: step.Mandatory}
@@ -66,7 +66,7 @@ func (a *answers) ask(form url.Values, field pages.Field, valid func(string) boo
 	if form != nil {
 		field.Value = strings.TrimSpace(form.Get(field.Name))
 		if !valid(field.Value) {
-			field.Problem = pages.TextOf(problem).Text
+			field.Problem = problem
 			field.Value = sanitize(field.Value)
 		}
 	}

@@ -21,9 +21,8 @@ type consentPage struct {
 	login      *loginFlow
 	choice     *bankChoice
 	forms      pageForms
-	controller string // who gets the data
-	text       pages.ConsentText
-	digest     string // of the text
+	controller string                          // who gets the data
+	texts      map[*pages.Language]consentText // in each language of the pages
 	user       userPlaceholders
 	links      *bankLinks
 	// picks says that there is a page with the banks, and fallback that TrueLayer's dialog
@@ -62,7 +61,7 @@ func (c *consentPage) decline(w http.ResponseWriter, q *request, returnTo string
 		return nil
 	}
 	c.note(q, failure{reason: accessDenied, cause: errNoConsent})
-	return c.draw(w, http.StatusOK, &pages.Page{Text: pages.TextOf("consent_declined"), Link: c.addresses.loginURL(returnTo), Home: c.home})
+	return c.draw(w, q, http.StatusOK, &pages.Message{Key: "consent_declined", Link: c.addresses.loginURL(returnTo), Home: c.home})
 }
 
 // withBank continues with the bank with an id. Who is connected already goes to the return
@@ -89,7 +88,7 @@ func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, retu
 // show writes the page. After a failure it says so, and has what the visitor has entered.
 func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, returnTo string, a answers, f failure) error {
 	page := &pages.Consent{
-		Site: c.addresses.host, Controller: c.controller, Bank: bank.Name, Text: c.text, Known: a.known,
+		Controller: c.controller, Bank: bank.Name, Text: c.text(q).ConsentText, Known: strings.Join(a.known, ", "),
 		Form:   pages.Form{Post: c.addresses.consentURL(bank.ID, returnTo), Token: c.forms.issue(w, q, bank.ID, c.shown(q)), Fields: a.fields},
 		Cancel: c.addresses.declineURL(returnTo),
 	}
@@ -97,7 +96,7 @@ func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, 
 	switch {
 	case f.reason != "":
 		status = problems[f.reason].status
-		page.Failure, page.Reason, page.RequestID = f.reason.text(), string(f.reason), q.id()
+		page.Failure, page.Support = string(f.reason), support(q, f)
 	case !a.areComplete():
 		status = http.StatusUnprocessableEntity
 	}
@@ -108,13 +107,16 @@ func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, 
 		}
 	}
 	prepareFormPage(w)
-	return c.draw(w, status, page)
+	return c.draw(w, q, status, page)
 }
+
+// text is the text in the visitor's language.
+func (c *consentPage) text(q *request) consentText { return c.texts[c.language(q)] }
 
 // shown is the digest of what the page says: the text, and who the visitor is.
 func (c *consentPage) shown(q *request) string {
 	known := c.user.answersOf(q.replacer, new(banks.Bank), nil).known
-	digest := sha256.Sum256([]byte(c.digest + "\x00" + strings.Join(known, "\x00")))
+	digest := sha256.Sum256([]byte(c.text(q).digest + "\x00" + strings.Join(known, "\x00")))
 	return hex.EncodeToString(digest[:])
 }
 
@@ -172,7 +174,7 @@ func (c *consentPage) goToBank(w http.ResponseWriter, q *request, formID string,
 	// a form that was corrected is another one
 	digest := sha256.Sum256([]byte(entered.Encode()))
 	link, err := c.links.get(q.withCause(), formID+string(digest[:]), clientNetwork(q.Request), consent{
-		login: *c.login.newLogin(q.now, returnTo, bank.ID, c.links.scopes), answers: a, text: &c.text, digest: c.digest,
+		login: *c.login.newLogin(q.now, returnTo, bank.ID, c.links.scopes), answers: a, text: c.text(q),
 	})
 	if q.isGone() {
 		return nil // the browser has gone, or sends the form again

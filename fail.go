@@ -137,19 +137,22 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 	if who == machine {
 		return a.writeProblem(w, q, p, f)
 	}
-	text, link := f.reason.text(), a.loginURL(f)
-	switch {
-	case !f.elsewhere:
-		text.Action = cmp.Or(text.Action, f.action)
-	case f.link == "":
-		text.Action = ""
-	default:
-		link, text.Action = f.link, cmp.Or(f.action, text.Action)
+	page := &pages.Message{
+		Key: string(f.reason), Provider: sanitize(f.provider), Link: a.loginURL(f), Action: f.action, Home: a.home,
+		Retries: who == navigation && pageRetries(q, f.reason), Support: support(q, f), Framed: who == frame,
 	}
-	return a.draw(w, p.status, &pages.Page{
-		Text: text, Detail: f.detail, Provider: sanitize(f.provider), Link: link, Home: a.home,
-		Reason: string(f.reason), RequestID: q.id(), Framed: who == frame,
-	})
+	if f.elsewhere {
+		page.Link = f.link
+	}
+	if f.detail.Key != "" {
+		page.Details = []pages.Words{f.detail}
+	}
+	return a.draw(w, q, p.status, page)
+}
+
+// support is what a visitor can tell the people who run the site.
+func support(q *request, f failure) pages.Support {
+	return pages.Support{Reason: string(f.reason), RequestID: q.id(), Time: q.now}
 }
 
 // loginURL returns where a visitor can log in after a failure.
@@ -202,7 +205,7 @@ func (a *failureResponder) writeProblem(w http.ResponseWriter, q *request, p pro
 		LoginURL  string `json:"login_url"`
 		RequestID string `json:"request_id,omitempty"`
 	}{
-		"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(f.reason.text().Text + " " + f.detail), f.reason,
+		"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(f.reason.text().Text + " " + pages.English().Words(f.detail)), f.reason,
 		sanitize(f.provider), a.loginURL(f), q.id(),
 	})
 }

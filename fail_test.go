@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
@@ -29,7 +30,7 @@ func FuzzProviderText(f *testing.F) {
 		f.Add(seed, "/page?a=b")
 	}
 	f.Add(strings.Repeat("ä", 1000), "/"+strings.Repeat("p", 900))
-	a := &failureResponder{responder: &responder{origins: new(origins), headers: new(headerChecker)}, addresses: testAddresses(), logger: zap.NewNop()}
+	a := &failureResponder{responder: testResponder(f), addresses: testAddresses(), logger: zap.NewNop()}
 	show := func(t *testing.T, fields map[string]string, text, returnTo string) *httptest.ResponseRecorder {
 		t.Helper()
 		w := httptest.NewRecorder()
@@ -76,7 +77,7 @@ func TestKindsHaveReasons(t *testing.T) {
 
 // TestTooManyLogins: a login that has to wait comes again by itself.
 func TestTooManyLogins(t *testing.T) {
-	a := &failureResponder{responder: &responder{origins: new(origins), headers: new(headerChecker)}, addresses: testAddresses(), logger: zap.NewNop()}
+	a := &failureResponder{responder: testResponder(t), addresses: testAddresses(), logger: zap.NewNop()}
 	w := httptest.NewRecorder()
 	q := arrived(requestWith("GET", map[string]string{"Sec-Fetch-Mode": "navigate"}))
 	if err := a.fail(w, q, failureOf(&session.Error{Kind: session.TooManyLogins, Cause: errors.New("busy")})); err != nil {
@@ -98,7 +99,7 @@ func TestFailureLines(t *testing.T) {
 		messages[p.message] = r
 	}
 	core, logs := observer.New(zap.DebugLevel)
-	a := &failureResponder{responder: &responder{origins: new(origins), headers: new(headerChecker)}, addresses: testAddresses(), logger: zap.New(core)}
+	a := &failureResponder{responder: testResponder(t), addresses: testAddresses(), logger: zap.New(core)}
 	r := caddyhttp.PrepareRequest(requestWith("GET", nil), caddy.NewReplacer(), nil, nil)
 	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.7")
 	if err := a.fail(httptest.NewRecorder(), arrived(r), failure{reason: issuerMismatch, received: "https://elsewhere\n.example" + strings.Repeat("x", 500)}); err != nil {
@@ -130,4 +131,14 @@ func kindsDeclared(t *testing.T) (n int) {
 		}
 	}
 	return n
+}
+
+// testResponder writes responses of a site without origins of others.
+func testResponder(t testing.TB) *responder {
+	t.Helper()
+	look, err := pages.New(pages.Settings{Name: "app.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &responder{pages: look, origins: new(origins), headers: new(headerChecker)}
 }

@@ -14,8 +14,8 @@ type failure struct {
 	// cause is logged and never shown.
 	cause error
 	// detail is a further sentence for the visitor. It is always escaped.
-	detail string
-	// action is the label of the button, for a reason without one or one that leads elsewhere.
+	detail pages.Words
+	// action names the text whose label the button has, "" for the reason's own.
 	action string
 	// provider is the provider's own description of the error. It is always escaped.
 	provider string
@@ -58,8 +58,7 @@ func failureOf(err error) failure {
 	}
 	f := failure{reason: reasonOf[e.Kind], cause: e.Cause, retryAfter: e.RetryAfter}
 	if e.Stuck {
-		offer := pages.TextOf("connect_again")
-		f.detail, f.action = offer.Text, offer.Action
+		f.detail, f.action = pages.Words{Key: "connect_again"}, "connect_again"
 	}
 	return f
 }

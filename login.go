@@ -99,7 +99,7 @@ func (f *loginFlow) failForm(w http.ResponseWriter, q *request, reason reason) e
 	if from, err := url.Parse(q.Header.Get("Referer")); err == nil && originOfURL(from) == f.addresses.origin {
 		returnTo = f.addresses.returnTarget(from.RequestURI())
 	}
-	return f.fail(w, q, failure{reason: reason, detail: pages.TextOf("form_not_saved").Text, returnTo: returnTo})
+	return f.fail(w, q, failure{reason: reason, detail: pages.Words{Key: "form_not_saved"}, returnTo: returnTo})
 }
 
 // start begins a login and redirects the visitor to an auth link. If provider is not "",
@@ -299,13 +299,13 @@ func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason,
 	case why == scopeMissing:
 		failed.elsewhere, failed.loginURL = false, f.addresses.stepUpURL(rule, returnTo)
 	case why == nameMismatch && f.asksName:
-		failed.link, failed.action = f.addresses.nameURL(returnTo), pages.TextOf("correct_name").Action
+		failed.link, failed.action = f.addresses.nameURL(returnTo), "correct_name"
 	case why == nameMissing && f.asksName: // a login would lead straight back
-		failed.link, failed.action = f.addresses.nameURL(returnTo), pages.TextOf("give_name").Action
+		failed.link, failed.action = f.addresses.nameURL(returnTo), "give_name"
 		failed.loginURL = f.addresses.origin + failed.link
 	}
 	if q.whoAsks() == form {
-		failed.detail = pages.TextOf("form_not_saved").Text
+		failed.detail = pages.Words{Key: "form_not_saved"}
 	}
 	return f.fail(w, q, failed)
 }

@@ -60,8 +60,8 @@ func (l *logout) writePage(w http.ResponseWriter, q *request) error {
 		return l.fail(w, q, failureOf(err))
 	}
 	if s == nil || s.IsOver(q.now) {
-		return l.draw(w, http.StatusOK, &pages.Page{Text: pages.TextOf("signed_out"), Link: l.addresses.loginURL("/"), Home: l.home})
+		return l.draw(w, q, http.StatusOK, &pages.Message{Key: "signed_out", Link: l.addresses.loginURL("/"), Home: l.home})
 	}
 	prepareFormPage(w)
-	return l.draw(w, http.StatusOK, &pages.Page{Text: pages.TextOf("sign_out"), Post: l.addresses.logout, Home: l.home})
+	return l.draw(w, q, http.StatusOK, &pages.Message{Key: "sign_out", Post: l.addresses.logout, Home: l.home})
 }

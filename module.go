@@ -122,6 +122,9 @@ type Handler struct {
 	// visitors whose name is another. Needs the scope `verification`. Default: off.
 	VerifyName *VerifyName `json:"verify_name,omitempty"`
 
+	// How the module's own pages look, and which language they speak. Default: see there.
+	Pages *Pages `json:"pages,omitempty"`
+
 	// Further parameters of the auth link, by name. The ones that the module
 	// sets, and `response_mode`, are refused. Default: none.
 	AuthParam map[string]string `json:"auth_param,omitempty"`
@@ -197,10 +200,12 @@ type Handler struct {
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.truelayer.token_stores inline_key=type"`
 
 	// Return errors to Caddy, for `handle_errors` to draw, instead of writing
-	// the module's own pages. The 401 for machines stays as it is, and so does
-	// the page on which a login waits for its turn. Of a callback the visitor is
-	// first sent to an address without code and state, which Caddy's error log
-	// and the error routes would see.
+	// the module's own pages. Of a callback the visitor is first sent to an address
+	// without code and state, which Caddy's error log and the error routes would see.
+	// What is no error stays: the pages at addresses of the module's own, such as the
+	// choice of a bank, the consent, the name and signing out, also when a form on one
+	// of them is shown again. So do the page on which a login waits for its turn,
+	// the one that tells of a callback at a wrong path, and the 401 for machines.
 	DisableErrorPages bool `json:"disable_error_pages,omitempty"`
 
 	// Which requests are protected. Default: all. If an earlier handler

@@ -54,10 +54,10 @@ func (n *namePage) serve(w http.ResponseWriter, q *request) error {
 func (n *namePage) take(w http.ResponseWriter, q *request, s *session.Session, returnTo string, entered url.Values) error {
 	name := vouch.Fold(entered.Get("name"))
 	if !vouch.IsName(name) {
-		return n.show(w, q, s, returnTo, pages.Field{Value: sanitize(name), Problem: pages.TextOf("problem_name").Text}, http.StatusUnprocessableEntity)
+		return n.show(w, q, s, returnTo, pages.Field{Value: sanitize(name), Problem: "problem_name"}, http.StatusUnprocessableEntity)
 	}
 	if form, ok := n.forms.open(q, entered.Get("token")); !ok || form.subject != subjectOf(s) {
-		return n.show(w, q, s, returnTo, pages.Field{Value: name, Problem: pages.TextOf("problem_again").Text}, http.StatusBadRequest)
+		return n.show(w, q, s, returnTo, pages.Field{Value: name, Problem: "problem_again"}, http.StatusBadRequest)
 	}
 	kept, err := n.sessions.Keep(context.WithoutCancel(q.Context()), s, func(kept string) (string, bool) {
 		state := vouch.Read(kept)
@@ -83,11 +83,11 @@ func subjectOf(s *session.Session) string { return hex.EncodeToString([]byte(s.I
 
 // show writes the page with its only field.
 func (n *namePage) show(w http.ResponseWriter, q *request, s *session.Session, returnTo string, field pages.Field, status int) error {
-	field.Name, field.Label, field.Type, field.Autocomplete, field.Autocapitalize, field.Required = "name", "Your full name", "text", "name", "words", true
+	field.Name, field.Key, field.Type, field.Autocomplete, field.Autocapitalize, field.Required = "name", "field_name", "text", "name", "words", true
 	page := &pages.Name{
-		Text: pages.TextOf("name"), Site: n.addresses.host, Back: returnTo, SignOut: n.signOut,
+		Back: returnTo, SignOut: n.signOut,
 		Form: pages.Form{Post: n.addresses.nameURL(returnTo), Token: n.forms.issue(w, q, subjectOf(s), ""), Fields: []pages.Field{field}},
 	}
 	prepareFormPage(w)
-	return n.draw(w, status, page)
+	return n.draw(w, q, status, page)
 }

@@ -27,6 +27,7 @@ func (h *Handler) options() block.Options {
 		})},
 		{Name: "consent", Value: block.Sub(&h.Consent, (*Consent).options), Check: func() error { return h.Consent.check() }},
 		{Name: "verify_name", Syntax: "[<placeholder>]", Value: block.SubWith(&h.VerifyName, verifyNameArgument, (*VerifyName).options), Check: func() error { return h.VerifyName.check() }},
+		{Name: "pages", Value: block.Sub(&h.Pages, (*Pages).options)},
 		{Name: "auth_param", Syntax: "<name> <value>", Value: h.authParamArguments(), Check: h.checkAuthParams, Repeats: true},
 		{Name: "issuer", Syntax: "<URL>", Value: block.Word(&h.Issuer, ""), Check: h.checkIssuer},
 		{Name: "disable_pkce", Value: block.Flag(&h.DisablePKCE)},

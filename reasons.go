@@ -106,5 +106,5 @@ var problems = map[reason]problem{
 	methodNotAllowed:        {http.StatusMethodNotAllowed, zap.DebugLevel, 0, "a request with a method that is not allowed was refused"},
 }
 
-// text returns the text that people and programs get for a reason.
-func (r reason) text() pages.Text { return pages.TextOf(string(r)) }
+// text returns the text that programs get for a reason.
+func (r reason) text() pages.Text { return pages.English().Text(string(r)) }

@@ -5,10 +5,15 @@ import (
 	"net/http"
 	"strings"
 	"unicode"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
 // responder writes the module's own responses.
 type responder struct {
+	pages    *pages.Site
 	origins  *origins
 	headers  *headerChecker
 	observer *siteObserver
@@ -61,17 +66,22 @@ func (a *responder) json(w http.ResponseWriter, status int, contentType string, 
 	return nil
 }
 
-// drawn is a page for a person.
-type drawn interface {
-	// Draw returns the HTML of the page and its Content-Security-Policy.
-	Draw() (body []byte, policy string, err error)
+// language returns the language of the pages for a visitor.
+func (a *responder) language(q *request) *pages.Language {
+	return a.pages.Language(q.Header.Get("Accept-Language"))
 }
 
-// draw writes a page.
-func (a *responder) draw(w http.ResponseWriter, status int, p drawn) error {
-	body, policy, err := p.Draw()
-	if err != nil {
+// draw writes a page for a person.
+func (a *responder) draw(w http.ResponseWriter, q *request, status int, p pages.Content) error {
+	body, policy, err := a.pages.Draw(a.language(q), p)
+	switch {
+	case err != nil && body == nil:
 		return err
+	case err != nil:
+		a.observer.logger.Error("a template in template_dir cannot draw its page, and the module's own was shown: mend the template", zap.Error(err))
+	}
+	if !a.pages.IsFixed() {
+		addMissing(w.Header(), "Vary", "Accept-Language")
 	}
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

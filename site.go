@@ -19,6 +19,10 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 	if err != nil {
 		return nil, err
 	}
+	look, err := h.Pages.site(addresses.host)
+	if err != nil {
+		return nil, err
+	}
 	header := TokenHeader{http.CanonicalHeaderKey(h.TokenHeader.Field), h.TokenHeader.Scheme}
 	s := &site{
 		protection: protection{h.match},
@@ -27,7 +31,7 @@ func (h *Handler) newSite(redirect *url.URL, sessions *session.Manager, observer
 	}
 	s.accessLog.logger = h.logger
 	s.failureResponder = &failureResponder{
-		responder:    &responder{origins, &headerChecker{logger: h.logger}, observer},
+		responder:    &responder{look, origins, &headerChecker{logger: h.logger}, observer},
 		addresses:    &addresses,
 		stripper:     &stripper{&s.cookies, header.Field, h.now},
 		cookie:       s.cookies.session,
@@ -87,12 +91,16 @@ func (h *Handler) newPageForms(s *site, purpose string) pageForms {
 // newConsentPage wires the page on which visitors consent.
 func (h *Handler) newConsentPage(s *site, observer *siteObserver) *consentPage {
 	endsAtLogout := !slices.Contains(h.Disable, disableLogout) && slices.Contains(h.DisconnectOn, disconnectOnLogout)
-	text := pages.NewConsentText(h.Consent.Controller, h.Consent.Purpose, h.Consent.TermsURL, h.Scopes, endsAtLogout)
+	texts := make(map[*pages.Language]consentText)
+	for _, l := range s.pages.Languages() {
+		text := l.ConsentText(h.Consent.Controller, h.Consent.Purpose, h.Consent.TermsURL, h.Scopes, endsAtLogout)
+		texts[l] = consentText{text, text.Digest()}
+	}
 	client := h.sessions.Client
 	return &consentPage{
 		failureResponder: s.failureResponder, sessions: h.sessions, login: s.login, choice: h.banks,
 		forms:      h.newPageForms(s, "consent form v1"),
-		controller: h.Consent.Controller, text: text, digest: text.Digest(), user: userPlaceholders{h.Consent.User.Name, h.Consent.User.Email},
+		controller: h.Consent.Controller, texts: texts, user: userPlaceholders{h.Consent.User.Name, h.Consent.User.Email},
 		links: &bankLinks{client: client, scopes: h.Scopes, trackingID: h.AuthParam["tracking_id"], observer: observer, now: h.now},
 		picks: s.banks != nil, fallback: h.Consent.FallbackDialog,
 	}

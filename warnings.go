@@ -188,7 +188,10 @@ func (h *Handler) logStart(guards string) {
 		zap.String("store", h.storeType()), zap.Duration("idle_timeout", time.Duration(h.IdleTimeout)), zap.Duration("max_lifetime", time.Duration(h.MaxLifetime)),
 		zap.String("guards", guards))
 	if page := h.site.consent; page != nil {
-		h.logger.Info("visitors consent to this text", zap.String("redirect_uri", h.RedirectURI),
-			zap.String("text_sha256", page.digest), zap.String("text_language", page.text.Language), zap.String("text", page.text.String()))
+		for _, l := range page.pages.Languages() {
+			text := page.texts[l]
+			h.logger.Info("visitors consent to this text", zap.String("redirect_uri", h.RedirectURI),
+				zap.String("text_sha256", text.digest), zap.String("text_language", text.Language), zap.String("text", text.String()))
+		}
 	}
 }

@@ -1,11 +1,6 @@
 package pages
 
 import (
-	"bytes"
-	"crypto/sha256"
-	_ "embed"
-	"encoding/base64"
-	"html/template"
 	"slices"
 	"strings"
 	"unicode"
@@ -28,9 +23,6 @@ type Bank struct {
 
 // Banks is the content of the page on which a visitor chooses a bank.
 type Banks struct {
-	Text
-	// Site is the host that asks for the connection.
-	Site string
 	// Search is what the visitor looks for, and Country where, "" for everywhere. Address
 	// and ReturnTo are where the search goes.
 	Search, Country, Address, ReturnTo string
@@ -82,29 +74,17 @@ func Fold(s string) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-var (
-	//go:embed banks.html
-	banksText string
-	//go:embed banks.js
-	filterScript string
-
-	banksLayout = template.Must(template.Must(layout.Clone()).New("banks").Funcs(template.FuncMap{
-		"script": func() template.JS { return template.JS(filterScript) }, //nolint:gosec // our own file
-	}).Parse(banksText))
-
-	// banksPolicy allows the page what it needs beyond the style: logos from the site
-	// itself, its search, and the script, by its digest.
-	banksPolicy = func() string {
-		digest := sha256.Sum256([]byte(filterScript))
-		return policy + "; img-src 'self'; form-action 'self'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; frame-ancestors 'none'"
-	}()
-)
-
-// Draw returns the HTML of the page and its Content-Security-Policy.
-func (p *Banks) Draw() (body []byte, contentPolicy string, err error) {
-	var b bytes.Buffer
-	if err := banksLayout.Execute(&b, p); err != nil {
-		return nil, "", err
+// Key names the page's text.
+func (p *Banks) Key() string {
+	if len(p.Groups) == 0 {
+		return "no_banks"
 	}
-	return b.Bytes(), banksPolicy, nil
+	return "banks"
+}
+
+func (p *Banks) template() string { return "banks" }
+
+// policy allows the page its search, and its script, by its digest.
+func (p *Banks) policy() string {
+	return "; form-action 'self'; script-src " + hashSource(filterScript) + notFramed
 }

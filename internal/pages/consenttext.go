@@ -3,7 +3,7 @@ package pages
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -26,33 +26,43 @@ type ConsentSection struct {
 	Items []string
 }
 
-// NewConsentText returns the text for a site. The controller is who gets the data, and
+// ConsentText returns the text for a site. The controller is who gets the data, and
 // purpose what for, in a sentence. endsAtLogout says that who signs out ends the
 // connection at TrueLayer.
-func NewConsentText(controller, purpose, termsURL string, scopes []string, endsAtLogout bool) ConsentText {
+func (l *Language) ConsentText(controller, purpose, termsURL string, scopes []string, endsAtLogout bool) ConsentText {
 	section := func(key string, values ...any) ConsentSection {
-		text := TextOf("consent_" + key)
-		return ConsentSection{Heading: text.Title, Text: fmt.Sprintf(text.Text, values...)}
+		return ConsentSection{Heading: l.Text("consent_" + key).Title, Text: l.Say("consent_"+key, values...)}
 	}
-	data, duration, known := section("data"), section("duration"), true
-	for _, scope := range scopes {
-		text := TextOf("scope_" + scope).Text
-		switch {
-		case scope == "offline_access":
-			duration.Text += " " + TextOf("consent_offline").Text
-			continue
-		case text == "":
-			text, known = fmt.Sprintf(TextOf("scope_unknown").Text, scope), false
-		}
-		data.Items = append(data.Items, text)
+	duration := section("duration")
+	if slices.Contains(scopes, "offline_access") {
+		duration.Text += " " + l.Say("consent_offline")
 	}
 	withdrawal := section("withdrawal", controller)
 	if endsAtLogout {
-		withdrawal.Text += " " + TextOf("consent_logout").Text
+		withdrawal.Text += " " + l.Say("consent_logout")
 	}
+	data := section("data")
+	items, known := l.Scopes(scopes)
+	data.Items = items
 	terms := section("terms", controller)
 	terms.Link = termsURL
-	return ConsentText{"en", []ConsentSection{data, section("recipient", controller), section("purpose", purpose), duration, withdrawal, terms}, known}
+	return ConsentText{l.Tag, []ConsentSection{data, section("recipient", controller), section("purpose", purpose), duration, withdrawal, terms}, known}
+}
+
+// Scopes returns what a bank shares, in words, and whether each scope is known.
+func (l *Language) Scopes(scopes []string) (items []string, known bool) {
+	known = true
+	for _, scope := range scopes {
+		text := l.Say("scope_" + scope)
+		switch {
+		case scope == "offline_access":
+			continue
+		case text == "":
+			text, known = l.Say("scope_unknown", scope), false
+		}
+		items = append(items, text)
+	}
+	return items, known
 }
 
 // String returns the text without its layout: a line for each heading, each paragraph and

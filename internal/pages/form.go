@@ -1,9 +1,6 @@
 package pages
 
 import (
-	"bytes"
-	_ "embed"
-	"html/template"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,18 +16,28 @@ type Form struct {
 
 // Field is a field of the form: a text, or a choice if it has Options.
 type Field struct {
-	// Name is that of the field in the form, and Label what the page calls it.
-	Name, Label, Help string
+	// Name is that of the field in the form. The page calls it by the text that Key names,
+	// or, if Key is "", by the Label, which is the bank's.
+	Name, Key, Label, Help string
 	// Type, Autocomplete and Autocapitalize are the attributes of a text.
 	Type, Autocomplete, Autocapitalize string
 	Required                           bool
 	Options                            []Option
-	// Value is what the visitor has entered, and Problem what is wrong with it, or "".
+	// Value is what the visitor has entered, and Problem names the text that says what is
+	// wrong with it, or is "".
 	Value, Problem string
 }
 
 // Option is one of the options of a Field.
 type Option struct{ Value, Name string }
+
+// LabelOf returns what the page calls a field.
+func (l *Language) LabelOf(f Field) string {
+	if f.Key != "" {
+		return l.Say(f.Key)
+	}
+	return f.Label
+}
 
 // Wrong reports whether something is wrong with what the visitor has entered.
 func (f *Form) Wrong() bool {
@@ -51,33 +58,12 @@ func (f *Form) DescribedBy(i int) string {
 
 // Name is the content of the page on which a visitor says their name.
 type Name struct {
-	Text
-	// Site is the host that asks.
-	Site string
 	Form
 	// Back leads to where the visitor was going, and SignOut to where one signs out, or is
 	// "".
 	Back, SignOut string
 }
 
-var (
-	//go:embed form.html
-	formText string
-	//go:embed name.html
-	nameText string
+func (p *Name) template() string { return "name" }
 
-	// formLayout has what pages with a form share.
-	formLayout = template.Must(template.Must(layout.Clone()).New("form").Parse(formText))
-	nameLayout = template.Must(template.Must(formLayout.Clone()).New("name").Parse(nameText))
-
-	namePolicy = policy + "; form-action 'self'; frame-ancestors 'none'"
-)
-
-// Draw returns the HTML of the page and its Content-Security-Policy.
-func (p *Name) Draw() (body []byte, contentPolicy string, err error) {
-	var b bytes.Buffer
-	if err := nameLayout.Execute(&b, p); err != nil {
-		return nil, "", err
-	}
-	return b.Bytes(), namePolicy, nil
-}
+func (p *Name) policy() string { return "; form-action 'self'" + notFramed }

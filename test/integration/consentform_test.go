@@ -83,7 +83,7 @@ func TestConsentUser(t *testing.T) {
 	})
 	b := w.browser()
 	page, form := w.consentForm(t, b, consentOfMock)
-	if !strings.Contains(page.body, "<strong>Grace Hopper</strong>") || strings.Contains(page.body, `name="name"`) || !strings.Contains(page.body, `name="email"`) {
+	if !strings.Contains(page.body, "that you are Grace Hopper.") || strings.Contains(page.body, `name="name"`) || !strings.Contains(page.body, `name="email"`) {
 		t.Error(page.body)
 	}
 	equal(t, "status", w.consent(t, b, form).StatusCode, http.StatusSeeOther)

@@ -38,13 +38,17 @@ func (w *world) looks(host, lines string) map[string]string {
 	} {
 		a := w.exchange(request + host + lines + "\r\n")
 		looks[what] = fmt.Sprintf("%d\n%s\n%s\n%s\n%s", a.StatusCode, a.location(), a.Header["Set-Cookie"], a.Header["Www-Authenticate"], a.body)
-		looks[what] = randomParts.ReplaceAllString(looks[what], "$1…")
+		looks[what] = supportParts.ReplaceAllString(randomParts.ReplaceAllString(looks[what], "$1…"), "…")
 	}
 	return looks
 }
 
-// randomParts are a login's state, challenge and cookie, and a request's id.
-var randomParts = regexp.MustCompile(`((?:[?&](?:state|code_challenge)=)|-login-|Request |"request_id":")[^&; \n"<]+`)
+var (
+	// randomParts are a login's state, challenge and cookie, and a request's id.
+	randomParts = regexp.MustCompile(`((?:[?&](?:state|code_challenge)=)|-login-|"request_id":")[^&; \n"<]+`)
+	// supportParts are the id and the time of a request on a page.
+	supportParts = regexp.MustCompile(`<dd>[0-9a-f-]{32,36}</dd>|<time .*</time>`)
+)
 
 // TestForwardedFields: whoever sends them, the fields in which proxies tell what
 // a client has asked for choose neither host nor scheme of a redirect URI, a

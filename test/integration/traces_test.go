@@ -172,7 +172,7 @@ func TestTraceOfAFailure(t *testing.T) {
 	failed := c.requests("failed")[0]
 	equal(t, "reason", attribute(failed, "truelayer.reason").GetStringValue(), "client_refused")
 	id := hex.EncodeToString(failed.GetTraceId())
-	if !strings.Contains(page.body, "Request "+id) || !strings.Contains(diagnostics(w.log.text(t)), `"request_id":"`+id+`"`) {
+	if !strings.Contains(page.body, "<dd>"+id+"</dd>") || !strings.Contains(diagnostics(w.log.text(t)), `"request_id":"`+id+`"`) {
 		t.Errorf("the page or the log has another id than %s: %s", id, page.body)
 	}
 	token := c.named(t, failed, "truelayer.token")
