@@ -35,6 +35,7 @@ func TestFetch(t *testing.T) {
 	if back := v.Connect(v.Open(login + "?return=/?show").Location); back != "/?show" {
 		t.Errorf("the callback leads to %q", back)
 	}
+	v.Header = http.Header{"X-Bank": {"another one"}}
 	demotest.Contains(t, "the data", v.Fetch(http.MethodGet, "/payslips", "").Text, `"bank":"mock"`, `"month":"October 2026"`)
 }
 
