@@ -48,8 +48,12 @@ func TestExamples(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
-	for _, file := range append(files, "examples/quickstart/Caddyfile", "examples/observability/Caddyfile") {
-		t.Run(filepath.Base(file), func(t *testing.T) {
+	folders, err := filepath.Glob("examples/*/Caddyfile")
+	if err != nil || len(folders) < 2 {
+		t.Fatal(folders, err)
+	}
+	for _, file := range append(files, folders...) {
+		t.Run(file, func(t *testing.T) {
 			text := read(t, file)
 			if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
 				t.Errorf("caddy fmt would write:\n%s", formatted)
@@ -65,8 +69,8 @@ func validate(t *testing.T, text string) {
 	data := t.TempDir()
 	for name, value := range map[string]string{
 		"XDG_DATA_HOME": data, "XDG_CONFIG_HOME": data,
-		"QUICKSTART_PORT": "8080", "QUICKSTART_APP": "127.0.0.1:8081", "QUICKSTART_DATA": data,
-		"QUICKSTART_AUTH_SERVER": "http://127.0.0.1:8082", "QUICKSTART_API": "http://127.0.0.1:8082",
+		"DEMO_PORT": "8080", "DEMO_APP": "127.0.0.1:8081", "DEMO_DATA": data, "DEMO_FILES": data,
+		"DEMO_AUTH_SERVER": "http://127.0.0.1:8082", "DEMO_API": "http://127.0.0.1:8082",
 	} {
 		t.Setenv(name, value)
 	}

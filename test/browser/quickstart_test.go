@@ -2,7 +2,6 @@ package browser
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -12,10 +11,7 @@ import (
 
 // TestQuickstart does what the README asks its readers to do.
 func TestQuickstart(t *testing.T) {
-	port := freePort(t)
-	site := fmt.Sprintf("http://localhost:%d", port)
-	quickstart := startProgram(t, "./examples/quickstart", "ready: "+site+"\n", nil,
-		"-port", strconv.Itoa(port), "-app-port", "0", "-simulator-port", "0")
+	site, quickstart := startExample(t, "./examples/quickstart", "-app-port", "0")
 	tab := startBrowser(t).tab()
 
 	tab.open(site)
@@ -41,12 +37,7 @@ func TestQuickstart(t *testing.T) {
 	tab.click("Sign out")
 	tab.sees("You are signed out")
 
-	if err := quickstart.interrupt(); err != nil {
-		t.Errorf("after Ctrl-C: %v", err)
-	}
-	if left := quickstart.leftovers(); len(left) > 0 {
-		t.Errorf("the quickstart left behind %q", left)
-	}
+	endsClean(t, quickstart)
 	for _, words := range []string{"started a simulation of TrueLayer at", "started the application at", "starting Caddy"} {
 		if before, _, _ := strings.Cut(quickstart.written(), "ready: "+site); !strings.Contains(before, words) {
 			t.Errorf("before it was ready it wrote\n%s", before)
