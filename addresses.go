@@ -38,12 +38,22 @@ func (a *addresses) loginURL(returnTo string) string {
 }
 
 // The parameters of login URLs, beside return. providerParam names a bank, dialogParam asks
-// for TrueLayer's own dialog, and ruleParam for what a truelayer_require requires.
+// for TrueLayer's own dialog, ruleParam for what a
+// truelayer_require requires, and tabParam for a login in a tab of its own.
 const (
 	providerParam = "provider"
 	dialogParam   = "dialog"
 	ruleParam     = "rule"
+	tabParam      = "tab"
 )
+
+// tabEnd is the value of tabParam at the address where a login in a tab of its own ends.
+const tabEnd = "end"
+
+// tabURL returns the path and query of the login URL for a tab of its own, and tabEndURL
+// where such a login ends.
+func (a *addresses) tabURL() string    { return a.login + "?" + tabParam + "=1" }
+func (a *addresses) tabEndURL() string { return a.login + "?" + tabParam + "=" + tabEnd }
 
 // stepUpURL returns the absolute login URL for a rule.
 func (a *addresses) stepUpURL(rule, returnTo string) string {

@@ -38,7 +38,7 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 	case response.code == "":
 		return f.abandoned(w, q, response, l)
 	case l == nil:
-		return f.failUnlessSignedIn(w, q, nil, failure{reason: loginLost, returnTo: "/"})
+		return f.failUnlessSignedIn(w, q, nil, failure{reason: loginLost, detail: pages.Words{Key: "login_lost_again"}, returnTo: "/"})
 	case l.done:
 		f.seeOther(w, q, f.addresses.returnTarget(l.returnTo))
 		return nil

@@ -139,7 +139,7 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 	}
 	page := &pages.Message{
 		Key: string(f.reason), Provider: sanitize(f.provider), Link: a.loginURL(f), Action: f.action, Home: a.home,
-		Retries: who == navigation && pageRetries(q, f.reason), Support: support(q, f), Framed: who == frame,
+		Retries: who == navigation && pageRetries(q, f.reason), Support: support(q, f), NewTab: f.newTab, Framed: who == frame,
 	}
 	if f.elsewhere {
 		page.Link = f.link

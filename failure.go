@@ -24,6 +24,8 @@ type failure struct {
 	received string
 	// loginURL is the login URL, "" for the ordinary one that leads to returnTo.
 	loginURL string
+	// newTab says that the button opens a tab of its own.
+	newTab bool
 	// elsewhere says that the button leads to link and not to the login URL. There is none if
 	// link is "".
 	elsewhere bool

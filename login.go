@@ -91,15 +91,25 @@ func (f *loginFlow) choose(w http.ResponseWriter, q *request, returnTo string) e
 
 var errSessionUnknown = errors.New("the browser sent the cookie of a session that the store does not have: check that all instances of this site share one store, and that the store does not drop records")
 
-// failForm answers a person who has sent a form that was not forwarded. It says that
-// nothing was saved, and leads back to the page with the form: the form's own address
-// may not be one that can be opened.
+// failForm answers a person who has sent a form that was not forwarded. The page stays
+// where it is while the visitor connects in another tab, since the browser can send the form
+// once more from it. A form of another origin's page is not asked for again.
 func (f *loginFlow) failForm(w http.ResponseWriter, q *request, reason reason) error {
-	returnTo := "/"
-	if from, err := url.Parse(q.Header.Get("Referer")); err == nil && originOfURL(from) == f.addresses.origin {
-		returnTo = f.addresses.returnTarget(from.RequestURI())
+	if err := f.origins.check(q.Request); err != nil {
+		return f.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
 	}
-	return f.fail(w, q, failure{reason: reason, detail: pages.Words{Key: "form_not_saved"}, returnTo: returnTo})
+	return f.fail(w, q, failure{
+		reason: reason, detail: pages.Words{Key: "form_again"}, action: "form_again", newTab: true, loginURL: f.addresses.origin + f.addresses.tabURL(),
+	})
+}
+
+// endTab answers who has logged in in a tab of its own, for a form that waits in another.
+func (f *loginFlow) endTab(w http.ResponseWriter, q *request, connected bool) error {
+	if !connected {
+		return f.fail(w, q, failure{reason: sessionLost})
+	}
+	noStore(w)
+	return f.draw(w, q, http.StatusOK, &pages.Message{Key: "tab_connected"})
 }
 
 // start begins a login and redirects the visitor to an auth link. If provider is not "",
@@ -173,6 +183,12 @@ func (f *loginFlow) serveLogin(w http.ResponseWriter, q *request) error {
 	s, connected, err := findConnected(q, f.sessions)
 	if err != nil {
 		return f.fail(w, q, failureOf(err))
+	}
+	if query.Has(tabParam) {
+		if connected || query.Get(tabParam) == tabEnd {
+			return f.endTab(w, q, connected)
+		}
+		returnTo = f.addresses.tabEndURL()
 	}
 	more := f.moreScopes(query.Get(ruleParam), s)
 	switch {
@@ -258,7 +274,7 @@ func (f *loginFlow) moveToLoginHost(w http.ResponseWriter, q *request, returnTo 
 		zap.String("host", sanitize(hostname(q.Host))), zap.String("redirect_host", f.addresses.host))
 	f.prepare(w, q.Request)
 	query := url.Values{movedParam: {"1"}}
-	for _, name := range []string{providerParam, dialogParam, ruleParam} {
+	for _, name := range []string{providerParam, dialogParam, ruleParam, tabParam} {
 		if asked.Has(name) {
 			query.Set(name, asked.Get(name))
 		}

@@ -15,6 +15,8 @@ type Message struct {
 	Link, Post string
 	// Action names the text whose label the button has, "" for the page's own.
 	Action string
+	// NewTab says that the link opens a tab of its own.
+	NewTab bool
 	// Home is the URL of the site's home page. If it is "", there is no link.
 	Home string
 	// Retries says that the page tries again by itself.

@@ -35,6 +35,7 @@ func messageSamples() []Sample {
 		}, []string{`href="https://app.example.com/truelayer/login"`, "The bank said no.", support.RequestID}},
 		{"message with a form", &Message{Key: "sign_out", Post: "/truelayer/logout", Home: "/"}, []string{`method="post"`, `action="/truelayer/logout"`}},
 		{"message that retries", &Message{Key: "store_unavailable", Retries: true, Support: support}, []string{`href=""`}},
+		{"message about a form", &Message{Key: "login_required", Details: []Words{{Key: "form_again"}}, Link: "/truelayer/login?tab=1", Action: "form_again", NewTab: true}, []string{`target="_blank"`}},
 		{"message in a frame", &Message{Key: "login_required", Link: "https://app.example.com/truelayer/login", Support: support, Framed: true}, []string{`target="_top"`}},
 	}
 }

@@ -4,6 +4,7 @@ package browser
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -167,6 +168,15 @@ func application(pages map[string]string) http.Handler {
 			downloads.Add(1)
 		}
 		fmt.Fprint(w, "a file")
+	})
+	mux.HandleFunc("POST /account", func(w http.ResponseWriter, r *http.Request) {
+		file, header, err := r.FormFile("file")
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		content, _ := io.ReadAll(file)
+		fmt.Fprintf(w, `<!DOCTYPE html><h1>Sent</h1><p id="sent">%s, %s: %s</p>`, r.FormValue("name"), header.Filename, content) //nolint:gosec // what the test looks at
 	})
 	answerScripts(mux)
 	return mux

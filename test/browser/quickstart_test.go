@@ -51,7 +51,7 @@ func fitsNarrow(t *testing.T, tab *tab) {
 	t.Helper()
 	get(tab, "narrowing the window", chromedp.EmulateViewport(320, 640))
 	equal(t, "margins on a narrow screen", tab.script(`(() => {
-		const box = document.querySelector("main").getBoundingClientRect();
+		const box = document.querySelector(".card, main").getBoundingClientRect();
 		return [box.left, innerWidth - box.right, document.documentElement.scrollWidth].join(" ");
 	})()`), "16 16 320")
 	get(tab, "widening the window", chromedp.ResetViewport())

@@ -54,14 +54,15 @@ func TestWhoIsRedirected(t *testing.T) {
 			}
 			loginURL := w.Site + "/truelayer/login?return=" + url.QueryEscape("/a?b=c")
 			if test.method == http.MethodPost {
-				loginURL = w.Site + "/truelayer/login" // its own address may take nothing but a form
+				loginURL = w.Site + "/truelayer/login?tab=1" // the page with the form stays where it is
 				if !strings.Contains(a.body, "was not saved") {
 					t.Errorf("nothing says that it was not saved: %s", a.body)
 				}
 			}
 			switch {
 			case test.want == "page":
-				if !strings.Contains(a.body, `target="_top"`) || !strings.Contains(a.body, `href="`+loginURL+`"`) {
+				target := map[bool]string{true: `target="_blank"`, false: `target="_top"`}[test.method == http.MethodPost]
+				if !strings.Contains(a.body, target) || !strings.Contains(a.body, `href="`+loginURL+`"`) {
 					t.Errorf("no link to the login URL at the top: %s", a.body)
 				}
 			case test.method != "HEAD":
@@ -77,21 +78,35 @@ func TestWhoIsRedirected(t *testing.T) {
 	}
 }
 
-// TestFormWithoutASession: the way back leads to the page of ours that the form was on.
+// TestFormWithoutASession: who sends a form without a session connects in a tab of its own,
+// and sends it again from the one that it is in. Whoever else has a visitor send a form gets
+// it refused, and the visitor is not asked to send it again.
 func TestFormWithoutASession(t *testing.T) {
 	w := start(t, plain, nil)
-	for referer, want := range map[string]string{
-		w.Site + "/form?step=2":            "?return=" + url.QueryEscape("/form?step=2"),
-		w.Site + "/truelayer/logout":       "",
-		"https://elsewhere.example/form":   "",
-		w.Site + ".elsewhere.example/form": "",
-		"nonsense":                         "",
-	} {
-		a := w.browser().do(http.MethodPost, w.Site+"/save", append([]string{"Referer", referer}, asNavigation...)...)
-		equal(t, "status", a.StatusCode, http.StatusUnauthorized)
-		if !strings.Contains(a.body, `href="`+w.Site+"/truelayer/login"+want+`"`) {
-			t.Errorf("from %s: %s", referer, a.body)
+	b := w.browser()
+	send := func(origin string) *answer {
+		return b.do(http.MethodPost, w.Site+"/save", append([]string{"Origin", origin}, asNavigation...)...)
+	}
+	for _, foreign := range []string{"https://elsewhere.example", "null", "http://localhost.elsewhere.example"} {
+		a := send(foreign)
+		if a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "cross_site") || strings.Contains(a.body, "send the form again") {
+			t.Errorf("from %s: %d %s", foreign, a.StatusCode, a.body)
 		}
+	}
+	a := send(w.Site)
+	if a.StatusCode != http.StatusUnauthorized || !strings.Contains(a.body, "send the form again") || !strings.Contains(a.body, `href="`+w.Site+`/truelayer/login?tab=1" target="_blank"`) {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	end := w.login(b, w.Site+"/truelayer/login?tab=1").location()
+	equal(t, "the login ends at", end, "/truelayer/login?tab=end")
+	for _, target := range []string{end, "/truelayer/login?tab=1"} {
+		if a := b.navigate(w.Site + target); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "You can close this tab") {
+			t.Errorf("%s: %d %s", target, a.StatusCode, a.body)
+		}
+	}
+	equal(t, "then", send(w.Site).StatusCode, http.StatusOK)
+	if a := w.browser().navigate(w.Site + end); a.StatusCode != http.StatusUnauthorized || !strings.Contains(a.body, "session_lost") {
+		t.Errorf("without a session: %d %s", a.StatusCode, a.body)
 	}
 }
 
