@@ -103,7 +103,7 @@ func (f *loginFlow) failForm(w http.ResponseWriter, q *request, reason reason) e
 	})
 }
 
-// endTab answers who has logged in in a tab of its own, for a form that waits in another.
+// endTab answers who has connected in a tab of its own, for a form that waits in another.
 func (f *loginFlow) endTab(w http.ResponseWriter, q *request, connected bool) error {
 	if !connected {
 		return f.fail(w, q, failure{reason: sessionLost})
