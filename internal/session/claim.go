@@ -41,8 +41,12 @@ type Login struct {
 	Verifier    authserver.Secret // of PKCE; zero if it is off
 	Provider    string            // the bank of the auth link, "" if the visitor chose one
 	Scopes      []string          // the ones asked for
-	Started     time.Time
-	Expires     time.Time
+	// Renews is the session that the login renews, nil if it renews none. If the new session
+	// is of the same connection, what Carry makes of Renews.Kept is kept with it.
+	Renews  *Session
+	Carry   func(kept string) string
+	Started time.Time
+	Expires time.Time
 }
 
 // claim is a login's claim with the reservation of its session.
@@ -52,6 +56,8 @@ type claim struct {
 	started time.Time // when the login started
 	expires time.Time
 	scopes  []string // the login's
+	renews  *Session
+	carry   func(kept string) string
 
 	secret      Secret
 	session     string // the id that the session will have
@@ -61,7 +67,7 @@ type claim struct {
 // claim claims the login and reserves its session.
 func (m *Manager) claim(ctx context.Context, l Login) (*claim, error) {
 	now := m.Now()
-	c := &claim{id: m.Label.claimID(l.State), started: l.Started, expires: l.Expires.Add(claimAllowance), scopes: l.Scopes, secret: NewSecret()}
+	c := &claim{id: m.Label.claimID(l.State), started: l.Started, expires: l.Expires.Add(claimAllowance), scopes: l.Scopes, renews: l.Renews, carry: l.Carry, secret: NewSecret()}
 	c.record = headerRecord(kindClaim, m.Client.ID, c.started, c.expires)
 	err := m.Store.Create(ctx, c.id, c.record, c.expires.Sub(now))
 	switch {

@@ -156,6 +156,9 @@ func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) 
 	if b.Provider == "" {
 		b.Provider = m.ProviderID
 	}
+	if c.renews != nil && b.relationTo(&c.renews.body) == SameConnection {
+		b.Kept = c.carry(c.renews.Kept)
+	}
 	end := m.expiry(&b, now)
 	record, err := b.seal(&m.Label, &c.secret, siteDigest(m.Site), m.Client.ID, end)
 	if err != nil {
