@@ -36,10 +36,13 @@ type loginFlow struct {
 	consents  bool              // and consent there
 	asksName  bool              // and say their name there
 	remembers bool              // the browser remembers the bank
-	pkce      bool
-	issuer    string
-	logger    *zap.Logger
-	now       func() time.Time
+	// disconnectsReplaced says that a replaced connection is ended at TrueLayer, too.
+	disconnectsReplaced bool
+
+	pkce   bool
+	issuer string
+	logger *zap.Logger
+	now    func() time.Time
 }
 
 // randomText returns 32 random bytes in base64url, which is what RFC 7636
@@ -110,10 +113,14 @@ func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider 
 
 // startFor begins a login for scopes.
 func (f *loginFlow) startFor(w http.ResponseWriter, q *request, returnTo, provider string, scopes []string) error {
-	l := f.newLogin(q.now, returnTo, provider, scopes)
+	return f.follow(w, q, f.newLogin(q.now, returnTo, provider, scopes))
+}
+
+// follow begins a login and redirects the visitor to its auth link.
+func (f *loginFlow) follow(w http.ResponseWriter, q *request, l *login) error {
 	f.begin(w, q, l)
 	link := f.link
-	link.Scopes = scopes
+	link.Scopes = strings.Fields(l.scopes)
 	link.State = l.state
 	link.ProviderID = l.provider
 	link.Verifier = l.verifier
@@ -241,7 +248,7 @@ func (f *loginFlow) startAt(w http.ResponseWriter, q *request, returnTo, provide
 		return f.start(w, q, returnTo, "")
 	}
 	if f.consents {
-		f.seeOther(w, q, f.addresses.consentURL(provider, returnTo))
+		f.seeOther(w, q, f.addresses.consentURL(provider, returnTo, false))
 		return nil
 	}
 	return f.start(w, q, returnTo, provider)

@@ -16,7 +16,7 @@ const maxReturn = 2000
 // returnTarget returns target if a redirect to it stays on the block's origin however a
 // browser reads it, and "/" otherwise. The target has to be a path in visible ASCII
 // that cannot be read as "//host". It must not be one of the module's endpoints, which
-// would cause a loop. Characters that are not allowed in a query are escaped.
+// would cause a loop; the page about the connection leads nowhere by itself. Characters that are not allowed in a query are escaped.
 func (a *addresses) returnTarget(target string) string {
 	if path, query, found := strings.Cut(target, "?"); found {
 		target = path + "?" + escapeQuery(query)
@@ -37,7 +37,7 @@ func (a *addresses) returnTarget(target string) string {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || readings.HasDots(u.Path) {
 		return "/" // browsers would resolve the dots, for example to "//host"
 	}
-	if u.Path == a.callback || strings.HasPrefix(u.Path, path.Dir(a.login)+"/") {
+	if u.Path == a.callback || strings.HasPrefix(u.Path, path.Dir(a.login)+"/") && u.Path != a.connection {
 		return "/"
 	}
 	return target
