@@ -16,7 +16,7 @@ type connectionPage struct {
 	sessions *session.Manager
 	choice   *bankChoice
 	links    *connectionLinks
-	signsOut bool // whether the page has a button that signs out
+	logout   *logout // nil if the page has no button that signs out
 }
 
 // serve serves <redirect path>/connection. The request does not count as use of the session,
@@ -66,8 +66,8 @@ func (c *connectionPage) show(w http.ResponseWriter, q *request, s *session.Sess
 	if s.ConsentIsOver() {
 		page.Until = s.TokenExpires
 	}
-	if c.signsOut {
-		page.SignOut = c.addresses.logout
+	if c.logout != nil {
+		page.SignOut, page.SignOutEnds = c.addresses.logout, c.logout.disconnect
 	}
 	prepareFormPage(w)
 	return c.draw(w, http.StatusOK, page)

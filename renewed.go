@@ -40,7 +40,7 @@ func (f *loginFlow) renewedSession(q *request, l *login) *session.Session {
 // keepsRenewed has the page about a failed login say that the connection which it was to
 // renew goes on, and lead back to where the visitor was.
 func (f *loginFlow) keepsRenewed(q *request, l *login, failed *failure) {
-	if failed.reason == tooManyLogins { // the page tries again by itself
+	if failed.reason == tooManyLogins || failed.elsewhere { // the page tries again by itself, or says so already
 		return
 	}
 	s := f.renewedSession(q, l)

@@ -86,7 +86,7 @@ func (h *Handler) addPages(s *site, observer *siteObserver) {
 // addConnectionPages wires the page about the connection, and what its buttons lead to.
 func (h *Handler) addConnectionPages(s *site, observer *siteObserver) {
 	s.guard.links = newConnectionLinks(s.addresses, time.Duration(h.RenewBefore))
-	s.connection = &connectionPage{s.failureResponder, h.sessions, h.banks, s.guard.links, s.logout != nil}
+	s.connection = &connectionPage{s.failureResponder, h.sessions, h.banks, s.guard.links, s.logout}
 	s.renewal = &renewal{s.failureResponder, h.sessions, s.login, &renewalLinks{h.banks, h.sessions, observer, h.now}}
 	s.disconnect = &disconnection{s.failureResponder, h.sessions, s.login.logins}
 }

@@ -20,6 +20,8 @@ type Connection struct {
 	// Renew, Disconnect and SignOut are the URLs to which the buttons post. Without one
 	// there is no button.
 	Renew, Disconnect, SignOut string
+	// SignOutEnds says that signing out ends the connection, too.
+	SignOutEnds bool
 	// Home is the URL of the site's home page, or "".
 	Home string
 }

@@ -56,8 +56,6 @@ type claim struct {
 	started time.Time // when the login started
 	expires time.Time
 	scopes  []string // the login's
-	renews  *Session
-	carry   func(kept string) string
 
 	secret      Secret
 	session     string // the id that the session will have
@@ -67,7 +65,7 @@ type claim struct {
 // claim claims the login and reserves its session.
 func (m *Manager) claim(ctx context.Context, l Login) (*claim, error) {
 	now := m.Now()
-	c := &claim{id: m.Label.claimID(l.State), started: l.Started, expires: l.Expires.Add(claimAllowance), scopes: l.Scopes, renews: l.Renews, carry: l.Carry, secret: NewSecret()}
+	c := &claim{id: m.Label.claimID(l.State), started: l.Started, expires: l.Expires.Add(claimAllowance), scopes: l.Scopes, secret: NewSecret()}
 	c.record = headerRecord(kindClaim, m.Client.ID, c.started, c.expires)
 	err := m.Store.Create(ctx, c.id, c.record, c.expires.Sub(now))
 	switch {

@@ -153,7 +153,7 @@ func TestCarried(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		result, err := b.accept(t.Context(), c, token)
+		result, err := b.accept(t.Context(), l, c, token)
 		if err != nil {
 			t.Fatal(err)
 		}

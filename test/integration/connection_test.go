@@ -61,9 +61,21 @@ func TestConnectionPage(t *testing.T) {
 	equal(t, "HEAD", head.StatusCode, http.StatusOK)
 	equal(t, "POST", w.press(t, b, connectionPath).StatusCode, http.StatusMethodNotAllowed)
 
+	if strings.Contains(page.body, "and with it the connection") {
+		t.Error("signing out is said to end the connection")
+	}
+
 	info := w.info(b)
 	equal(t, "connection_url", info["connection_url"], any(w.Site+connectionPath))
 	equal(t, "renew_url", info["renew_url"], any(w.Site+renewPath))
+}
+
+// TestConnectionPageBeforeALogoutThatEnds: the page says what signing out does.
+func TestConnectionPageBeforeALogoutThatEnds(t *testing.T) {
+	w := startRenewing(t, "disconnect_on logout")
+	if page := w.signedIn().navigate(w.Site + connectionPath); !strings.Contains(page.body, "and with it the connection: your bank no longer shares") {
+		t.Error(page.body)
+	}
 }
 
 // TestConnectionPageOfNobody: who has no connection is told so and why, is sent to no bank,

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
@@ -18,18 +17,18 @@ func TestDisconnect(t *testing.T) {
 		withdraw     bool
 	}{
 		"TrueLayer is there":      {func(*world) {}, "ended", "TrueLayer, the service that connects banks, has ended it", false},
-		"the token has expired":   {func(w *world) { w.sim.Set(func(s *simulator.Settings) { s.TokenLifetime = time.Second }) }, "ended", "has ended it", false},
+		"the token has expired":   {func(*world) {}, "ended", "has ended it", false},
 		"TrueLayer fails":         {func(w *world) { w.sim.Fail(simulator.Delete, simulator.Fault{Status: 500}) }, "left", "did not confirm that it has ended it", true},
 		"TrueLayer does not know": {func(w *world) { w.sim.Fail(simulator.Delete, simulator.Fault{Status: 401}) }, "ended", "has ended it", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := startRenewing(t, "")
 			test.prepare(w)
-			b := w.signedIn()
-			issued := time.Now()
-			if strings.Contains(name, "expired") {
-				waitUntil(t, "the token to expire", func() bool { return time.Since(issued) > time.Second })
+			signedIn := w.signedIn
+			if name == "the token has expired" {
+				signedIn = w.signedInExpired
 			}
+			b := signedIn()
 			old := b.cookies(w.Site)
 			out := w.press(t, b, disconnectPath)
 			equal(t, "status", out.StatusCode, http.StatusSeeOther)

@@ -124,6 +124,10 @@ func TestRenewInVain(t *testing.T) {
 		"cancelled":      {at(simulator.CancelAt("login")), nil, "access_denied"},
 		"the bank fails": {at(simulator.As("error.provider_error", "x")), nil, "provider_error"},
 		"nothing comes":  {func(*testing.T, string) string { return w.Site + "/truelayer?state=" }, nil, "access_denied"},
+		"nothing but the state": {func(t *testing.T, link string) string {
+			t.Helper()
+			return w.Site + "/truelayer?state=" + query(t, w.renewed(t, link)).Get("state")
+		}, nil, "access_denied"},
 		"a code refused": {w.renewed, &simulator.Fault{Times: 1, Status: 400, Body: `{"error":"invalid_grant"}`}, "code_refused"},
 		"no answer":      {w.renewed, &simulator.Fault{Times: 1, Status: 502}, "auth_server_unavailable"},
 	} {
@@ -134,7 +138,7 @@ func TestRenewInVain(t *testing.T) {
 				w.sim.Fail(simulator.Token, *test.fault)
 			}
 			a := b.navigate(callback)
-			if !strings.Contains(a.body, test.reason) || !strings.Contains(a.body, "Your earlier connection goes on as before, until ") || !strings.Contains(a.body, `href="/account"`) {
+			if !strings.Contains(a.body, test.reason) || strings.Count(a.body, "Your earlier connection goes on as before, until ") != 1 || !strings.Contains(a.body, `href="/account"`) {
 				t.Errorf("%d %s %s", a.StatusCode, a.location(), a.body)
 			}
 			equal(t, "the old session", b.navigate(w.Site+"/page").body, "hello")
