@@ -114,7 +114,7 @@ func (r *renewal) startOver(w http.ResponseWriter, q *request, returnTo string, 
 		}
 	}
 	scopes := slices.Clone(r.login.link.Scopes)
-	for _, scope := range strings.Fields(s.Scopes) {
+	for scope := range strings.FieldsSeq(s.Scopes) {
 		if !slices.Contains(scopes, scope) { // by a truelayer_require
 			scopes = append(scopes, scope)
 		}

@@ -3,6 +3,7 @@ package integration
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,9 +39,9 @@ func (w *world) lastLine() map[string]any {
 func (w *world) line(t *testing.T, event string) map[string]any {
 	t.Helper()
 	trail := w.trail()
-	for i := len(trail) - 1; i >= 0; i-- {
-		if trail[i]["event"] == event {
-			return trail[i]
+	for _, line := range slices.Backward(trail) {
+		if line["event"] == event {
+			return line
 		}
 	}
 	t.Fatalf("no line %s in %v", event, trail)
