@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,11 +78,12 @@ func TestRenewalLinkDuringARefresh(t *testing.T) {
 			t.Error("a request did not go through")
 		}
 	})
-	for b.Shared.Refreshes.Len() == 0 {
-		runtime.Gosched()
-	}
-	if b.refreshes() != before {
-		t.Error("refreshed meanwhile")
+	stacks := make([]byte, 1<<20)
+	for waits := false; !waits; { // nothing else tells that the refresh waits
+		if b.refreshes() != before {
+			t.Fatal("refreshed meanwhile")
+		}
+		waits = strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "flight.(*Limiter[...]).Take")
 	}
 	close(hold)
 	wg.Wait()
