@@ -170,9 +170,10 @@ func (f *loginFlow) failMisplaced(w http.ResponseWriter, q *request, l *login) e
 
 // failUnlessSignedIn answers a callback that cannot be used. A visitor who is signed
 // in already continues to the return target; anybody else gets the failure, and so does who
-// is still signed in with the session that the login was to renew.
+// is still signed in with the session that the login was to renew. If the login was used,
+// another request is renewing that session, or has done so.
 func (f *loginFlow) failUnlessSignedIn(w http.ResponseWriter, q *request, l *login, failed failure) error {
-	if f.renewedSession(q, l) != nil {
+	if failed.reason != loginUsed && f.renewedSession(q, l) != nil {
 		return f.failLogin(w, q, l, failed)
 	}
 	now := f.now()

@@ -80,7 +80,7 @@ func (r *renewal) begin(w http.ResponseWriter, q *request, returnTo string, s *s
 	if q.isGone() {
 		return nil // the browser has gone, or sends the form again
 	}
-	if failed, ok := errors.AsType[*session.Error](err); ok && !session.IsRevoked(err) {
+	if failed, ok := errors.AsType[*session.Error](err); ok && failed.Kind == session.StoreFailed {
 		return r.failBack(w, q, returnTo, failed)
 	}
 	switch {
