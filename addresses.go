@@ -10,7 +10,7 @@ type addresses struct {
 	origin string // of the redirect URI
 	host   string // of the redirect URI, without its port
 
-	callback, login, logout, session, banks, consent, name string // paths
+	callback, login, logout, session, banks, consent, name, connection, renew, disconnect string // paths
 }
 
 func newAddresses(redirect *url.URL) addresses {
@@ -24,6 +24,10 @@ func newAddresses(redirect *url.URL) addresses {
 		banks:    path.Join(redirect.Path, "banks"),
 		consent:  path.Join(redirect.Path, "consent"),
 		name:     path.Join(redirect.Path, "name"),
+
+		connection: path.Join(redirect.Path, "connection"),
+		renew:      path.Join(redirect.Path, "renew"),
+		disconnect: path.Join(redirect.Path, "disconnect"),
 	}
 }
 
@@ -70,10 +74,17 @@ func (a *addresses) dialogURL(returnTo string) string {
 	return withQuery(a.login, url.Values{dialogParam: {"1"}}, returnTo)
 }
 
+// renewsParam is the parameter of the consent page's address for who renews a connection.
+const renewsParam = "renew"
+
 // consentURL returns the path and query of the page on which a visitor consents to what a
-// bank shares.
-func (a *addresses) consentURL(id, returnTo string) string {
-	return withQuery(a.consent, url.Values{providerParam: {id}}, returnTo)
+// bank shares. Who is connected sees it only to renew the connection.
+func (a *addresses) consentURL(id, returnTo string, renews bool) string {
+	query := url.Values{providerParam: {id}}
+	if renews {
+		query.Set(renewsParam, "1")
+	}
+	return withQuery(a.consent, query, returnTo)
 }
 
 // nameURL returns the path and query of the page on which a visitor says their name.

@@ -90,19 +90,37 @@ func (a *auditTrail) write(ctx context.Context, l auditLine) {
 // so it is read while the request is served.
 type cause struct {
 	clientIP, requestID string
-	consentID           string // of the login, "" if it has none
+	login               loginCause
+}
+
+// loginCause is what the audit trail says of the login that begins a session.
+type loginCause struct {
+	consentID string           // "" if it has none
+	renews    string           // the id of the session that it renews, "" if it renews none
+	renewed   *session.Session // that session, nil if it is gone
 }
 
 type causeKey struct{}
 
 // withCause returns the request's context with its cause.
 func (q *request) withCause() context.Context {
-	return q.withCauseAndConsent("")
+	return q.withLoginCause(loginCause{})
 }
 
-// withCauseAndConsent is withCause for a login that has a consent of the site's own.
-func (q *request) withCauseAndConsent(id string) context.Context {
-	return context.WithValue(q.Context(), causeKey{}, cause{clientIP(q.Request), q.id(), id})
+// withLoginCause is withCause for the request with which a login comes back.
+func (q *request) withLoginCause(l loginCause) context.Context {
+	return context.WithValue(q.Context(), causeKey{}, cause{clientIP(q.Request), q.id(), l})
+}
+
+// extra returns the fields that the line of a session which begins has by its login.
+func (l *loginCause) extra(began *session.Session) (fields [][2]string) {
+	if l.consentID != "" {
+		fields = append(fields, [2]string{"consent_id", l.consentID})
+	}
+	if l.renews != "" {
+		fields = append(fields, [2]string{"renews", session.ShortID(l.renews)}, [2]string{"renews_connection", string(began.RelationTo(l.renewed))})
+	}
+	return fields
 }
 
 func causeOf(ctx context.Context) cause {

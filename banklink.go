@@ -53,15 +53,20 @@ type bankLink struct {
 func (b *bankLinks) get(ctx context.Context, formID string, network netip.Prefix, given consent) (bankLink, error) {
 	result, err := b.requests.Do(ctx, formID, network, func(ctx context.Context) (any, error) {
 		link, err := b.request(ctx, given)
-		if answer, ok := errors.AsType[*authserver.Error](err); ok && answer.Status == http.StatusTooManyRequests {
-			b.requests.Pause(network, max(answer.RetryAfter, time.Second))
-		}
+		notePause(b.requests, network, err)
 		return link, err
 	})
 	if err != nil {
 		return bankLink{}, err
 	}
 	return result.(bankLink), nil
+}
+
+// notePause notes that TrueLayer wants fewer requests, if an error says so.
+func notePause(requests *flight.Fair, network netip.Prefix, err error) {
+	if answer, ok := errors.AsType[*authserver.Error](err); ok && answer.Status == http.StatusTooManyRequests {
+		requests.Pause(network, max(answer.RetryAfter, time.Second))
+	}
 }
 
 // request writes the consent into the audit trail, and asks for a link. It does so in this

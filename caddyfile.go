@@ -88,9 +88,10 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		max_lifetime        <duration>
 //		refresh_before      <duration>
 //		refresh_timeout     <duration>
+//		renew_before        <duration>
 //		logout_redirect     <path or URL>
-//		disable             <logout|session...>
-//		disconnect_on       <logout...>
+//		disable             <logout|session|connection...>
+//		disconnect_on       <logout|replace...>
 //		store               <name> [{ ... }]
 //		disable_error_pages
 //	}

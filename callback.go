@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/vouch"
 )
 
 // serveCallback serves the redirect URI. It checks everything that needs no network
@@ -38,7 +39,7 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 	case response.code == "":
 		return f.abandoned(w, q, response, l)
 	case l == nil:
-		return f.failUnlessSignedIn(w, q, nil, failure{reason: loginLost, detail: pages.Words{Key: "login_lost_again"}, returnTo: "/"})
+		return f.failUnlessSignedIn(w, q, nil, failure{reason: loginLost, details: []pages.Words{{Key: "login_lost_again"}}, returnTo: "/"})
 	case l.done:
 		f.seeOther(w, q, f.addresses.returnTarget(l.returnTo))
 		return nil
@@ -52,10 +53,11 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 // redirects to where the visitor was going, which takes the code out of the address.
 func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *login) error {
 	f.proxy.check(q)
-	ctx := q.withCauseAndConsent(l.consentID)
+	renewed := f.renewedSession(q, l)
+	ctx := q.withLoginCause(loginCause{l.consentID, l.renews, renewed})
 	begun, err := f.sessions.Begin(ctx, session.Login{
 		State: l.state, RedirectURI: l.redirectURI, Verifier: l.verifier, Provider: l.provider, Scopes: strings.Fields(l.scopes),
-		Started: l.started, Expires: l.started.Add(loginLifetime),
+		Renews: renewed, Carry: vouch.Carry, Started: l.started, Expires: l.started.Add(loginLifetime),
 	}, code, clientNetwork(q.Request))
 	if q.isGone() {
 		return nil // the browser has gone; the exchange continues without it
@@ -69,10 +71,11 @@ func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *
 		if failed.reason == tooManyLogins {
 			return f.failLogin(w, q, l, failed)
 		}
+		f.keepsRenewed(q, l, &failed)
 		return f.fail(w, q, failed) // the exchange has told the observer
 	}
 	q.setPlaceholder(userID, begun.Connection) // for the access log
-	f.sessions.Discard(ctx, q.ownCookies.sessionSecrets(), begun.Secret)
+	f.sessions.Discard(ctx, f.replacedSecrets(q, l), begun.Secret, f.disconnectsReplaced)
 	sessionExpected := f.now().Add(lostSessionWindow)
 	if begun.Ends.Before(sessionExpected) {
 		sessionExpected = begun.Ends
@@ -109,19 +112,22 @@ func (f *loginFlow) declined(w http.ResponseWriter, q *request, response authori
 // tab.
 func (f *loginFlow) abandoned(w http.ResponseWriter, q *request, response authorizationResponse, l *login) error {
 	returnTo, underWay := "/", 0
+	var only *login // nil if there are several
 	for other := range f.logins.in(q.cookies) {
 		if other.done || other.isOver(q.now) || response.state != "" && other.state != response.state {
 			continue
 		}
 		if underWay++; underWay == 1 {
-			returnTo = other.returnTo
+			only, returnTo = other, other.returnTo
 		} else {
-			returnTo = "/"
+			only, returnTo = nil, "/"
 		}
 	}
 	switch {
 	case underWay > 0:
-		return f.failLogin(w, q, l, failure{reason: accessDenied, cause: errNoCodeOrError, returnTo: returnTo})
+		failed := failure{reason: accessDenied, cause: errNoCodeOrError, returnTo: returnTo}
+		f.keepsRenewed(q, only, &failed)
+		return f.failLogin(w, q, l, failed)
 	case l != nil && l.done:
 		f.seeOther(w, q, f.addresses.returnTarget(l.returnTo))
 		return nil
@@ -157,14 +163,19 @@ func (f *loginFlow) failMisplaced(w http.ResponseWriter, q *request, l *login) e
 	return f.failLogin(w, q, l, failure{
 		reason:   callbackMisplaced,
 		cause:    fmt.Errorf("the callback of a login arrived at the path %q instead of %q: something in front changes the path, or another redirect_uri is registered; pass the path through unchanged, or change redirect_uri here and in TrueLayer's Console", arrived, f.addresses.callback),
-		detail:   pages.Words{Key: "misplaced_paths", Values: []any{f.addresses.callback, arrived}},
+		details:  []pages.Words{{Key: "misplaced_paths", Values: []any{f.addresses.callback, arrived}}},
 		returnTo: l.returnTo,
 	})
 }
 
 // failUnlessSignedIn answers a callback that cannot be used. A visitor who is signed
-// in already continues to the return target; anybody else gets the failure.
+// in already continues to the return target; anybody else gets the failure, and so does who
+// is still signed in with the session that the login was to renew. If the login was used,
+// another request is renewing that session, or has done so.
 func (f *loginFlow) failUnlessSignedIn(w http.ResponseWriter, q *request, l *login, failed failure) error {
+	if failed.reason != loginUsed && f.renewedSession(q, l) != nil {
+		return f.failLogin(w, q, l, failed)
+	}
 	now := f.now()
 	s, err := f.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), now)
 	if err != nil && !session.IsRevoked(err) {
@@ -188,5 +199,6 @@ func (f *loginFlow) failLogin(w http.ResponseWriter, q *request, l *login, faile
 	if !q.isGone() { // or else the store may have failed only because it was not waited for
 		f.observer.loginFailed(q.withCause(), provider, failed.reason)
 	}
+	f.keepsRenewed(q, l, &failed)
 	return f.fail(w, q, failed)
 }

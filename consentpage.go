@@ -34,7 +34,7 @@ type consentPage struct {
 // page's own form gives consent.
 func (c *consentPage) serve(w http.ResponseWriter, q *request) error {
 	noStore(w)
-	query, _ := url.ParseQuery(q.query())
+	query := q.parameters()
 	provider, returnTo := query.Get(providerParam), c.addresses.returnTarget(query.Get("return"))
 	switch q.Method {
 	case http.MethodGet, http.MethodHead:
@@ -42,10 +42,10 @@ func (c *consentPage) serve(w http.ResponseWriter, q *request) error {
 		case query.Has(declineParam):
 			return c.decline(w, q, returnTo)
 		case c.addresses.isOtherHost(q.Host) && !query.Has(movedParam): // the form would not work here
-			c.seeOther(w, q, c.addresses.origin+c.addresses.consentURL(provider, returnTo)+"&"+movedParam+"=1")
+			c.seeOther(w, q, c.addresses.origin+c.addresses.consentURL(provider, returnTo, query.Has(renewsParam))+"&"+movedParam+"=1")
 			return nil
 		}
-		return c.withBank(w, q, provider, returnTo, func(bank banks.Bank) error {
+		return c.withBank(w, q, provider, returnTo, func(bank banks.Bank, _ string) error {
 			return c.show(w, q, &bank, returnTo, c.user.answersOf(q.replacer, &bank, nil), failure{})
 		})
 	case http.MethodPost:
@@ -64,32 +64,37 @@ func (c *consentPage) decline(w http.ResponseWriter, q *request, returnTo string
 	return c.draw(w, q, http.StatusOK, &pages.Message{Key: "consent_declined", Link: c.addresses.loginURL(returnTo), Home: c.home})
 }
 
-// withBank continues with the bank with an id. Who is connected already goes to the return
-// target, and a bank that cannot be reached from here is reached by TrueLayer's dialog.
-func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, returnTo string, next func(banks.Bank) error) error {
-	_, connected, err := findConnected(q, c.sessions)
+// withBank continues with the bank with an id, and with the id of the session that is being
+// renewed, or "". Otherwise who is connected already goes to the return target. A bank that
+// cannot be reached from here is reached by TrueLayer's dialog.
+func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, returnTo string, next func(bank banks.Bank, renews string) error) error {
+	s, connected, err := findConnected(q, c.sessions)
 	if err != nil {
 		failed := failureOf(err)
 		failed.returnTo = returnTo
 		return c.fail(w, q, failed)
 	}
+	renews := ""
 	if connected {
-		c.seeOther(w, q, returnTo)
-		return nil
+		if !q.parameters().Has(renewsParam) {
+			c.seeOther(w, q, returnTo)
+			return nil
+		}
+		renews = s.ID()
 	}
 	bank, ok := c.choice.find(q.Context(), provider)
 	if !ok {
 		c.seeOther(w, q, c.addresses.dialogURL(returnTo))
 		return nil
 	}
-	return next(bank)
+	return next(bank, renews)
 }
 
 // show writes the page. After a failure it says so, and has what the visitor has entered.
 func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, returnTo string, a answers, f failure) error {
 	page := &pages.Consent{
 		Controller: c.controller, Bank: bank.Name, Text: c.text(q).ConsentText, Known: strings.Join(a.known, ", "),
-		Form:   pages.Form{Post: c.addresses.consentURL(bank.ID, returnTo), Token: c.forms.issue(w, q, bank.ID, c.shown(q)), Fields: a.fields},
+		Form:   pages.Form{Post: c.addresses.consentURL(bank.ID, returnTo, q.parameters().Has(renewsParam)), Token: c.forms.issue(w, q, bank.ID, c.shown(q)), Fields: a.fields},
 		Cancel: c.addresses.declineURL(returnTo),
 	}
 	status := http.StatusOK
@@ -147,12 +152,14 @@ func (c *consentPage) agree(w http.ResponseWriter, q *request, provider, returnT
 	if form.digest != c.shown(q) {
 		return c.failAgain(w, q, form.subject, entered, failure{reason: consentFormExpired, cause: errOtherText, returnTo: returnTo})
 	}
-	return c.withBank(w, q, form.subject, returnTo, func(bank banks.Bank) error {
+	return c.withBank(w, q, form.subject, returnTo, func(bank banks.Bank, renews string) error {
 		a := c.user.answersOf(q.replacer, &bank, entered)
 		if !a.areComplete() {
 			return c.show(w, q, &bank, returnTo, a, failure{})
 		}
-		return c.goToBank(w, q, form.id, &bank, returnTo, entered, a)
+		l := c.login.newLogin(q.now, returnTo, bank.ID, c.links.scopes)
+		l.renews = renews
+		return c.goToBank(w, q, form.id, &bank, *l, entered, a)
 	})
 }
 
@@ -162,7 +169,7 @@ func (c *consentPage) failAgain(w http.ResponseWriter, q *request, provider stri
 	if c.returnsErrors(f) || q.whoAsks() != form {
 		return c.fail(w, q, f)
 	}
-	return c.withBank(w, q, provider, f.returnTo, func(bank banks.Bank) error {
+	return c.withBank(w, q, provider, f.returnTo, func(bank banks.Bank, _ string) error {
 		c.note(q, f)
 		c.announce(w, q, f)
 		return c.show(w, q, &bank, f.returnTo, c.user.answersOf(q.replacer, &bank, entered), f)
@@ -170,23 +177,23 @@ func (c *consentPage) failAgain(w http.ResponseWriter, q *request, provider stri
 }
 
 // goToBank begins a login with a link that leads straight to the bank.
-func (c *consentPage) goToBank(w http.ResponseWriter, q *request, formID string, bank *banks.Bank, returnTo string, entered url.Values, a answers) error {
+func (c *consentPage) goToBank(w http.ResponseWriter, q *request, formID string, bank *banks.Bank, l login, entered url.Values, a answers) error {
 	// a form that was corrected is another one
 	digest := sha256.Sum256([]byte(entered.Encode()))
 	link, err := c.links.get(q.withCause(), formID+string(digest[:]), clientNetwork(q.Request), consent{
-		login: *c.login.newLogin(q.now, returnTo, bank.ID, c.links.scopes), answers: a, text: c.text(q),
+		login: l, answers: a, text: c.text(q),
 	})
 	if q.isGone() {
 		return nil // the browser has gone, or sends the form again
 	}
 	if err != nil {
 		failed := bankLinkFailure(err)
-		failed.returnTo = returnTo
+		failed.returnTo = l.returnTo
 		if !c.fallback {
 			return c.failAgain(w, q, bank.ID, entered, failed)
 		}
 		c.note(q, failed)
-		return c.login.start(w, q, returnTo, bank.ID)
+		return c.login.follow(w, q, &l)
 	}
 	c.login.begin(w, q, &link.login)
 	c.seeOther(w, q, link.url)

@@ -19,7 +19,7 @@ func (h *Handler) diagnosis(clientID string, secret authserver.Secret) doctor.Bl
 		AuthServer: h.AuthServer, RedirectURI: h.RedirectURI, ProviderID: h.ProviderID, KeySet: h.VerifyAccessToken,
 		OwnErrorPages: h.DisableErrorPages, Now: time.Now,
 	}
-	for _, warning := range h.optionWarnings(clientID, false) {
+	for _, warning := range h.optionWarnings(clientID, askedFor{}) {
 		b.Options = append(b.Options, noteOf(warning))
 	}
 	// connections of its own, since one that is open already hides a name that does

@@ -139,13 +139,10 @@ func (a *failureResponder) show(w http.ResponseWriter, q *request, f failure) er
 	}
 	page := &pages.Message{
 		Key: string(f.reason), Provider: sanitize(f.provider), Link: a.loginURL(f), Action: f.action, Home: a.home,
-		Retries: who == navigation && pageRetries(q, f.reason), Support: support(q, f), NewTab: f.newTab, Framed: who == frame,
+		Retries: who == navigation && pageRetries(q, f.reason), Details: f.details, Support: support(q, f), NewTab: f.newTab, Framed: who == frame,
 	}
 	if f.elsewhere {
 		page.Link = f.link
-	}
-	if f.detail.Key != "" {
-		page.Details = []pages.Words{f.detail}
 	}
 	return a.draw(w, q, p.status, page)
 }
@@ -205,7 +202,7 @@ func (a *failureResponder) writeProblem(w http.ResponseWriter, q *request, p pro
 		LoginURL  string `json:"login_url"`
 		RequestID string `json:"request_id,omitempty"`
 	}{
-		"about:blank", http.StatusText(p.status), p.status, strings.TrimSpace(f.reason.text().Text + " " + pages.English().Words(f.detail)), f.reason,
+		"about:blank", http.StatusText(p.status), p.status, f.reason.sentences(f.details), f.reason,
 		sanitize(f.provider), a.loginURL(f), q.id(),
 	})
 }

@@ -13,8 +13,8 @@ type failure struct {
 	reason reason
 	// cause is logged and never shown.
 	cause error
-	// detail is a further sentence for the visitor. It is always escaped.
-	detail pages.Words
+	// details are further sentences for the visitor. They are always escaped.
+	details []pages.Words
 	// action names the text whose label the button has, "" for the reason's own.
 	action string
 	// provider is the provider's own description of the error. It is always escaped.
@@ -60,7 +60,7 @@ func failureOf(err error) failure {
 	}
 	f := failure{reason: reasonOf[e.Kind], cause: e.Cause, retryAfter: e.RetryAfter}
 	if e.Stuck {
-		f.detail, f.action = pages.Words{Key: "connect_again"}, "connect_again"
+		f.details, f.action = []pages.Words{{Key: "connect_again"}}, "connect_again"
 	}
 	return f
 }

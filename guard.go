@@ -17,6 +17,7 @@ type guard struct {
 	login    *loginFlow
 	sessions *session.Manager
 	names    *nameVerifier // nil if the block verifies no names
+	links    *connectionLinks
 	header   TokenHeader
 	now      func() time.Time
 }
@@ -46,7 +47,7 @@ func (g *guard) serve(w http.ResponseWriter, q *request, next caddyhttp.Handler)
 	if err := g.origins.check(q.Request); err != nil {
 		return g.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
 	}
-	state.verification, state.block = g.names.verify(q, s, name), g.login
+	state.verification, state.connection, state.block = g.names.verify(q, s, name), g.links, g.login
 	if q.isGone() {
 		return nil // it did not wait for the bank's word
 	}

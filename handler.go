@@ -20,6 +20,9 @@ type site struct {
 	banks      *bankPicker      // nil if the site has none
 	consent    *consentPage     // nil if the site has none
 	name       *namePage        // nil if the site has none
+	connection *connectionPage  // nil if the application serves the address, and those of its buttons
+	renewal    *renewal
+	disconnect *disconnection
 	now        func() time.Time
 }
 
@@ -76,6 +79,8 @@ func (s *site) isEndpoint(path string) bool {
 		return s.consent != nil
 	case s.addresses.name:
 		return s.name != nil
+	case s.addresses.connection, s.addresses.renew, s.addresses.disconnect:
+		return s.connection != nil
 	}
 	return false
 }
@@ -100,6 +105,12 @@ func (s *site) serveEndpoint(w http.ResponseWriter, q *request) error {
 		return s.consent.serve(w, q)
 	case s.addresses.name:
 		return s.name.serve(w, q)
+	case s.addresses.connection:
+		return s.connection.serve(w, q)
+	case s.addresses.renew:
+		return s.renewal.serve(w, q)
+	case s.addresses.disconnect:
+		return s.disconnect.serve(w, q)
 	}
 	return s.session.serve(w, q)
 }

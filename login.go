@@ -36,10 +36,13 @@ type loginFlow struct {
 	consents  bool              // and consent there
 	asksName  bool              // and say their name there
 	remembers bool              // the browser remembers the bank
-	pkce      bool
-	issuer    string
-	logger    *zap.Logger
-	now       func() time.Time
+	// disconnectsReplaced says that a replaced connection is ended at TrueLayer, too.
+	disconnectsReplaced bool
+
+	pkce   bool
+	issuer string
+	logger *zap.Logger
+	now    func() time.Time
 }
 
 // randomText returns 32 random bytes in base64url, which is what RFC 7636
@@ -99,7 +102,7 @@ func (f *loginFlow) failForm(w http.ResponseWriter, q *request, reason reason) e
 		return f.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
 	}
 	return f.fail(w, q, failure{
-		reason: reason, detail: pages.Words{Key: "form_again"}, action: "form_again", newTab: true, loginURL: f.addresses.origin + f.addresses.tabURL(),
+		reason: reason, details: []pages.Words{{Key: "form_again"}}, action: "form_again", newTab: true, loginURL: f.addresses.origin + f.addresses.tabURL(),
 	})
 }
 
@@ -120,10 +123,14 @@ func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider 
 
 // startFor begins a login for scopes.
 func (f *loginFlow) startFor(w http.ResponseWriter, q *request, returnTo, provider string, scopes []string) error {
-	l := f.newLogin(q.now, returnTo, provider, scopes)
+	return f.follow(w, q, f.newLogin(q.now, returnTo, provider, scopes))
+}
+
+// follow begins a login and redirects the visitor to its auth link.
+func (f *loginFlow) follow(w http.ResponseWriter, q *request, l *login) error {
 	f.begin(w, q, l)
 	link := f.link
-	link.Scopes = scopes
+	link.Scopes = strings.Fields(l.scopes)
 	link.State = l.state
 	link.ProviderID = l.provider
 	link.Verifier = l.verifier
@@ -257,7 +264,7 @@ func (f *loginFlow) startAt(w http.ResponseWriter, q *request, returnTo, provide
 		return f.start(w, q, returnTo, "")
 	}
 	if f.consents {
-		f.seeOther(w, q, f.addresses.consentURL(provider, returnTo))
+		f.seeOther(w, q, f.addresses.consentURL(provider, returnTo, false))
 		return nil
 	}
 	return f.start(w, q, returnTo, provider)
@@ -321,7 +328,7 @@ func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason,
 		failed.loginURL = f.addresses.origin + failed.link
 	}
 	if q.whoAsks() == form {
-		failed.detail = pages.Words{Key: "form_not_saved"}
+		failed.details = []pages.Words{{Key: "form_not_saved"}}
 	}
 	return f.fail(w, q, failed)
 }

@@ -14,7 +14,7 @@ import (
 func testLogin() *login {
 	return &login{
 		started: time.Unix(1_800_000_000, 0), sessionExpected: time.Unix(0, 0), state: randomText(), verifier: authserver.NewSecret(randomText()),
-		redirectURI: testOrigin + "/truelayer", returnTo: "/page?a=b", provider: "ob-monzo", scopes: "info accounts", consentID: "c0ffee",
+		redirectURI: testOrigin + "/truelayer", returnTo: "/page?a=b", provider: "ob-monzo", scopes: "info accounts", consentID: "c0ffee", renews: "an id of 32 bytes, of which one\x00",
 	}
 }
 

@@ -46,6 +46,8 @@ type login struct {
 	// consentID names the consent that the visitor gave on the site's own page, "" if
 	// TrueLayer asks for it.
 	consentID string
+	// renews is the id of the session that the login renews, "" if it renews none.
+	renews string
 
 	// cookie is the name of the cookie that held the login. It is not sealed.
 	cookie string
@@ -71,7 +73,7 @@ func (l *login) expectsSession(now time.Time) bool {
 type loginSealer struct{ sealer }
 
 func newLoginSealer(secret authserver.Secret, l session.Label) loginSealer {
-	return loginSealer{newSealer(secret, "login cookie v3", l)}
+	return loginSealer{newSealer(secret, "login cookie v4", l)}
 }
 
 // maxLoginCookie is more bytes than the value of any login cookie has.
@@ -83,7 +85,7 @@ func (k loginSealer) seal(name string, l *login) string {
 	plain := sealed.AppendFlag(nil, l.done)
 	plain = sealed.AppendTime(plain, l.started)
 	plain = sealed.AppendTime(plain, l.sessionExpected)
-	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo, l.provider, l.scopes, l.consentID} {
+	for _, text := range []string{l.state, l.verifier.Reveal(), l.redirectURI, l.returnTo, l.provider, l.scopes, l.consentID, l.renews} {
 		plain = sealed.AppendText(plain, text)
 	}
 	return k.sealer.seal(plain, name)
@@ -111,6 +113,7 @@ func (k loginSealer) open(name, value string) (*login, error) {
 		provider:        r.Text(),
 		scopes:          r.Text(),
 		consentID:       r.Text(),
+		renews:          r.Text(),
 		cookie:          name,
 	}
 	if !r.AtEnd() {

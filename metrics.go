@@ -41,6 +41,7 @@ type siteMetrics struct {
 	tokenRequests      map[string]map[string]prometheus.Counter // by grant and result
 	tokenDuration      map[string]prometheus.Observer           // by grant
 	bankLinks          map[string]prometheus.Counter            // by result
+	renewalLinks       map[string]prometheus.Counter            // by result
 	names              map[string]prometheus.Counter            // by result
 	nameDuration       prometheus.Histogram
 	refreshWait        prometheus.Histogram
@@ -75,6 +76,7 @@ func newSiteMetrics(site string) *siteMetrics {
 		m.tokenDuration[grant] = duration.WithLabelValues(grant)
 	}
 	m.bankLinks = resolve(counters("bank_link_requests_total", "Requests for links to banks, for visitors who consented on the site's own page, by result.", "result"), tokenResults)
+	m.renewalLinks = resolve(counters("renewal_link_requests_total", "Requests for links with which visitors renew their connection, by result.", "result"), tokenResults)
 	m.names = resolve(counters("name_verifications_total", "Questions to banks about names, by result.", "result"), nameResults)
 	m.nameDuration = collect(m, prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: metricsPrefix + "name_verification_duration_seconds", Help: "How long questions to banks about names took.", ConstLabels: labels, Buckets: waitBuckets,

@@ -44,6 +44,8 @@ func init() {
 // `bank_picker` `<redirect path>/banks`, where visitors choose their bank, and with
 // `consent` `<redirect path>/consent`, where they consent. With `verify_name` without
 // a placeholder `<redirect path>/name` is where visitors say their name.
+// `<redirect path>/connection` shows visitors their bank connection; its buttons, which
+// POST to `<redirect path>/renew` and `<redirect path>/disconnect`, renew and end it.
 //
 // The handler sets these placeholders on protected requests; on others they are
 // empty, unless another handler has set them. No token is ever one of them:
@@ -57,6 +59,8 @@ func init() {
 // `{http.truelayer.expires_in}` | Seconds until the access token expires.
 // `{http.truelayer.consent_expires}` | When the consent is over, in the form of RFC 3339.
 // `{http.truelayer.consent_expires_in}` | Seconds until the consent is over.
+// `{http.truelayer.connection_url}` | The page on which a visitor sees the bank connection, unless it is disabled.
+// `{http.truelayer.renew_url}` | Where a form POSTs to renew the consent, once `renew_before` has begun.
 // `{http.truelayer.verification}` | With `verify_name`, the bank's word on the visitor's name: `match`, `no_match`, `not_verifiable`, `unavailable` or `not_asked`.
 // `{http.truelayer.match_score}` | How well the names match, from 0 to 100, as far as TrueLayer says.
 // `{http.truelayer.verified_at}` | When the bank was asked, in the form of RFC 3339.
@@ -182,18 +186,25 @@ type Handler struct {
 	// Default: 10s.
 	RefreshTimeout caddy.Duration `json:"refresh_timeout,omitempty"`
 
+	// How long before the consent ends visitors are offered to renew it: on
+	// `<redirect path>/connection`, by the session endpoint's `renew_url`, and by
+	// `{http.truelayer.renew_url}`. Default: 7d.
+	RenewBefore caddy.Duration `json:"renew_before,omitempty"`
+
 	// Where a visitor goes after signing out: a path of the site, or an
 	// absolute URL. Default: a page of the module's own that says so.
 	LogoutRedirect string `json:"logout_redirect,omitempty"`
 
 	// Which of the addresses below the redirect URI's path are left to the
-	// application: `logout`, which signs a visitor out, and `session`, which tells a
-	// front end as JSON whether there is a session and how long it lasts. Default:
-	// none.
+	// application: `logout`, which signs a visitor out, `session`, which tells a
+	// front end as JSON whether there is a session and how long it lasts, and
+	// `connection`, the page about the bank connection together with `renew` and
+	// `disconnect`, where its buttons lead. Default: none.
 	Disable []string `json:"disable,omitempty"`
 
 	// When the connection is ended at TrueLayer too, as far as TrueLayer can be
-	// reached: `logout`, when a visitor signs out. Default: never.
+	// reached: `logout`, when a visitor signs out, and `replace`, when a new login has
+	// replaced the session and its access token names another connection. Default: never.
 	DisconnectOn []string `json:"disconnect_on,omitempty"`
 
 	// Where sessions are kept. Default: `memory`.

@@ -92,7 +92,7 @@ func TestEnvironmentWarnings(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.match, h.ClientSecret = nil, new("{env.SECRET}")
-		h.warn(test.id, false)
+		h.warn(test.id, askedFor{})
 		if got := logs.Len() > 0; got != test.warned {
 			t.Errorf("%s with %s: warned: %v", test.id, test.environment, got)
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
@@ -59,9 +61,18 @@ func (o *siteObserver) tokenRequest(ctx context.Context, grant string) (done fun
 
 // bankLinkRequest observes a request for a link to a bank.
 func (o *siteObserver) bankLinkRequest(ctx context.Context) (done func(*authserver.Error)) {
-	span := startBankLinkSpan(ctx)
+	return observeLink(o.metrics.bankLinks, startLinkSpan(ctx, "truelayer.bank_link"))
+}
+
+// renewalLinkRequest observes a request for a link that renews a connection.
+func (o *siteObserver) renewalLinkRequest(ctx context.Context) (done func(*authserver.Error)) {
+	return observeLink(o.metrics.renewalLinks, startLinkSpan(ctx, "truelayer.renewal_link"))
+}
+
+// observeLink observes a request for a link. The span is nil if it is not traced.
+func observeLink(counters map[string]prometheus.Counter, span trace.Span) (done func(*authserver.Error)) {
 	return func(err *authserver.Error) {
-		o.metrics.bankLinks[tokenResult(err)].Inc()
+		counters[tokenResult(err)].Inc()
 		if span == nil {
 			return
 		}
@@ -115,9 +126,8 @@ func (o *siteObserver) consentGiven(ctx context.Context, l *login, scopes []stri
 func (o *siteObserver) SessionBegan(ctx context.Context, s *session.Session) {
 	o.metrics.loginEnded(s.Provider, resultOK)
 	line := lineOf(auditLogin, s)
-	if id := causeOf(ctx).consentID; id != "" {
-		line.extra = [][2]string{{"consent_id", id}}
-	}
+	from := causeOf(ctx)
+	line.extra = from.login.extra(s)
 	o.audit.write(ctx, line)
 }
 

@@ -39,9 +39,10 @@ func (h *Handler) options() block.Options {
 		{Name: "max_lifetime", Syntax: "<duration>", Value: block.Duration(&h.MaxLifetime, 24*time.Hour)},
 		{Name: "refresh_before", Syntax: "<duration>", Value: block.Duration(&h.RefreshBefore, 0)},
 		{Name: "refresh_timeout", Syntax: "<duration>", Value: block.Duration(&h.RefreshTimeout, 10*time.Second)},
+		{Name: "renew_before", Syntax: "<duration>", Value: block.Duration(&h.RenewBefore, 7*24*time.Hour)},
 		{Name: "logout_redirect", Syntax: "<path or URL>", Value: block.Word(&h.LogoutRedirect, ""), Check: h.checkLogoutRedirect},
-		{Name: "disable", Syntax: "<logout|session...>", Value: block.Choices(&h.Disable, disableLogout, disableSession)},
-		{Name: "disconnect_on", Syntax: "<logout...>", Value: block.Choices(&h.DisconnectOn, disconnectOnLogout)},
+		{Name: "disable", Syntax: "<logout|session|connection...>", Value: block.Choices(&h.Disable, disableLogout, disableSession, disableConnection)},
+		{Name: "disconnect_on", Syntax: "<logout|replace...>", Value: block.Choices(&h.DisconnectOn, disconnectOnLogout, disconnectOnReplace)},
 		{Name: "store", Syntax: "<name> [{ ... }]", Value: block.Module{
 			Field: &h.StoreRaw, Namespace: "http.truelayer.token_stores", Key: "type", What: "store", Example: "memory", Fallback: "memory",
 			Remedies: map[string]string{"redis": "build Caddy with github.com/caddy-truelayer/caddy-truelayer/redisstore as well (xcaddy build --with)"},
@@ -52,9 +53,11 @@ func (h *Handler) options() block.Options {
 
 // The values of disable and disconnect_on.
 const (
-	disableLogout      = "logout"
-	disableSession     = "session"
-	disconnectOnLogout = "logout"
+	disableLogout       = "logout"
+	disableSession      = "session"
+	disableConnection   = "connection"
+	disconnectOnLogout  = "logout"
+	disconnectOnReplace = "replace"
 )
 
 func (h *Handler) authParamArguments() block.Value {

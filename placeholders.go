@@ -44,6 +44,10 @@ var placeholders = map[string]func(state *requestState, now time.Time) any{
 	"http.truelayer.consent_expires": func(state *requestState, _ time.Time) any {
 		return state.session.ConsentEnds.UTC().Format(time.RFC3339)
 	},
+	"http.truelayer.connection_url": func(state *requestState, _ time.Time) any { return state.connection.pageURL() },
+	"http.truelayer.renew_url": func(state *requestState, now time.Time) any {
+		return state.connection.renewURL(state.session, now)
+	},
 	"http.truelayer.verification":       verified(func(v *verification) string { return v.state.Result.String() }),
 	"http.truelayer.match_score":        verified(func(v *verification) string { return v.score() }),
 	"http.truelayer.verified_at":        verified(func(v *verification) string { return v.at() }),

@@ -29,7 +29,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.logger = samplelog.New(ctx.Logger(), h.now)
 	h.server, _ = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	asked := h.IdleTimeout != 0 || h.MaxLifetime != 0
+	asked := askedFor{lifetime: h.IdleTimeout != 0 || h.MaxLifetime != 0, renewal: h.RenewBefore != 0}
 	redirect, err := h.prepareOptions()
 	if err != nil {
 		return err

@@ -108,3 +108,12 @@ var problems = map[reason]problem{
 
 // text returns the text that programs get for a reason.
 func (r reason) text() pages.Text { return pages.English().Text(string(r)) }
+
+// sentences returns what programs get for a reason, with the details of one failure.
+func (r reason) sentences(details []pages.Words) string {
+	sentences := r.text().Text
+	for _, words := range details {
+		sentences += " " + pages.English().Words(words)
+	}
+	return sentences
+}

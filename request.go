@@ -58,6 +58,8 @@ type requestState struct {
 	signedIn string
 	// verification is what that block knows of the visitor's name, nil if it verifies none.
 	verification *verification
+	// connection says where the visitor manages the connection, as that block has it.
+	connection *connectionLinks
 	// block answers for that block.
 	block answerer
 	// refused says that truelayer_require has answered the request behind that block.
@@ -119,6 +121,12 @@ func (q *request) path() string { return q.original.url.Path }
 
 // query returns the query of the request as it arrived.
 func (q *request) query() string { return q.original.url.RawQuery }
+
+// parameters returns the parameters in that query, without those that cannot be read.
+func (q *request) parameters() url.Values {
+	values, _ := url.ParseQuery(q.query())
+	return values
+}
 
 // target returns the path and the query of the request as it arrived.
 func (q *request) target() string {

@@ -16,7 +16,9 @@ const maxReturn = 2000
 // returnTarget returns target if a redirect to it stays on the block's origin however a
 // browser reads it, and "/" otherwise. The target has to be a path in visible ASCII
 // that cannot be read as "//host". It must not be one of the module's endpoints, which
-// would cause a loop, but for the page on which a login in a tab of its own ends. Characters that are not allowed in a query are escaped.
+// would cause a loop; the page about the connection, and the one on which a login in a tab
+// of its own ends, lead nowhere by themselves. Characters that are not allowed in a query
+// are escaped.
 func (a *addresses) returnTarget(target string) string {
 	if path, query, found := strings.Cut(target, "?"); found {
 		target = path + "?" + escapeQuery(query)
@@ -40,7 +42,7 @@ func (a *addresses) returnTarget(target string) string {
 	if target == a.tabEndURL() {
 		return target
 	}
-	if u.Path == a.callback || strings.HasPrefix(u.Path, path.Dir(a.login)+"/") {
+	if u.Path == a.callback || strings.HasPrefix(u.Path, path.Dir(a.login)+"/") && u.Path != a.connection {
 		return "/"
 	}
 	return target

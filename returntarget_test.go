@@ -20,7 +20,7 @@ func TestReturnTarget(t *testing.T) {
 		"": "/", "a": "/", "//x.example": "/", "///x.example": "/", `/\x.example`: "/", `\\x.example`: "/", `/a\b`: "/",
 		"https://x.example/": "/", "javascript:alert(1)": "/", "/a\r\nSet-Cookie: x": "/", "/a\tb": "/", " /a": "/", "/a b": "/", "/é": "/",
 		"/a#fragment": "/", "/%zz": "/", "/truelayer": "/", "/truelayer?code=a": "/", "/truelayer/login?return=/": "/", "/truelayer/logout": "/",
-		"/truelayers": "/truelayers", "/%74ruelayer": "/",
+		"/truelayers": "/truelayers", "/truelayer/connection": "/truelayer/connection", "/truelayer/connection/": "/", "/truelayer/renew": "/", "/truelayer/disconnect?ended": "/", "/%74ruelayer": "/",
 	} {
 		if got := a.returnTarget(target); got != want {
 			t.Errorf("%q: got %q, want %q", target, got, want)

@@ -12,6 +12,7 @@ type sessionEndpoint struct {
 	*failureResponder
 	sessions  *session.Manager
 	logoutURL string // "" if the application serves the logout address
+	links     *connectionLinks
 }
 
 // sessionInfo is the endpoint's response.
@@ -25,6 +26,8 @@ type sessionInfo struct {
 	ConsentExpiresIn *int     `json:"consent_expires_in,omitempty"`
 	LoginURL         string   `json:"login_url"`
 	LogoutURL        string   `json:"logout_url,omitempty"`
+	ConnectionURL    string   `json:"connection_url,omitempty"`
+	RenewURL         string   `json:"renew_url,omitempty"`
 }
 
 // serve serves <redirect path>/session. The response never contains a token, and the
@@ -34,7 +37,7 @@ func (e *sessionEndpoint) serve(w http.ResponseWriter, q *request) error {
 	if q.Method != http.MethodGet && q.Method != http.MethodHead {
 		return e.notAllowed(w, q, "GET, HEAD")
 	}
-	info := sessionInfo{LoginURL: e.addresses.loginURL("/"), LogoutURL: e.logoutURL}
+	info := sessionInfo{LoginURL: e.addresses.loginURL("/"), LogoutURL: e.logoutURL, ConnectionURL: e.links.pageURL()}
 	s, err := e.sessions.Look(q.Context(), q.ownCookies.sessionSecrets(), q.now)
 	switch {
 	case session.IsRevoked(err):
@@ -58,6 +61,7 @@ func (e *sessionEndpoint) describe(info *sessionInfo, q *request, s *session.Ses
 		// new login
 		info.Connected, info.Reason = false, tokenUnavailable
 	}
+	info.RenewURL = e.links.renewURL(s, q.now)
 	info.Provider = s.Provider
 	info.Scopes = strings.Fields(s.Scopes)
 	info.TokenExpiresIn = new(secondsUntil(s.TokenExpires, q.now))

@@ -78,9 +78,21 @@ func (h *Handler) addPages(s *site, observer *siteObserver) {
 		}
 		s.signOut = s.addresses.origin + s.addresses.logout
 	}
-	if !slices.Contains(h.Disable, disableSession) {
-		s.session = &sessionEndpoint{s.failureResponder, h.sessions, s.signOut}
+	s.login.disconnectsReplaced = slices.Contains(h.DisconnectOn, disconnectOnReplace)
+	if !slices.Contains(h.Disable, disableConnection) {
+		h.addConnectionPages(s, observer)
 	}
+	if !slices.Contains(h.Disable, disableSession) {
+		s.session = &sessionEndpoint{s.failureResponder, h.sessions, s.signOut, s.guard.links}
+	}
+}
+
+// addConnectionPages wires the page about the connection, and what its buttons lead to.
+func (h *Handler) addConnectionPages(s *site, observer *siteObserver) {
+	s.guard.links = newConnectionLinks(s.addresses, time.Duration(h.RenewBefore))
+	s.connection = &connectionPage{s.failureResponder, h.sessions, h.banks, s.guard.links, s.logout}
+	s.renewal = &renewal{s.failureResponder, h.sessions, s.login, &renewalLinks{h.banks, h.sessions, observer, h.now}}
+	s.disconnect = &disconnection{s.failureResponder, h.sessions, s.login.logins}
 }
 
 // newPageForms wires the forms of a page. Their seal is of a purpose and a redirect URI.

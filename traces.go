@@ -69,10 +69,9 @@ func startTokenSpan(ctx context.Context, grant string) trace.Span {
 	return startSpan(ctx, "truelayer.token", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attribute.String(grantAttribute, grant)))
 }
 
-// startBankLinkSpan starts the span of a request for a link to a bank, nil if it is not
-// traced.
-func startBankLinkSpan(ctx context.Context) trace.Span {
-	return startSpan(ctx, "truelayer.bank_link", trace.WithSpanKind(trace.SpanKindClient))
+// startLinkSpan starts the span of a request for a link, nil if it is not traced.
+func startLinkSpan(ctx context.Context, name string) trace.Span {
+	return startSpan(ctx, name, trace.WithSpanKind(trace.SpanKindClient))
 }
 
 // startNameSpan starts the span of a question about a name, nil if it is not traced.

@@ -23,17 +23,25 @@ var knownScopes = []string{
 }
 
 // warn warns of a configuration that loads and does not do what its author means.
-// Each warning says what to do. asked says that the configuration has a lifetime,
-// not only the default ones.
-func (h *Handler) warn(clientID string, asked bool) {
+// Each warning says what to do.
+func (h *Handler) warn(clientID string, asked askedFor) {
 	for _, warning := range slices.Concat(h.optionWarnings(clientID, asked), h.credentialWarnings(), h.matcherWarnings()) {
 		h.logger.Warn(warning, zap.String("redirect_uri", h.RedirectURI))
 	}
 }
 
+// askedFor says which options the configuration itself has, not only by default.
+type askedFor struct {
+	lifetime bool // idle_timeout or max_lifetime
+	renewal  bool // renew_before
+}
+
+// usualConsent is how long a consent usually lasts.
+const usualConsent = 90 * 24 * time.Hour
+
 // optionWarnings are the warnings of options that do not fit together.
-func (h *Handler) optionWarnings(clientID string, asked bool) []string {
-	warnings := slices.Concat(h.environmentWarnings(clientID), h.scopeWarnings(asked), h.providerWarnings())
+func (h *Handler) optionWarnings(clientID string, asked askedFor) []string {
+	warnings := slices.Concat(h.environmentWarnings(clientID), h.scopeWarnings(asked.lifetime), h.providerWarnings())
 	if h.Consent != nil && h.BankPicker == nil && h.ProviderID == "" {
 		warnings = append(warnings, "consent without bank_picker or provider_id is only for links to the login URL with provider: all other visitors choose their bank and consent in TrueLayer's dialog; add bank_picker")
 	}
@@ -45,6 +53,10 @@ func (h *Handler) optionWarnings(clientID string, asked bool) []string {
 	if h.IdleTimeout > h.MaxLifetime {
 		warnings = append(warnings, fmt.Sprintf("idle_timeout %v is longer than max_lifetime, %v, which ends every session first: raise max_lifetime or lower idle_timeout",
 			time.Duration(h.IdleTimeout), time.Duration(h.MaxLifetime)))
+	}
+	if first := usualConsent - time.Duration(h.RenewBefore); asked.renewal && time.Duration(h.MaxLifetime) < first {
+		warnings = append(warnings, fmt.Sprintf("renew_before %v is hardly ever reached: a consent usually lasts 90 days, and max_lifetime %v ends each session before: raise max_lifetime to more than %v",
+			time.Duration(h.RenewBefore), time.Duration(h.MaxLifetime), first))
 	}
 	return warnings
 }

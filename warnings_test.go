@@ -54,6 +54,15 @@ func TestWarnings(t *testing.T) {
 			h.Scopes = []string{"info", "offline_access"}
 			h.IdleTimeout, h.MaxLifetime = caddy.Duration(48*time.Hour), caddy.Duration(24*time.Hour)
 		}, "raise max_lifetime or lower idle_timeout"},
+		"renewals that sessions do not see": {
+			func(h *Handler) {
+				h.RenewBefore, h.MaxLifetime = caddy.Duration(14*24*time.Hour), caddy.Duration(30*24*time.Hour)
+			},
+			"raise max_lifetime to more than 1824h0m0s",
+		},
+		"renewals that sessions see": {func(h *Handler) {
+			h.RenewBefore, h.MaxLifetime = caddy.Duration(14*24*time.Hour), caddy.Duration(80*24*time.Hour)
+		}, ""},
 		"no offline_access":        {func(h *Handler) { h.IdleTimeout = caddy.Duration(8 * time.Hour) }, "add offline_access to scopes"},
 		"a literal secret":         {func(h *Handler) { h.ClientSecret = new("hunter2") }, "write {env.TRUELAYER_CLIENT_SECRET} or {file./path}"},
 		"a shell's variable":       {func(h *Handler) { h.ClientID = "$TRUELAYER_CLIENT_ID" }, "client_id begins with $, which nothing replaces: write {env.NAME}"},
@@ -77,7 +86,7 @@ func TestWarnings(t *testing.T) {
 			test.change(h)
 			ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 			defer cancel()
-			asked := h.IdleTimeout != 0
+			asked := askedFor{lifetime: h.IdleTimeout != 0, renewal: h.RenewBefore != 0}
 			if _, err := h.prepareOptions(); err != nil {
 				t.Fatal(err)
 			}

@@ -42,15 +42,21 @@ func (l *Language) ConsentText(controller, purpose, termsURL string, scopes []st
 		withdrawal.Text += " " + l.Say("consent_logout")
 	}
 	data := section("data")
-	items, known := l.Scopes(scopes)
+	items, known := l.scopes(scopes)
 	data.Items = items
 	terms := section("terms", controller)
 	terms.Link = termsURL
 	return ConsentText{l.Tag, []ConsentSection{data, section("recipient", controller), section("purpose", purpose), duration, withdrawal, terms}, known}
 }
 
-// Scopes returns what a bank shares, in words, and whether each scope is known.
-func (l *Language) Scopes(scopes []string) (items []string, known bool) {
+// Shared returns what a bank shares, in words.
+func (l *Language) Shared(scopes []string) []string {
+	items, _ := l.scopes(scopes)
+	return items
+}
+
+// scopes returns what a bank shares, in words, and whether each scope is known.
+func (l *Language) scopes(scopes []string) (items []string, known bool) {
 	known = true
 	for _, scope := range scopes {
 		text := l.Say("scope_" + scope)

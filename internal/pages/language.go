@@ -4,6 +4,7 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,19 +100,32 @@ func named(tag string) *Language {
 func (l *Language) Text(key string) Text { return l.texts[key] }
 
 // Say returns the sentences of a text, with the values that they name.
+// A time is said as its date.
 func (l *Language) Say(key string, values ...any) string {
 	if len(values) == 0 {
 		return l.texts[key].Text
 	}
-	return fmt.Sprintf(l.texts[key].Text, values...)
+	said := slices.Clone(values)
+	for i, value := range said {
+		if t, ok := value.(time.Time); ok {
+			said[i] = l.Date(t)
+		}
+	}
+	return fmt.Sprintf(l.texts[key].Text, said...)
 }
 
 // Words returns what the words say.
 func (l *Language) Words(w Words) string { return l.Say(w.Key, w.Values...) }
 
-// Date returns a day in words.
+// Date returns the day of a time in words, in UTC.
 func (l *Language) Date(t time.Time) string {
+	t = t.UTC()
 	return l.Say("date", t.Day(), l.months[t.Month()-1], t.Year())
+}
+
+// Moment returns a time in words, in UTC.
+func (l *Language) Moment(t time.Time) string {
+	return l.Say("moment", t, t.UTC().Format("15:04"))
 }
 
 // Country returns the name of a country, by the code that TrueLayer uses: that of ISO 3166,

@@ -18,7 +18,7 @@ type Sample struct {
 
 // Samples returns pages of every kind, in all that they can say, in a language.
 func Samples(l *Language) []Sample {
-	return append(messageSamples(), consentSample(l), bankSample(l),
+	return append(messageSamples(), consentSample(l), bankSample(l), connectionSample(l),
 		Sample{"no banks", &Banks{Other: "/truelayer/login?dialog=1", Home: "/"}, []string{`href="/truelayer/login?dialog=1"`}},
 		Sample{"name", &Name{
 			Form: Form{Post: "/truelayer/name", Token: "the-token", Fields: []Field{{Name: "name", Key: "field_name", Type: "text", Required: true, Value: "Ada", Problem: "problem_name"}}},
@@ -54,6 +54,16 @@ func consentSample(l *Language) Sample {
 		`action="/truelayer/consent"`, `value="the-token"`, `name="email"`, `name="step:branch"`, `href="/truelayer/consent?decline=1"`,
 		l.Say("bank_link_unavailable"), l.Say("consent_known", "Ada Lovelace"),
 	}, strings.Split(strings.ReplaceAll(text.String(), " https://", "\nhttps://"), "\n")...)}
+}
+
+func connectionSample(l *Language) Sample {
+	at := time.Date(2026, time.November, 28, 9, 30, 0, 0, time.UTC)
+	return Sample{"connection", &Connection{
+		Bank: "Mock Bank", Scopes: []string{"verification", "offline_access"}, Since: at, Until: at.AddDate(0, 0, 5), LastUsed: at,
+		Renew: "/truelayer/renew", Disconnect: "/truelayer/disconnect", SignOut: "/truelayer/logout", Home: "/",
+	}, []string{
+		"Mock Bank", l.Say("scope_verification"), l.Date(at.AddDate(0, 0, 5)), `action="/truelayer/renew"`, `action="/truelayer/disconnect"`, `action="/truelayer/logout"`,
+	}}
 }
 
 func bankSample(l *Language) Sample {

@@ -28,7 +28,7 @@ const (
 // sharedFiles are the templates that all pages have, and pageFiles those of one page each.
 var (
 	sharedFiles = []string{layoutFile, "form.html", "support.html"}
-	pageFiles   = []string{"message.html", "banks.html", "consent.html", "name.html"}
+	pageFiles   = []string{"message.html", "banks.html", "consent.html", "connection.html", "name.html"}
 )
 
 // templates are the pages' templates, by the name of the page.

@@ -41,8 +41,12 @@ type Login struct {
 	Verifier    authserver.Secret // of PKCE; zero if it is off
 	Provider    string            // the bank of the auth link, "" if the visitor chose one
 	Scopes      []string          // the ones asked for
-	Started     time.Time
-	Expires     time.Time
+	// Renews is the session that the login renews, nil if it renews none. If the new session
+	// is of the same connection, what Carry makes of Renews.Kept is kept with it.
+	Renews  *Session
+	Carry   func(kept string) string
+	Started time.Time
+	Expires time.Time
 }
 
 // claim is a login's claim with the reservation of its session.

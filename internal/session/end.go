@@ -4,18 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
-)
-
-const (
-	// disconnectTimeout bounds the call that ends a connection at TrueLayer.
-	disconnectTimeout = 10 * time.Second
-	// disconnectWait bounds the call and the wait for a slot.
-	disconnectWait = 5 * time.Minute
 )
 
 // Logout deletes the sessions with the given secrets, and returns those that it has
@@ -67,35 +59,11 @@ func (m *Manager) logout(ctx context.Context, secret *Secret) (*Session, error) 
 	return s, nil
 }
 
-// disconnect ends a connection at TrueLayer in the background, since the visitor is
-// signed out already. It tries once, with the current access token.
-func (m *Manager) disconnect(ctx context.Context, s *Session) {
-	if !m.Now().Before(s.tokenEnds()) {
-		m.Logger.Warn("a connection was left at TrueLayer: its access token has expired", zap.String("provider", s.Provider))
-		return
-	}
-	access := s.AccessToken()
-	work := m.Shared.Disconnects.Begin(ctx, s.id, disconnectWait, func(ctx context.Context) (any, error) {
-		call, cancel := context.WithTimeout(ctx, disconnectTimeout)
-		defer cancel()
-		err := m.Client.Disconnect(call, access)
-		if err == nil {
-			m.Observer.Disconnected(ctx, s)
-		}
-		return nil, err
-	})
-	waiting := context.WithoutCancel(ctx)
-	go func() {
-		if _, err := work.Await(waiting); err != nil {
-			m.Logger.Warn("a connection was left at TrueLayer: ending it failed", zap.String("provider", s.Provider), zap.Error(err))
-		}
-	}()
-}
-
 // Discard deletes the sessions with the given secrets, except the current one. A session
 // whose deletion fails stays in the store until it expires, but no browser has its
-// cookie any more.
-func (m *Manager) Discard(ctx context.Context, secrets []Secret, current Secret) {
+// cookie any more. If disconnect is set, it also ends their connections at TrueLayer, in
+// the background, as far as they are known to be others than the current session's.
+func (m *Manager) Discard(ctx context.Context, secrets []Secret, current Secret, disconnect bool) {
 	for i := range secrets {
 		if secrets[i] == current {
 			continue
@@ -110,6 +78,9 @@ func (m *Manager) Discard(ctx context.Context, secrets []Secret, current Secret)
 		}
 		m.forget(s.id)
 		m.tellEnded(ctx, s, EndedByLogin)
+		if disconnect {
+			m.disconnectReplaced(ctx, s, current)
+		}
 	}
 }
 

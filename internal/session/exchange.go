@@ -66,7 +66,7 @@ func (m *Manager) exchange(ctx context.Context, l Login, code string, network ne
 		m.settle(ctx, c, err, network)
 		return nil, exchangeError(err)
 	}
-	result, err := m.accept(ctx, c, token)
+	result, err := m.accept(ctx, l, c, token)
 	if err != nil {
 		m.deleteRecord(ctx, c.session)
 		return nil, err
@@ -109,14 +109,14 @@ func (m *Manager) awaitPause(ctx context.Context, network netip.Prefix) error {
 var errPaused = errors.New("the auth server asked this client to send fewer requests")
 
 // accept checks a token and writes its session in the place of the reservation.
-func (m *Manager) accept(ctx context.Context, c *claim, token authserver.Token) (*exchangeResult, error) {
+func (m *Manager) accept(ctx context.Context, l Login, c *claim, token authserver.Token) (*exchangeResult, error) {
 	if err := m.checkScopes(c.scopes, token.Scopes); err != nil {
 		return nil, &Error{Kind: ScopeRefused, Cause: err}
 	}
 	if err := m.verify(ctx, token); err != nil {
 		return nil, err
 	}
-	return m.create(ctx, c, token)
+	return m.create(ctx, l, c, token)
 }
 
 // checkScopes compares the granted scopes with the ones asked for. Banks differ in what
@@ -138,7 +138,7 @@ func (m *Manager) checkScopes(asked, granted []string) error {
 
 // create writes the session for a token in the place of the claim's reservation. The
 // cookie's secret is always a new one, never one that a client sent.
-func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) (*exchangeResult, error) {
+func (m *Manager) create(ctx context.Context, l Login, c *claim, token authserver.Token) (*exchangeResult, error) {
 	now := m.Now()
 	b := body{
 		created:     now,
@@ -155,6 +155,9 @@ func (m *Manager) create(ctx context.Context, c *claim, token authserver.Token) 
 	}
 	if b.Provider == "" {
 		b.Provider = m.ProviderID
+	}
+	if l.Renews != nil && b.relationTo(&l.Renews.body) == SameConnection {
+		b.Kept = l.Carry(l.Renews.Kept)
 	}
 	end := m.expiry(&b, now)
 	record, err := b.seal(&m.Label, &c.secret, siteDigest(m.Site), m.Client.ID, end)

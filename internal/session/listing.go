@@ -29,7 +29,7 @@ type Listed struct {
 }
 
 // ShortID is like Session.ShortID.
-func (l *Listed) ShortID() string { return shortID(l.ID) }
+func (l *Listed) ShortID() string { return ShortID(l.ID) }
 
 // readListed returns what a record says of its session. Claims, reservations and
 // tombstones are no sessions.

@@ -98,13 +98,11 @@ func (m *Manager) refreshFrom(s *Session) time.Time {
 // the session is gone. Only one refresh of a session runs at a time in this process, and
 // in all processes if the store has locks.
 func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
-	if locker, ok := m.Store.(Locker); ok {
-		unlock, err := locker.Lock(ctx, s.id)
-		if err != nil {
-			return nil, storeError(err)
-		}
-		defer unlock()
+	unlock, err := m.lockTokens(ctx, s.id)
+	if err != nil {
+		return nil, err
 	}
+	defer unlock()
 	current, err := m.load(ctx, &s.secret, m.Now())
 	if err != nil {
 		return nil, err

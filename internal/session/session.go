@@ -58,14 +58,21 @@ type body struct {
 // on until its access token expires.
 func (s *Session) ConsentIsOver() bool { return s.consentOver }
 
+// Began returns when the session began.
+func (s *Session) Began() time.Time { return s.created }
+
+// LastUsed returns when the session's use was last noted.
+func (s *Session) LastUsed() time.Time { return s.lastSeen }
+
 // ID is the id of the session's record. It is not secret, and belongs into no log.
 func (s *Session) ID() string { return s.id }
 
 // ShortID identifies the session in logs: the first 16 hex digits of its record's id.
 // Nobody can compute the cookie's secret from it.
-func (s *Session) ShortID() string { return shortID(s.id) }
+func (s *Session) ShortID() string { return ShortID(s.id) }
 
-func shortID(id string) string { return hex.EncodeToString([]byte(id[:min(len(id), 8)])) }
+// ShortID is Session.ShortID of the session with an id.
+func ShortID(id string) string { return hex.EncodeToString([]byte(id[:min(len(id), 8)])) }
 
 // BearerPrefix precedes the token in Bearer's result.
 const BearerPrefix = "Bearer "

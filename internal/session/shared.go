@@ -58,6 +58,7 @@ type Shared struct {
 	Exchanges, Refreshes, Disconnects, Touches *flight.Group
 
 	exchangeLimiter flight.Limiter[netip.Prefix] // of the exchanges
+	tokenUses       flight.Limiter[string]       // of refresh tokens, by session id
 	refusals        flight.Budget
 	uncertain       uncertainClaims
 	outcomes        *cache.Cache // of exchanges, by claim id
@@ -78,6 +79,7 @@ func NewShared(base string) *Shared {
 		Disconnects:     flight.NewGroup(maxDisconnects),
 		Touches:         flight.NewGroup(maxTouches),
 		exchangeLimiter: flight.Limiter[netip.Prefix]{MaxRunning: maxNetworkExchanges, MaxTotal: maxNetworkWaiting},
+		tokenUses:       flight.Limiter[string]{MaxRunning: 1},
 		refusals:        flight.Budget{Most: maxRefusals},
 		opened:          newOpenedSessions(),
 		outcomes:        cache.New(outcomeLifetime, 0),

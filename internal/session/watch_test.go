@@ -57,7 +57,7 @@ func TestWatch(t *testing.T) {
 			return err
 		},
 		"another login": func(secret Secret) error {
-			b.Discard(t.Context(), []Secret{secret}, b.signIn(t))
+			b.Discard(t.Context(), []Secret{secret}, b.signIn(t), false)
 			return nil
 		},
 		"its consent": func(secret Secret) error {

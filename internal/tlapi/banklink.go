@@ -68,25 +68,28 @@ func (q *BankLinkRequest) MarshalJSON() ([]byte, error) {
 	return json.Marshal(body)
 }
 
-const bankLinkCall = "/v1/authuri"
-
 // RequestBankLink asks for a link to a bank, once, with "POST /v1/authuri". Its errors are
 // of type *authserver.Error, and repeat nothing of the request.
 func RequestBankLink(ctx context.Context, server *authserver.Server, q *BankLinkRequest, now func() time.Time) (link string, err error) {
+	return requestLink(ctx, server, "/v1/authuri", q, now)
+}
+
+// requestLink asks for a link by a call, once.
+func requestLink(ctx context.Context, server *authserver.Server, call string, q json.Marshaler, now func() time.Time) (link string, err error) {
 	body, err := json.Marshal(q)
 	if err != nil {
-		return "", authserver.NewError(bankLinkCall, 0, nil, err)
+		return "", authserver.NewError(call, 0, nil, err)
 	}
-	status, header, answer, err := server.PostJSON(ctx, bankLinkCall, nil, body)
+	status, header, answer, err := server.PostJSON(ctx, call, nil, body)
 	if err != nil {
-		return "", authserver.NewError(bankLinkCall, status, header, err)
+		return "", authserver.NewError(call, status, header, err)
 	}
 	if status != http.StatusOK {
-		return "", authserver.ReadError(bankLinkCall, status, header, answer, now())
+		return "", authserver.ReadError(call, status, header, answer, now())
 	}
 	link, err = readBankLink(answer, server.Base())
 	if err != nil {
-		return "", authserver.NewError(bankLinkCall, status, header, err)
+		return "", authserver.NewError(call, status, header, err)
 	}
 	return link, nil
 }

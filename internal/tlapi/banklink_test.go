@@ -28,8 +28,16 @@ func complete() *BankLinkRequest {
 // it was sent.
 func askFor(t *testing.T, q *BankLinkRequest, status int, answer string) (link string, sent map[string]any, err error) {
 	t.Helper()
+	return askAt(t, "/v1/authuri", status, answer, func(server *authserver.Server) (string, error) {
+		return RequestBankLink(t.Context(), server, q, time.Now)
+	})
+}
+
+// askAt is askFor for a call.
+func askAt(t *testing.T, call string, status int, answer string, ask func(*authserver.Server) (string, error)) (link string, sent map[string]any, err error) {
+	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost || r.URL.String() != "/v1/authuri" || r.Header.Get("Content-Type") != "application/json" {
+		if r.Method != http.MethodPost || r.URL.String() != call || r.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s %s %s", r.Method, r.URL, r.Header)
 		}
 		body, _ := io.ReadAll(r.Body)
@@ -42,7 +50,7 @@ func askFor(t *testing.T, q *BankLinkRequest, status int, answer string) (link s
 		_, _ = io.WriteString(w, answer)
 	}))
 	defer server.Close()
-	link, err = RequestBankLink(t.Context(), authserver.NewServer(server.URL), q, time.Now)
+	link, err = ask(authserver.NewServer(server.URL))
 	return link, sent, err
 }
 

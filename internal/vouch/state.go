@@ -126,6 +126,21 @@ func (s *State) with(key string, answer State, now time.Time) State {
 	return after
 }
 
+// Carry returns what a session keeps that continues another one with the same bank
+// connection: the name that the visitor has given, and how many names were tried. The bank
+// is asked about the last of these again, and it is counted then, so it is not counted here.
+func Carry(kept string) string {
+	old := Read(kept)
+	after := State{Claimed: old.Claimed, names: old.names, minute: old.minute, minuteNames: old.minuteNames}
+	if old.key != "" {
+		after.names, after.minuteNames = max(0, old.names-1), max(0, old.minuteNames-1)
+	}
+	if after == (State{}) {
+		return ""
+	}
+	return after.Append()
+}
+
 const stateVersion = "1"
 
 // Append returns the state as it is kept, which Read reads.

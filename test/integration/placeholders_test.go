@@ -22,11 +22,12 @@ func identified(w *world) string {
 		header_up X-Expires {http.truelayer.expires_in}
 		header_up X-Consent {http.truelayer.consent_expires}
 		header_up X-Consent-In {http.truelayer.consent_expires_in}
+		header_up X-Page {http.truelayer.connection_url}
 		header_up X-Staff {vars.staff}
 	}`
 }
 
-var identityFields = []string{"X-Bank-User", "X-Connection", "X-Bank", "X-Scopes", "X-Expires", "X-Consent", "X-Consent-In"}
+var identityFields = []string{"X-Bank-User", "X-Connection", "X-Bank", "X-Scopes", "X-Expires", "X-Consent", "X-Consent-In", "X-Page"}
 
 // TestNobodysPlaceholders: where there is no session the application is told
 // nothing, in place of the placeholder's name, one and the same for everybody.

@@ -204,6 +204,22 @@ func TestTraceOfANameCheck(t *testing.T) {
 	}
 }
 
+// TestTraceOfARenewal: the request for the link is a span below the request that had it asked
+// for, with what became of it. No trace has the refresh token.
+func TestTraceOfARenewal(t *testing.T) {
+	w, c := startTraced(t, "scopes verification offline_access")
+	b := w.signedIn()
+	w.toBank(t, b)
+	w.sim.Fail(simulator.ReauthURI, simulator.Fault{Times: 1, Status: http.StatusUnauthorized, Body: `{"error":"invalid_request"}`})
+	w.press(t, b, renewPath)
+	waitUntil(t, "the spans", func() bool { return len(c.requests("redirected")) == 4 })
+	for i, want := range []string{"", "invalid_request"} {
+		asked := c.named(t, c.requests("redirected")[2+i], "truelayer.renewal_link")
+		equal(t, "kind", asked.GetKind(), trace.Span_SPAN_KIND_CLIENT)
+		equal(t, "error type", attribute(asked, "error.type").GetStringValue(), want)
+	}
+}
+
 // TestTraceOfAWait: a request that waits for the refresh of another shows how long, and
 // links to the one that began it.
 func TestTraceOfAWait(t *testing.T) {
