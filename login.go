@@ -94,27 +94,6 @@ func (f *loginFlow) choose(w http.ResponseWriter, q *request, returnTo string) e
 
 var errSessionUnknown = errors.New("the browser sent the cookie of a session that the store does not have: check that all instances of this site share one store, and that the store does not drop records")
 
-// failForm answers a person who has sent a form that was not forwarded. The page stays
-// where it is while the visitor connects in another tab, since the browser can send the form
-// once more from it. A form of another origin's page is not asked for again.
-func (f *loginFlow) failForm(w http.ResponseWriter, q *request, reason reason) error {
-	if err := f.origins.check(q.Request); err != nil {
-		return f.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
-	}
-	return f.fail(w, q, failure{
-		reason: reason, details: []pages.Words{{Key: "form_again"}}, action: "form_again", newTab: true, loginURL: f.addresses.origin + f.addresses.tabURL(),
-	})
-}
-
-// endTab answers who has connected in a tab of its own, for a form that waits in another.
-func (f *loginFlow) endTab(w http.ResponseWriter, q *request, connected bool) error {
-	if !connected {
-		return f.fail(w, q, failure{reason: sessionLost})
-	}
-	noStore(w)
-	return f.draw(w, q, http.StatusOK, &pages.Message{Key: "tab_connected"})
-}
-
 // start begins a login and redirects the visitor to an auth link. If provider is not "",
 // the link leads straight to that bank.
 func (f *loginFlow) start(w http.ResponseWriter, q *request, returnTo, provider string) error {
@@ -313,6 +292,9 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 // enough, so the page leads to where one signs out.
 func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason, received, rule string) error {
 	returnTo := f.addresses.returnTarget(q.target())
+	if q.whoAsks() == form { // whose own address may take nothing but a form
+		returnTo = f.addresses.cameFrom(q, "/")
+	}
 	if why == nameMissing && f.asksName && q.whoAsks() == navigation {
 		f.seeOther(w, q, f.addresses.nameURL(returnTo))
 		return nil

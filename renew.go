@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -40,7 +39,7 @@ func (r *renewal) serve(w http.ResponseWriter, q *request) error {
 	if err := r.origins.check(q.Request); err != nil {
 		return r.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
 	}
-	returnTo := r.cameFrom(q)
+	returnTo := r.addresses.cameFrom(q, r.addresses.connection)
 	s, err := r.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
 	switch {
 	case err != nil && !session.IsRevoked(err):
@@ -52,16 +51,6 @@ func (r *renewal) serve(w http.ResponseWriter, q *request) error {
 		return r.login.startAgain(w, q, returnTo, s)
 	}
 	return r.begin(w, q, returnTo, s)
-}
-
-// cameFrom returns the page of the site that had the button, or else the page about the
-// connection.
-func (r *renewal) cameFrom(q *request) string {
-	from, err := url.Parse(q.Header.Get("Referer"))
-	if err != nil || originOfURL(from) != r.addresses.origin {
-		return r.addresses.connection
-	}
-	return r.addresses.returnTarget(from.RequestURI())
 }
 
 func (r *renewal) failBack(w http.ResponseWriter, q *request, returnTo string, err error) error {

@@ -48,6 +48,16 @@ func (a *addresses) returnTarget(target string) string {
 	return target
 }
 
+// cameFrom returns the page of the site that had the form of a request, and fallback if the
+// browser does not say.
+func (a *addresses) cameFrom(q *request, fallback string) string {
+	from, err := url.Parse(q.Header.Get("Referer"))
+	if err != nil || originOfURL(from) != a.origin {
+		return fallback
+	}
+	return a.returnTarget(from.RequestURI())
+}
+
 // escapeQuery escapes the characters that are not allowed in a query (RFC 3986 section
 // 3.4), such as backslashes. Browsers send some of them unescaped. Existing escapes are
 // unchanged.

@@ -172,7 +172,7 @@ func TestFormWithoutName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "/truelayer/name?return=") || !strings.Contains(a.body, pages.English().Say("form_not_saved")) {
+	if a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, `"/truelayer/name?return=%2Fform"`) || !strings.Contains(a.body, pages.English().Say("form_not_saved")) {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 	equal(t, "login_url", b.fetch(w.Site + "/pay").problem(t)["login_url"], any(w.Site+"/truelayer/name?return=%2Fpay"))
