@@ -9,20 +9,20 @@ import (
 // failForm answers a person who has sent a form that was not forwarded. The page stays
 // where it is while the visitor connects in another tab, since the browser can send the form
 // once more from it. A form of another origin's page is not asked for again.
-func (f *loginFlow) failForm(w http.ResponseWriter, q *request, reason reason) error {
-	if err := f.origins.check(q.Request); err != nil {
-		return f.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
+func (a *failureResponder) failForm(w http.ResponseWriter, q *request, reason reason) error {
+	if err := a.origins.check(q.Request); err != nil {
+		return a.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
 	}
-	return f.fail(w, q, failure{
-		reason: reason, details: []pages.Words{{Key: "form_again"}}, action: "form_again", newTab: true, loginURL: f.addresses.origin + f.addresses.tabURL(),
+	return a.fail(w, q, failure{
+		reason: reason, details: []pages.Words{{Key: "form_again"}}, action: "form_again", newTab: true, loginURL: a.addresses.origin + a.addresses.tabURL(),
 	})
 }
 
 // endTab answers who has connected in a tab of its own, for a form that waits in another.
-func (f *loginFlow) endTab(w http.ResponseWriter, q *request, connected bool) error {
+func (a *failureResponder) endTab(w http.ResponseWriter, q *request, connected bool) error {
 	if !connected {
-		return f.fail(w, q, failure{reason: sessionLost})
+		return a.fail(w, q, failure{reason: sessionLost})
 	}
 	noStore(w)
-	return f.draw(w, q, http.StatusOK, &pages.Message{Key: "tab_connected"})
+	return a.draw(w, q, http.StatusOK, &pages.Message{Key: "tab_connected"})
 }
