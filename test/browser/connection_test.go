@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -57,4 +58,53 @@ func TestConnectionPage(t *testing.T) {
 	tab.sees("Your bank is disconnected")
 	equal(t, "disconnects", s.sim.Calls(simulator.Delete), 1)
 	equal(t, "renewals", s.sim.Calls(simulator.ReauthURI), 2)
+}
+
+// TestConnectionTroubles: TrueLayer refuses to renew and is away when a person disconnects;
+// the person comes back in another browser; and signs out, and in again.
+func TestConnectionTroubles(t *testing.T) {
+	s := newSite(t, freePort(t))
+	s.run(t, s.caddyfile(t, s.url, "scopes verification offline_access\n\t\tproviders uk-cs-mock"))
+	s.sim.Set(func(settings *simulator.Settings) { settings.ConsentLifetime = 3 * 24 * time.Hour })
+	tab := startBrowser(t).tab()
+	page := s.url + "/truelayer/connection"
+	connect := func() {
+		tab.open(page)
+		tab.click("Connect your bank")
+		tab.connects()
+		tab.sees("Your bank connection")
+	}
+	connect()
+
+	s.sim.Fail(simulator.ReauthURI, simulator.Fault{Times: 1, Status: http.StatusUnauthorized})
+	tab.click("Renew the connection")
+	tab.connectsAtBank()
+	tab.sees("Your bank connection")
+	equal(t, "sessions after a renewal that was refused", len(s.sessions(tab)), 1)
+
+	tab.click("Sign out")
+	tab.sees("You are signed out")
+	connect()
+
+	s.sim.Fail(simulator.Delete, simulator.Fault{Status: http.StatusServiceUnavailable})
+	tab.click("Disconnect my bank")
+	tab.sees("Your bank is disconnected here")
+	if text := tab.text("main"); !strings.Contains(text, "look for the list of services that have access") {
+		t.Error(text)
+	}
+	equal(t, "sessions", len(s.sessions(tab)), 0)
+
+	tab.open(s.url + "/account")
+	tab.sees("Choose your bank")
+	links := tab.asked(s.bank + "/?")
+	callback, err := s.sim.Grant(links[len(links)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := startBrowser(t).tab()
+	other.open(callback)
+	other.sees("We lost track of this connection")
+	if text := other.text("main"); !strings.Contains(text, "open this site in your usual browser") {
+		t.Error(text)
+	}
 }
