@@ -15,8 +15,13 @@ import (
 // Build builds the Caddy of examples/caddy into a directory, as it is
 // released. The working directory is this module's.
 func Build(ctx context.Context, directory string) (binary string, err error) {
+	return buildFrom(ctx, "../..", directory)
+}
+
+// buildFrom builds the Caddy of a source tree.
+func buildFrom(ctx context.Context, source, directory string) (binary string, err error) {
 	binary = filepath.Join(directory, "caddy")
-	build := exec.CommandContext(ctx, "go", "build", "-C", "../..", "-o", binary, "./examples/caddy") //nolint:gosec // a program of the tests' own
+	build := exec.CommandContext(ctx, "go", "build", "-C", source, "-o", binary, "./examples/caddy") //nolint:gosec // a program of the tests' own
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build ./examples/caddy: %w\n%s", err, output)
@@ -64,6 +69,14 @@ func (c *Caddy) Start() {
 		resp, err := get(c.owner.Context(), c.URL+"/truelayer/logout")
 		return err == nil && strings.Contains(resp, "You are signed out")
 	})
+}
+
+// Upgrade replaces the node's program, as a package manager does, and starts it again.
+func (c *Caddy) Upgrade(binary string) {
+	c.owner.Helper()
+	c.Stop()
+	c.argv[0] = binary
+	c.Start()
 }
 
 // Reload gives the node a new configuration, as `caddy reload --force` does.

@@ -121,6 +121,14 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
+// Stop ends the process as systemd and containers do, and waits until it is gone.
+func (p *Process) Stop() {
+	p.owner.Helper()
+	p.killed.Store(true)
+	p.signal(syscall.SIGTERM)
+	<-p.ended
+}
+
 // Freeze stops the process as it stands, like a machine that hangs: its
 // connections stay, and nothing answers on them.
 func (p *Process) Freeze() {
