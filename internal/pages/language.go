@@ -40,7 +40,9 @@ var (
 	textFiles embed.FS
 
 	// tags are the languages, the one for everybody else first.
-	tags = []language.Tag{language.English}
+	tags = []language.Tag{
+		language.English, language.German, language.French, language.Spanish, language.Italian, language.Polish, language.Dutch, language.Portuguese,
+	}
 	// languages are those of the tags.
 	languages = readLanguages()
 	matcher   = language.NewMatcher(tags)

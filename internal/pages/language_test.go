@@ -53,6 +53,8 @@ func TestTexts(t *testing.T) {
 func TestPreferred(t *testing.T) {
 	for accept, want := range map[string]string{
 		"": "en", "en-GB,en;q=0.9": "en", "tlh": "en", "*": "en", "x;q=": "en", strings.Repeat("de,", 200): "en", "ja, ko": "en",
+		"de-AT,de;q=0.9,en;q=0.8": "de", "fr-CH, fr;q=0.9": "fr", "es-MX": "es", "it": "it", "pl-PL": "pl", "nl-BE": "nl", "pt-BR": "pt", "pt-PT": "pt",
+		"ja, de;q=0.5": "de", "en;q=0.1, de;q=0.9": "de", "de;q=0, fr": "fr", "de\x00": "en",
 	} {
 		if got := preferred(accept).Tag; got != want {
 			t.Errorf("%q: %s, want %s", accept, got, want)
@@ -76,6 +78,15 @@ func TestDatesAndCountries(t *testing.T) {
 	for code, want := range map[string]string{"uk": "United Kingdom", "de": "Germany", "": "Other countries", "zzz": "ZZZ", "x": "X"} {
 		if got := l.Country(code); got != want {
 			t.Errorf("%s: %q", code, got)
+		}
+	}
+	for tag, want := range map[string]string{
+		"de": "1. März 2026, Vereinigtes Königreich", "fr": "1 mars 2026, Royaume-Uni", "es": "1 de marzo de 2026, Reino Unido", "it": "1 marzo 2026, Regno Unito",
+		"pl": "1 marca 2026, Wielka Brytania", "nl": "1 maart 2026, Verenigd Koninkrijk", "pt": "1 de março de 2026, Reino Unido",
+	} {
+		l := named(tag)
+		if got := l.Date(time.Date(2026, time.March, 1, 0, 0, 0, 0, time.UTC)) + ", " + l.Country("uk"); got != want {
+			t.Errorf("%s: %s", tag, got)
 		}
 	}
 }

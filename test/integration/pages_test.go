@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 )
 
 // TestPages: the pages are the site's own, in the language that the visitor's browser
@@ -19,6 +21,13 @@ func TestPages(t *testing.T) {
 		}
 	}
 	equal(t, "Vary", strings.Join(a.Header.Values("Vary"), ", "), "Cookie, Accept-Language")
+
+	a = w.browser().do(http.MethodGet, w.Site+"/truelayer?code=x&state=y", append([]string{"Accept-Language", "de-AT,de;q=0.9,en;q=0.8"}, asNavigation...)...)
+	if !strings.Contains(a.body, `<html lang="de">`) || !strings.Contains(a.body, pages.Languages()[1].Text("login_lost").Title) {
+		t.Errorf("in German: %s", a.body)
+	}
+	machine := w.browser().do(http.MethodGet, w.Site+"/page", append([]string{"Accept-Language", "de"}, asFetch...)...)
+	equal(t, "for a program", machine.problem(t)["detail"], any(pages.English().Say("login_required")))
 
 	dir := t.TempDir()
 	template := `{{define "title"}}T{{end}}{{define "content"}}<h1>Mine</h1>{{.Say .Page.Key}} {{.Page.Provider}} {{.Page.Post}} {{.Page.RequestID}}
