@@ -2,6 +2,7 @@ package truelayer
 
 import (
 	"net/http"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -111,9 +112,10 @@ func (r reason) text() pages.Text { return pages.English().Text(string(r)) }
 
 // sentences returns what programs get for a reason, with the details of one failure.
 func (r reason) sentences(details []pages.Words) string {
-	sentences := r.text().Text
+	sentences := make([]string, 0, 1+len(details))
+	sentences = append(sentences, r.text().Text)
 	for _, words := range details {
-		sentences += " " + pages.English().Words(words)
+		sentences = append(sentences, pages.English().Words(words))
 	}
-	return sentences
+	return strings.Join(sentences, " ")
 }
