@@ -356,7 +356,7 @@ func TestDependencies(t *testing.T) {
 			}
 		}
 		// the line of a tool is a package's
-		for _, match := range regexp.MustCompile(`(?m)^\t([a-z0-9.-]+\.[a-z]+/\S+)$`).FindAllStringSubmatch(read(t, file), -1) {
+		for _, match := range regexp.MustCompile(`(?m)^(?:tool )?\t?([a-z0-9.-]+\.[a-z]+/\S+)$`).FindAllStringSubmatch(read(t, file), -1) {
 			module, _, _ := strings.Cut(match[1], "/cmd/")
 			required[module] = true
 		}
