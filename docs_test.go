@@ -356,7 +356,7 @@ func TestDependencies(t *testing.T) {
 			}
 		}
 		// the line of a tool is a package's
-		for _, match := range regexp.MustCompile(`(?m)^\t([a-z0-9.-]+\.[a-z]+/\S+)$`).FindAllStringSubmatch(read(t, file), -1) {
+		for _, match := range regexp.MustCompile(`(?m)^(?:tool )?\t?([a-z0-9.-]+\.[a-z]+/\S+)$`).FindAllStringSubmatch(read(t, file), -1) {
 			module, _, _ := strings.Cut(match[1], "/cmd/")
 			required[module] = true
 		}
@@ -370,6 +370,33 @@ func TestDependencies(t *testing.T) {
 	}
 	for module := range required {
 		t.Errorf("%s is a new direct dependency: docs/dependencies.md has no reason for it", module)
+	}
+}
+
+// TestChangelog: the changelog is grouped by version and by kind, as on keepachangelog.com,
+// so that the notes of a release can be taken from it.
+func TestChangelog(t *testing.T) {
+	kinds := []string{"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+	version, kind, newest := "", -1, true
+	for line := range strings.Lines(read(t, "CHANGELOG.md")) {
+		line = strings.TrimSuffix(line, "\n")
+		if heading, ok := strings.CutPrefix(line, "## "); ok {
+			if newest != (heading == "Unreleased") || !newest && !regexp.MustCompile(`^\d+\.\d+\.\d+(-\S+)? - \d{4}-\d\d-\d\d$`).MatchString(heading) {
+				t.Errorf("%q is no version and a date, or Unreleased in its place", line)
+			}
+			version, kind, newest = heading, -1, false
+		} else if heading, ok := strings.CutPrefix(line, "### "); ok {
+			next := slices.Index(kinds, heading)
+			if next <= kind {
+				t.Errorf("%s has %q, where only %q can come", version, heading, kinds[kind+1:])
+			}
+			kind = next
+		} else if version != "" && kind < 0 && line != "" {
+			t.Errorf("%s has a line of no kind: %q", version, line)
+		}
+	}
+	if version == "" {
+		t.Error("no version")
 	}
 }
 

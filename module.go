@@ -69,6 +69,9 @@ func init() {
 //
 // On an answer of its own that is an error it sets `{http.truelayer.error}` to
 // a reason code such as `access_denied`, for `handle_errors`.
+//
+// [Your first site](https://github.com/caddy-truelayer/caddy-truelayer/blob/main/docs/first-site.md)
+// goes through the set-up.
 type Handler struct {
 	// The application's client id from TrueLayer's Console. Required. Accepts
 	// global placeholders such as `{env.TRUELAYER_CLIENT_ID}`, expanded when

@@ -33,8 +33,9 @@ func init() {
 // answer, requests that need it get status 503, and nobody is signed out.
 //
 // If the server forgets a write that it has acknowledged, an ended session may
-// come back or a refresh token may be lost. The documentation lists the settings
-// that prevent this (`appendonly`, `maxmemory-policy noeviction`).
+// come back or a refresh token may be lost. The settings that prevent this, such as
+// `appendonly` and `maxmemory-policy noeviction`, are in
+// [What Redis needs](https://github.com/caddy-truelayer/caddy-truelayer/blob/main/docs/scaling.md#what-redis-needs).
 type Store struct {
 	// Host and port of the server. With Sentinel or a cluster, the addresses of
 	// several Sentinels or nodes. Required. Accepts global placeholders, which
@@ -91,10 +92,12 @@ type TLS struct {
 	// of the system.
 	CA string `json:"ca,omitempty"`
 
-	// Files with the client's certificate and its key, in PEM, for a server that
-	// asks for them. Default: none.
+	// A file with the client's certificate, in PEM, for a server that asks for one.
+	// Needs `key`. Default: none.
 	Certificate string `json:"certificate,omitempty"`
-	Key         string `json:"key,omitempty"`
+
+	// A file with the key of the client's certificate, in PEM. Default: none.
+	Key string `json:"key,omitempty"`
 
 	// The name in the server's certificate. Default: the host of its address.
 	ServerName string `json:"server_name,omitempty"`
@@ -106,9 +109,12 @@ type Sentinel struct {
 	// Required. In a Caddyfile it is the argument of `sentinel`.
 	Master string `json:"master,omitempty"`
 
-	// User name and password for the Sentinels themselves. Accept global
-	// placeholders. Default: none.
-	Username string  `json:"username,omitempty"`
+	// The user name for the Sentinels themselves. Accepts global placeholders.
+	// Default: none.
+	Username string `json:"username,omitempty"`
+
+	// The password for the Sentinels themselves. Accepts global placeholders.
+	// Default: none.
 	Password *string `json:"password,omitempty"`
 }
 
@@ -123,7 +129,7 @@ const (
 // CaddyModule returns the Caddy module information.
 func (*Store) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  moduleID,
+		ID:  "http.truelayer.token_stores.redis",
 		New: func() caddy.Module { return new(Store) },
 	}
 }

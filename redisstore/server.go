@@ -13,7 +13,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-const moduleID = "http.truelayer.token_stores.redis"
+// loggerName is the module's, as the logger of a Caddy context has it. The module itself
+// spells its id out, since Caddy's website reads it from the source.
+const loggerName = "http.truelayer.token_stores.redis"
 
 // servers holds one server for each target. The stores of the process share it,
 // and it is kept across reloads of the configuration.
@@ -123,7 +125,7 @@ func (s *server) redial(now time.Duration, why error) {
 		return
 	}
 	s.drop()
-	caddy.Log().Named(moduleID).Warn("redis is no longer the primary, or not ready; reconnecting", zap.Error(why))
+	caddy.Log().Named(loggerName).Warn("redis is no longer the primary, or not ready; reconnecting", zap.Error(why))
 }
 
 // watch checks periodically whether the server is still the primary, until the

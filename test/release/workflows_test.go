@@ -1,0 +1,258 @@
+package release
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rhysd/actionlint"
+	"go.yaml.in/yaml/v3"
+)
+
+const root = "../.."
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, file)) //nolint:gosec // a file of ours
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// glob returns files of the repository, of which there has to be one.
+func glob(t *testing.T, pattern string) (files []string) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(root, pattern))
+	if err != nil || len(paths) == 0 {
+		t.Fatal(pattern, paths, err)
+	}
+	for _, path := range paths {
+		file, err := filepath.Rel(root, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, filepath.ToSlash(file))
+	}
+	return files
+}
+
+// decode reads YAML, and fails at a key that the type does not have.
+func decode[T any](t *testing.T, file string) (value T) {
+	t.Helper()
+	decoder := yaml.NewDecoder(strings.NewReader(read(t, file)))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&value); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return value
+}
+
+// TestSyntax: whatever is YAML or JSON can be read. Most of it is read by what it is for in
+// some test; a dashboard is not.
+func TestSyntax(t *testing.T) {
+	found := 0
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && slices.Contains([]string{".git", "dist", "node_modules"}, entry.Name()) {
+			return fs.SkipDir
+		}
+		if extension := filepath.Ext(path); !slices.Contains([]string{".json", ".yaml", ".yml"}, extension) || entry.IsDir() {
+			return nil
+		}
+		found++
+		text, err := os.ReadFile(path) //nolint:gosec // a file of ours
+		if err != nil {
+			return err
+		}
+		read := yaml.Unmarshal
+		if filepath.Ext(path) == ".json" {
+			read = json.Unmarshal
+		}
+		if err := read(text, new(any)); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		return nil
+	})
+	if err != nil || found < 10 {
+		t.Errorf("%d files, %v", found, err)
+	}
+}
+
+// TestWorkflows: actionlint has nothing to say, nor shellcheck about the commands.
+func TestWorkflows(t *testing.T) {
+	shellcheck, err := exec.LookPath("shellcheck")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	linter, err := actionlint.NewLinter(&out, &actionlint.LinterOptions{Shellcheck: shellcheck})
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults, err := linter.LintDir(filepath.Join(root, ".github/workflows"), nil)
+	if err != nil || len(faults) > 0 {
+		t.Errorf("%v\n%s", err, &out)
+	}
+}
+
+// TestWorkflowsAreCareful: a workflow may read the repository and no more, unless a job says
+// what it needs; each job ends in time; an action is pinned to a commit, and whatever runs
+// afterwards finds no token in the checkout.
+func TestWorkflowsAreCareful(t *testing.T) {
+	pinned := regexp.MustCompile(`^\s*(?:- )?uses: (?:\./\S+|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$`)
+	for _, file := range glob(t, ".github/workflows/*.yml") {
+		text := read(t, file)
+		for line := range strings.Lines(text) {
+			if line = strings.TrimSpace(line); strings.Contains(line, "uses: ") && !pinned.MatchString(line) {
+				t.Errorf("%s: %q names no commit, and the version that it is", file, line)
+			}
+		}
+		workflow, faults := actionlint.Parse([]byte(text))
+		if workflow == nil || len(faults) > 0 {
+			t.Fatal(file, faults)
+		}
+		if p := workflow.Permissions; p == nil || len(p.Scopes) != 1 || p.Scopes["contents"] == nil || p.Scopes["contents"].Value.Value != "read" {
+			t.Errorf("%s: begin with permissions: contents: read", file)
+		}
+		if workflow.Concurrency == nil {
+			t.Errorf("%s: concurrency is missing", file)
+		}
+		for name, job := range workflow.Jobs {
+			if job.WorkflowCall == nil && job.TimeoutMinutes == nil {
+				t.Errorf("%s: %s needs timeout-minutes", file, name)
+			}
+			for _, step := range job.Steps {
+				action, ok := step.Exec.(*actionlint.ExecAction)
+				if !ok || !strings.HasPrefix(action.Uses.Value, "actions/checkout@") {
+					continue
+				}
+				if input := action.Inputs["persist-credentials"]; input == nil || input.Value.Value != "false" {
+					t.Errorf("%s: the checkout of %s leaves its token", file, name)
+				}
+			}
+		}
+	}
+}
+
+// TestDependabot looks after every module, and the actions.
+func TestDependabot(t *testing.T) {
+	type update struct {
+		Ecosystem   string   `yaml:"package-ecosystem"`
+		Directory   string   `yaml:"directory"`
+		Directories []string `yaml:"directories"`
+		Schedule    struct {
+			Interval string `yaml:"interval"`
+		} `yaml:"schedule"`
+		Groups map[string]struct {
+			Patterns []string `yaml:"patterns"`
+		} `yaml:"groups"`
+	}
+	config := decode[struct {
+		Version int      `yaml:"version"`
+		Updates []update `yaml:"updates"`
+	}](t, ".github/dependabot.yml")
+	if config.Version != 2 {
+		t.Errorf("version %d", config.Version)
+	}
+	watched := make(map[string][]string)
+	for _, u := range config.Updates {
+		if !slices.Contains([]string{"daily", "weekly", "monthly"}, u.Schedule.Interval) {
+			t.Errorf("%s has the interval %q", u.Ecosystem, u.Schedule.Interval)
+		}
+		if u.Directory != "" {
+			u.Directories = append(u.Directories, u.Directory)
+		}
+		watched[u.Ecosystem] = append(watched[u.Ecosystem], u.Directories...)
+	}
+	modules := []string{"/"}
+	for _, file := range glob(t, "test/*/go.mod") {
+		modules = append(modules, "/"+strings.TrimSuffix(file, "/go.mod"))
+	}
+	want := map[string][]string{"gomod": modules, "github-actions": {"/"}}
+	if !maps.EqualFunc(watched, want, slices.Equal[[]string]) {
+		t.Errorf("it looks after %v, not %v", watched, want)
+	}
+}
+
+// A field of an issue form.
+type field struct {
+	Type       string `yaml:"type"`
+	ID         string `yaml:"id"`
+	Attributes struct {
+		Label       string `yaml:"label"`
+		Description string `yaml:"description"`
+		Placeholder string `yaml:"placeholder"`
+		Value       string `yaml:"value"`
+		Render      string `yaml:"render"`
+		Options     []any  `yaml:"options"`
+	} `yaml:"attributes"`
+	Validations struct {
+		Required bool `yaml:"required"`
+	} `yaml:"validations"`
+}
+
+// TestIssueForms: GitHub takes each form, and the one for bugs asks for the reason code and
+// for what the doctor says.
+func TestIssueForms(t *testing.T) {
+	for _, file := range glob(t, ".github/ISSUE_TEMPLATE/*.yml") {
+		if filepath.Base(file) == "config.yml" {
+			continue
+		}
+		form := decode[struct {
+			Name        string   `yaml:"name"`
+			Description string   `yaml:"description"`
+			Labels      []string `yaml:"labels"`
+			Body        []field  `yaml:"body"`
+		}](t, file)
+		if form.Name == "" || form.Description == "" {
+			t.Errorf("%s has no name or no description", file)
+		}
+		ids := make(map[string]bool)
+		for _, f := range form.Body {
+			known := map[string]bool{ // and whether there are options
+				"markdown": false, "input": false, "textarea": false, "dropdown": true, "checkboxes": true,
+			}
+			options, ok := known[f.Type]
+			switch {
+			case !ok:
+				t.Errorf("%s: GitHub has no fields of type %q", file, f.Type)
+			case f.Type == "markdown":
+				if f.Attributes.Value == "" || f.ID != "" {
+					t.Errorf("%s: a text has a value, and no id", file)
+				}
+			case f.Attributes.Label == "" || ids[f.ID] || !regexp.MustCompile(`^[\w-]+$`).MatchString(f.ID):
+				t.Errorf("%s: %q needs a label, and an id of its own", file, f.ID)
+			case options != (len(f.Attributes.Options) > 0):
+				t.Errorf("%s: %s has the options %v", file, f.ID, f.Attributes.Options)
+			}
+			ids[f.ID] = true
+		}
+		if filepath.Base(file) == "bug.yml" && (!ids["reason"] || !ids["doctor"]) {
+			t.Errorf("%s asks for %v", file, slices.Collect(maps.Keys(ids)))
+		}
+	}
+	config := decode[struct {
+		Blank bool `yaml:"blank_issues_enabled"`
+		Links []struct {
+			Name  string `yaml:"name"`
+			URL   string `yaml:"url"`
+			About string `yaml:"about"`
+		} `yaml:"contact_links"`
+	}](t, ".github/ISSUE_TEMPLATE/config.yml")
+	for _, link := range config.Links {
+		if link.Name == "" || link.About == "" || !strings.HasPrefix(link.URL, "https://") {
+			t.Errorf("a contact link is %v", link)
+		}
+	}
+}
