@@ -1,6 +1,7 @@
 package packaging
 
 import (
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,7 +113,7 @@ func TestComposition(t *testing.T) {
 	c := &composition{load(t, "compose.yaml"), stages(t), strings.NewReplacer(
 		"127.0.0.1:2019", "127.0.0.1:"+admin,
 		"localhost:8080", "localhost:"+site,
-		"127.0.0.1:8082", "127.0.0.1:"+trueLayer, "caddy:8082", "127.0.0.1:"+trueLayer, "=:8082", "=127.0.0.1:"+trueLayer,
+		"127.0.0.1:8082", "127.0.0.1:"+trueLayer, "caddy:8082", "localhost:"+trueLayer, "=:8082", "=127.0.0.1:"+trueLayer,
 		"application:8081", "127.0.0.1:"+app, "=:8081", "=127.0.0.1:"+app,
 		"redis:6379", "127.0.0.1:"+redis,
 		"caddy:2020", "127.0.0.1:"+metrics,
@@ -172,6 +173,9 @@ func TestComposition(t *testing.T) {
 	v := newVisitor(t, "http://localhost:"+site)
 	if page := v.connect(t, "/account", "http://127.0.0.1:"+trueLayer); !strings.Contains(page, "Bearer eyJ") {
 		t.Errorf("the application got no token: %s", page)
+	}
+	if page := v.send(t, "/account", url.Values{"name": {"John Doe"}}); !strings.Contains(page, "<strong>Verified</strong>") {
+		t.Errorf("the application does not reach TrueLayer's API: %s", page)
 	}
 	_, page := v.open(t, "http://127.0.0.1:"+metrics+"/metrics")
 	if !regexp.MustCompile(`(?m)^caddy_truelayer_logins_total\{result="ok",.*\} 1$`).MatchString(page) {

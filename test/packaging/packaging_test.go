@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -155,11 +156,27 @@ func newVisitor(t *testing.T, site string) *visitor {
 // open returns where a page leads, and its text.
 func (v *visitor) open(t *testing.T, target string) (location, text string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
+	return v.do(t, http.MethodGet, target, nil)
+}
+
+// send sends a form to a page of the site, and returns the answer.
+func (v *visitor) send(t *testing.T, path string, form url.Values) string {
+	t.Helper()
+	_, text := v.do(t, http.MethodPost, v.site+path, form)
+	return text
+}
+
+func (v *visitor) do(t *testing.T, method, target string, form url.Values) (location, text string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Accept", "text/html")
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Origin", v.site)
+	}
 	resp, err := v.client.Do(req)
 	if err != nil {
 		t.Fatal(err)
