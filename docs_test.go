@@ -82,6 +82,13 @@ func validate(t *testing.T, text string) {
 		t.Setenv(name[1], value)
 	}
 	text = strings.ReplaceAll(text, "/var/log/caddy", data) // Caddy opens the files
+	for _, secret := range regexp.MustCompile(`\{file\.(/[^}]+)\}`).FindAllStringSubmatch(text, -1) {
+		file := filepath.Join(data, filepath.Base(secret[1]))
+		if err := os.WriteFile(file, []byte("sandbox-value\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		text = strings.ReplaceAll(text, secret[1], file)
+	}
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
@@ -356,7 +363,7 @@ func TestDependencies(t *testing.T) {
 			}
 		}
 		// the line of a tool is a package's
-		for _, match := range regexp.MustCompile(`(?m)^(?:tool )?\t?([a-z0-9.-]+\.[a-z]+/\S+)$`).FindAllStringSubmatch(read(t, file), -1) {
+		for _, match := range regexp.MustCompile(`(?m)^(?:tool |\t)([a-z0-9.-]+\.[a-z]+/\S+)$`).FindAllStringSubmatch(read(t, file), -1) {
 			module, _, _ := strings.Cut(match[1], "/cmd/")
 			required[module] = true
 		}

@@ -15,6 +15,7 @@ import (
 	"flag"
 
 	"github.com/caddy-truelayer/caddy-truelayer/examples/internal/demo"
+	"github.com/caddy-truelayer/caddy-truelayer/examples/internal/payroll"
 )
 
 //go:embed Caddyfile
@@ -25,7 +26,7 @@ func main() { example().Main() }
 func example() *demo.Example {
 	consent := map[string]string{"DEMO_CONSENT": "consent-at-truelayer"}
 	return &demo.Example{
-		Name: "quickstart", Site: "Payroll 2004", Caddyfile: caddyfile, Handler: newApplication, Environment: consent,
+		Name: "quickstart", Site: "Payroll 2004", Caddyfile: caddyfile, Handler: payroll.New, Environment: consent,
 		Flags: func(flags *flag.FlagSet) {
 			flags.BoolFunc("consent", "let visitors consent on the site's own page, not in TrueLayer's dialog", func(string) error {
 				consent["DEMO_CONSENT"] = "consent-here"

@@ -1,4 +1,6 @@
-package main
+// Package payroll is an application that has employees check that the account to which
+// they are paid is theirs. The quickstart and the containers have it behind Caddy.
+package payroll
 
 import (
 	"bytes"
@@ -21,7 +23,8 @@ type application struct {
 	client *http.Client
 }
 
-func newApplication(api string) http.Handler {
+// New returns the application. It calls TrueLayer's API at the address.
+func New(api string) http.Handler {
 	a := &application{api: api, client: &http.Client{Timeout: 30 * time.Second}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.home)
