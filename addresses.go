@@ -74,15 +74,16 @@ func (a *addresses) dialogURL(returnTo string) string {
 	return withQuery(a.login, url.Values{dialogParam: {"1"}}, returnTo)
 }
 
-// renewsParam is the parameter of the consent page's address for who renews a connection.
+// renewsParam is the parameter of the consent page's address for who renews a connection. Its
+// value is sealed, see consentPage.renews.
 const renewsParam = "renew"
 
 // consentURL returns the path and query of the page on which a visitor consents to what a
 // bank shares. Who is connected sees it only to renew the connection.
-func (a *addresses) consentURL(id, returnTo string, renews bool) string {
+func (a *addresses) consentURL(id, returnTo, renews string) string {
 	query := url.Values{providerParam: {id}}
-	if renews {
-		query.Set(renewsParam, "1")
+	if renews != "" {
+		query.Set(renewsParam, renews)
 	}
 	return withQuery(a.consent, query, returnTo)
 }

@@ -6,6 +6,9 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
+// shownSession is the field of the page's forms that names the session which it shows.
+const shownSession = "session"
+
 // connectionLinks says where a visitor manages the bank connection. It is nil if the
 // application serves these addresses.
 type connectionLinks struct {

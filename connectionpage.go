@@ -58,7 +58,7 @@ func (c *connectionPage) show(w http.ResponseWriter, q *request, s *session.Sess
 	page := &pages.Connection{
 		Bank: c.bankName(q.Context(), s.Provider), Scopes: strings.Fields(s.Scopes),
 		Since: s.Began(), Until: s.ConsentEnds, LastUsed: s.LastUsed(),
-		Disconnect: c.addresses.disconnect, Home: c.home,
+		Session: s.ShortID(), Disconnect: c.addresses.disconnect, Home: c.home,
 	}
 	if c.links.renewURL(s, q.now) != "" {
 		page.Renew = c.addresses.renew

@@ -21,6 +21,7 @@ type consentPage struct {
 	login      *loginFlow
 	choice     *bankChoice
 	forms      pageForms
+	renewals   sealer                          // of addresses that renew a connection
 	controller string                          // who gets the data
 	texts      map[*pages.Language]consentText // in each language of the pages
 	user       userPlaceholders
@@ -42,7 +43,7 @@ func (c *consentPage) serve(w http.ResponseWriter, q *request) error {
 		case query.Has(declineParam):
 			return c.decline(w, q, returnTo)
 		case c.addresses.isOtherHost(q.Host) && !query.Has(movedParam): // the form would not work here
-			c.seeOther(w, q, c.addresses.origin+c.addresses.consentURL(provider, returnTo, query.Has(renewsParam))+"&"+movedParam+"=1")
+			c.seeOther(w, q, c.addresses.origin+c.addresses.consentURL(provider, returnTo, query.Get(renewsParam))+"&"+movedParam+"=1")
 			return nil
 		}
 		return c.withBank(w, q, provider, returnTo, func(bank banks.Bank, _ string) error {
@@ -76,11 +77,10 @@ func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, retu
 	}
 	renews := ""
 	if connected {
-		if !q.parameters().Has(renewsParam) {
+		if renews = c.renews(q, s, provider); renews == "" {
 			c.seeOther(w, q, returnTo)
 			return nil
 		}
-		renews = s.ID()
 	}
 	bank, ok := c.choice.find(q.Context(), provider)
 	if !ok {
@@ -90,11 +90,26 @@ func (c *consentPage) withBank(w http.ResponseWriter, q *request, provider, retu
 	return next(bank, renews)
 }
 
+// renewalURL returns the path and query of the page on which a visitor consents to a session's
+// renewal. Nobody else can make it up: a link of another site must not begin one.
+func (c *consentPage) renewalURL(s *session.Session, returnTo string) string {
+	return c.addresses.consentURL(s.Provider, returnTo, c.renewals.seal([]byte(s.Provider), s.ID()))
+}
+
+// renews returns the id of the session if the page's address is that of its renewal at this
+// bank, and else "".
+func (c *consentPage) renews(q *request, s *session.Session, provider string) string {
+	if sealed, ok := c.renewals.open(q.parameters().Get(renewsParam), s.ID()); ok && string(sealed) == provider {
+		return s.ID()
+	}
+	return ""
+}
+
 // show writes the page. After a failure it says so, and has what the visitor has entered.
 func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, returnTo string, a answers, f failure) error {
 	page := &pages.Consent{
 		Controller: c.controller, Bank: bank.Name, Text: c.text(q).ConsentText, Known: strings.Join(a.known, ", "),
-		Form:   pages.Form{Post: c.addresses.consentURL(bank.ID, returnTo, q.parameters().Has(renewsParam)), Token: c.forms.issue(w, q, bank.ID, c.shown(q)), Fields: a.fields},
+		Form:   pages.Form{Post: c.addresses.consentURL(bank.ID, returnTo, q.parameters().Get(renewsParam)), Token: c.forms.issue(w, q, bank.ID, c.shown(q)), Fields: a.fields},
 		Cancel: c.addresses.declineURL(returnTo),
 	}
 	status := http.StatusOK
@@ -106,7 +121,9 @@ func (c *consentPage) show(w http.ResponseWriter, q *request, bank *banks.Bank, 
 		status = http.StatusUnprocessableEntity
 	}
 	if c.picks {
-		page.OtherBank = c.addresses.banksURL(returnTo, "", "")
+		if !q.parameters().Has(renewsParam) { // a connection is renewed at its bank
+			page.OtherBank = c.addresses.banksURL(returnTo, "", "")
+		}
 		if bank.HasLogo {
 			page.Logo = c.addresses.logoURL(bank.ID)
 		}

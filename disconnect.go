@@ -31,6 +31,10 @@ func (d *disconnection) serve(w http.ResponseWriter, q *request) error {
 	if err := d.origins.check(q.Request); err != nil {
 		return d.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
 	}
+	if d.isOfAnother(w, q) {
+		d.seeOther(w, q, d.addresses.connection)
+		return nil
+	}
 	ended, everywhere, err := d.sessions.Disconnect(q.withCause(), q.ownCookies.sessionSecrets())
 	for _, s := range ended {
 		q.setPlaceholder(userID, s.Connection) // for the access log
@@ -51,6 +55,18 @@ func (d *disconnection) serve(w http.ResponseWriter, q *request) error {
 	}
 	d.seeOther(w, q, d.addresses.disconnect+"?"+result)
 	return nil
+}
+
+// isOfAnother reports whether the button was that of a page about another session than the
+// browser has now. A form of the application's own does not say which session it is about.
+func (d *disconnection) isOfAnother(w http.ResponseWriter, q *request) bool {
+	form, _ := takeForm(w, q)
+	shown := form.Get(shownSession)
+	if shown == "" {
+		return false
+	}
+	s, err := d.sessions.Look(q.Context(), q.ownCookies.sessionSecrets(), q.now)
+	return err == nil && s != nil && s.ShortID() != shown
 }
 
 // writePage says what has become of a connection. Who has one sees that one.

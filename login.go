@@ -243,7 +243,7 @@ func (f *loginFlow) startAt(w http.ResponseWriter, q *request, returnTo, provide
 		return f.start(w, q, returnTo, "")
 	}
 	if f.consents {
-		f.seeOther(w, q, f.addresses.consentURL(provider, returnTo, false))
+		f.seeOther(w, q, f.addresses.consentURL(provider, returnTo, ""))
 		return nil
 	}
 	return f.start(w, q, returnTo, provider)

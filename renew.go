@@ -22,6 +22,7 @@ type renewal struct {
 	*failureResponder
 	sessions *session.Manager
 	login    *loginFlow
+	consent  *consentPage // nil without consent
 	links    *renewalLinks
 }
 
@@ -96,16 +97,17 @@ func (r *renewal) note(q *request, err error) {
 // startOver begins a login at the same bank that replaces the session, as if the visitor
 // connected for the first time.
 func (r *renewal) startOver(w http.ResponseWriter, q *request, returnTo string, s *session.Session) error {
-	if r.login.consents && s.Provider != "" {
-		if _, ok := r.login.banks.find(q.Context(), s.Provider); ok {
-			r.seeOther(w, q, r.addresses.consentURL(s.Provider, returnTo, true))
-			return nil
-		}
-	}
 	scopes := slices.Clone(r.login.link.Scopes)
 	for scope := range strings.FieldsSeq(s.Scopes) {
 		if !slices.Contains(scopes, scope) { // by a truelayer_require
 			scopes = append(scopes, scope)
+		}
+	}
+	// the text of the site's own page is for the block's scopes
+	if r.consent != nil && s.Provider != "" && len(scopes) == len(r.login.link.Scopes) {
+		if _, ok := r.login.banks.find(q.Context(), s.Provider); ok {
+			r.seeOther(w, q, r.consent.renewalURL(s, returnTo))
+			return nil
 		}
 	}
 	l := r.login.newLogin(q.now, returnTo, s.Provider, scopes)

@@ -44,7 +44,7 @@ func (f *loginFlow) keepsRenewed(q *request, l *login, failed *failure) {
 	if s == nil {
 		return
 	}
-	until := s.ConsentEnds
+	until := f.sessions.Ends(s, f.now())
 	if s.ConsentIsOver() {
 		until = s.TokenExpires
 	}

@@ -58,6 +58,16 @@ func (a *addresses) cameFrom(q *request, fallback string) string {
 	return a.returnTarget(from.RequestURI())
 }
 
+// samePage returns the page that had the form of a request, for the redirect URI's host if
+// the site has others.
+func (a *addresses) samePage(q *request) string {
+	from, err := url.Parse(q.Header.Get("Referer"))
+	if err != nil || hostname(from.Host) != hostname(q.Host) {
+		return "/"
+	}
+	return a.returnTarget(from.RequestURI())
+}
+
 // escapeQuery escapes the characters that are not allowed in a query (RFC 3986 section
 // 3.4), such as backslashes. Browsers send some of them unescaped. Existing escapes are
 // unchanged.

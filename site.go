@@ -91,7 +91,7 @@ func (h *Handler) addPages(s *site, observer *siteObserver) {
 func (h *Handler) addConnectionPages(s *site, observer *siteObserver) {
 	s.guard.links = newConnectionLinks(s.addresses, time.Duration(h.RenewBefore))
 	s.connection = &connectionPage{s.failureResponder, h.sessions, h.banks, s.guard.links, s.logout}
-	s.renewal = &renewal{s.failureResponder, h.sessions, s.login, &renewalLinks{h.banks, h.sessions, observer, h.now}}
+	s.renewal = &renewal{s.failureResponder, h.sessions, s.login, s.consent, &renewalLinks{h.banks, h.sessions, observer, h.now}}
 	s.disconnect = &disconnection{s.failureResponder, h.sessions, s.login.logins}
 }
 
@@ -112,6 +112,7 @@ func (h *Handler) newConsentPage(s *site, observer *siteObserver) *consentPage {
 	return &consentPage{
 		failureResponder: s.failureResponder, sessions: h.sessions, login: s.login, choice: h.banks,
 		forms:      h.newPageForms(s, "consent form v1"),
+		renewals:   newSealer(client.Secret, "renewal v1 of "+h.RedirectURI, h.sessions.Label),
 		controller: h.Consent.Controller, texts: texts, user: userPlaceholders{h.Consent.User.Name, h.Consent.User.Email},
 		links: &bankLinks{client: client, scopes: h.Scopes, trackingID: h.AuthParam["tracking_id"], observer: observer, now: h.now},
 		picks: s.banks != nil, fallback: h.Consent.FallbackDialog,

@@ -59,10 +59,10 @@ func consentSample(l *Language) Sample {
 func connectionSample(l *Language) Sample {
 	at := time.Date(2026, time.November, 28, 9, 30, 0, 0, time.UTC)
 	return Sample{"connection", &Connection{
-		Bank: "Mock Bank", Scopes: []string{"verification", "offline_access"}, Since: at, Until: at.AddDate(0, 0, 5), LastUsed: at,
+		Bank: "Mock Bank", Scopes: []string{"verification", "offline_access"}, Since: at, Until: at.AddDate(0, 0, 5), LastUsed: at, Session: "0af7651916cd43dd",
 		Renew: "/truelayer/renew", Disconnect: "/truelayer/disconnect", SignOut: "/truelayer/logout", Home: "/",
 	}, []string{
-		"Mock Bank", l.Say("scope_verification"), l.Date(at.AddDate(0, 0, 5)), `action="/truelayer/renew"`, `action="/truelayer/disconnect"`, `action="/truelayer/logout"`,
+		"Mock Bank", l.Say("scope_verification"), l.Date(at.AddDate(0, 0, 5)), `action="/truelayer/renew"`, `action="/truelayer/disconnect"`, `name="session" value="0af7651916cd43dd"`, `action="/truelayer/logout"`,
 	}}
 }
 

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -72,6 +73,26 @@ func TestDisconnectOfNobody(t *testing.T) {
 		equal(t, query, w.browser().navigate(w.Site+disconnectPath+query).location(), connectionPath)
 	}
 	equal(t, "calls", w.sim.Calls(simulator.Delete), 0)
+}
+
+// TestDisconnectOfAnother: the button of a page about a session that has ended meanwhile does
+// not end the one that has taken its place.
+func TestDisconnectOfAnother(t *testing.T) {
+	w := startRenewing(t, "")
+	b := w.signedIn()
+	page := b.navigate(w.Site + connectionPath).body
+	_, rest, _ := strings.Cut(page, `name="session" value="`)
+	shown, _, _ := strings.Cut(rest, `"`)
+	w.press(t, b, "/truelayer/logout") // in another tab
+	w.login(b, w.Site+"/page")
+	for _, session := range []string{shown, "x"} {
+		out, err := b.post(w.Site+disconnectPath, url.Values{"session": {session}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "Location", out.location(), connectionPath)
+	}
+	equal(t, "status", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
 }
 
 // TestDisconnectWhileTheStoreIsDown: the browser forgets the session, and its visitor reads

@@ -110,6 +110,18 @@ func TestFormWithoutASession(t *testing.T) {
 	}
 }
 
+// TestFormOnAnotherHost: on another host of the site there is no session after a login in a new
+// tab either, so the page leads to the same page on the host where there will be one.
+func TestFormOnAnotherHost(t *testing.T) {
+	w := start(t, strings.Replace(plain, "http://localhost:{{.Port}} {", "http://localhost:{{.Port}}, http://127.0.0.1:{{.Port}} {", 1), nil)
+	other := fmt.Sprintf("http://127.0.0.1:%d", w.Port)
+	a := w.browser().do(http.MethodPost, other+"/save", append([]string{"Sec-Fetch-Site", "same-origin", "Origin", other, "Referer", other + "/form?step=2"}, asNavigation...)...)
+	want := `href="` + w.Site + "/truelayer/login?return=" + url.QueryEscape("/form?step=2") + `"`
+	if a.StatusCode != http.StatusUnauthorized || !strings.Contains(a.body, want) || strings.Contains(a.body, "new tab") {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
 // TestNoWayToABank: where the start of the site is protected no page has a link to it,
 // which would lead to a bank without being asked.
 func TestNoWayToABank(t *testing.T) {

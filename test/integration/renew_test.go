@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -142,6 +144,9 @@ func TestRenewInVain(t *testing.T) {
 			if !strings.Contains(a.body, test.reason) || strings.Count(a.body, "Your earlier connection goes on as before, until ") != 1 || !strings.Contains(a.body, `href="/account"`) {
 				t.Errorf("%d %s %s", a.StatusCode, a.location(), a.body)
 			}
+			if strings.Contains(a.body, pages.English().Date(time.Now().Add(3*24*time.Hour))) {
+				t.Error("the session goes on for a day at most, and the page says three")
+			}
 			equal(t, "the old session", b.navigate(w.Site+"/page").body, "hello")
 		})
 	}
@@ -217,7 +222,18 @@ func TestRenewWithConsent(t *testing.T) {
 	first := w.line(t, "login")
 	w.sim.Fail(simulator.ReauthURI, simulator.Fault{Times: 1, Status: http.StatusUnauthorized})
 	page := w.press(t, b, renewPath, "Referer", w.Site+"/account").location()
-	equal(t, "the page", page, "/truelayer/consent?provider=mock&renew=1&return=%2Faccount")
+	if asked := query(t, page); asked.Get("provider") != "mock" || asked.Get("return") != "/account" || asked.Get("renew") == "" {
+		t.Fatal(page)
+	}
+	renew := query(t, page).Get("renew")
+	for _, link := range []string{ // of other sites
+		"/truelayer/consent?provider=mock&renew=1", "/truelayer/consent?provider=ob-kestrel&renew=" + renew,
+	} {
+		equal(t, link, b.navigate(w.Site+link+"&return=%2Faccount").location(), "/account")
+	}
+	if shown := b.navigate(w.Site + page); strings.Contains(shown.body, "Choose another bank") {
+		t.Error("a connection can be renewed at another bank")
+	}
 	_, form = w.consentForm(t, b, page)
 	sent, err := b.post(w.Site+page, form)
 	if err != nil {
