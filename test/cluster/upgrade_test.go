@@ -87,7 +87,7 @@ func buildEarlier(t *testing.T) (binary string) {
 	t.Helper()
 	archive, err := exec.CommandContext(t.Context(), "git", "-C", "../..", "archive", earlierRelease).Output()
 	if err != nil {
-		t.Logf("the history does not have %s, so this build is upgraded to itself: git fetch --unshallow brings it", earlierRelease)
+		t.Logf("note: the history does not have %s, so this build is upgraded to itself: git fetch --unshallow brings it", earlierRelease)
 		return caddyBinary
 	}
 	source := t.TempDir()
