@@ -6,6 +6,8 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
@@ -64,6 +66,9 @@ func TestBankPickerWithoutScripts(t *testing.T) {
 	tab.fill("q", "mock")
 	tab.click("Search")
 	tab.until("the search is done", func() bool { return len(tab.asked(s.url+"/truelayer/banks?q=mock&return=%2Faccount")) == 1 })
+	tab.fill("q", "oak")
+	get(tab, "pressing Enter", chromedp.KeyEvent(kb.Enter))
+	tab.until("that search is done", func() bool { return len(tab.asked(s.url+"/truelayer/banks?q=oak&return=%2Faccount")) == 1 })
 	tab.click("My bank is not here")
 	tab.goesToConsent() // where TrueLayer's dialog asks for the bank
 	tab.click("Cancel")
