@@ -40,9 +40,9 @@ func TestAccessibility(t *testing.T) {
 			say(fmt.Sprintf("%d pixels wide", screen.width), list(tab, fits))
 		}
 		get(tab, "zooming out", chromedp.ResetViewport())
-		say("by keyboard", tab.tabsThrough())
+		say("by keyboard", tab.tabs(false))
 		tab.emulate("forced-colors", "active")
-		say("in forced colors", append(list(tab, borders), tab.tabsThrough()...))
+		say("in forced colors", append(list(tab, borders), tab.tabs(true)...))
 		tab.emulate("forced-colors", "none")
 	})
 }

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -63,36 +64,33 @@ const whereFocus = `(() => {
 	return {at, problem: ""};
 })()`
 
-// tabsThrough presses Tab until it has been everywhere and is round, and returns what was wrong.
-func (tab *tab) tabsThrough() (problems []string) {
+// tabs presses Tab from the top of the page to the last stop, or Shift and Tab from there
+// back to the first, and returns what was wrong. It does not go round: between the last stop
+// and the first is the browser, whose own focus no page can see.
+func (tab *tab) tabs(back bool) (problems []string) {
 	tab.t.Helper()
-	var count int
-	for _, problem := range list(tab, stops) {
-		count++
+	var order []int
+	for i, problem := range list(tab, stops) {
+		order = append(order, i)
 		if problem != "" {
 			problems = append(problems, problem)
 		}
 	}
-	first, reached := -1, 0
-	for presses := 0; count > 0 && reached <= count; presses++ {
-		if presses > count+3 { // between the last stop and the first are the page itself and the browser
-			return append(problems, fmt.Sprintf("of %d stops Tab reaches %d", count, reached))
-		}
-		get(tab, "pressing Tab", chromedp.KeyEvent(kb.Tab))
+	press := chromedp.KeyEvent(kb.Tab)
+	if back && len(order) > 0 {
+		order = order[:len(order)-1]
+		slices.Reverse(order)
+		press = chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(chromedp.ModifierShift))
+	}
+	for _, want := range order {
+		get(tab, "pressing Tab", press)
 		here := get(tab, "finding the focus", chromedp.Evaluate[stop](whereFocus))
 		if here.Problem != "" {
 			problems = append(problems, here.Problem)
 		}
-		if here.At == -1 {
-			continue
+		if here.At != want {
+			return append(problems, fmt.Sprintf("the focus is on stop %d in place of %d", here.At, want))
 		}
-		if first == -1 {
-			first = here.At
-		}
-		if here.At != (first+reached)%count {
-			return append(problems, fmt.Sprintf("Tab goes to stop %d in place of %d", here.At, (first+reached)%count))
-		}
-		reached++
 	}
 	return problems
 }
