@@ -179,7 +179,7 @@ func TestDependabot(t *testing.T) {
 	for _, file := range glob(t, "test/*/go.mod") {
 		modules = append(modules, "/"+strings.TrimSuffix(file, "/go.mod"))
 	}
-	want := map[string][]string{"gomod": modules, "github-actions": {"/"}}
+	want := map[string][]string{"gomod": modules, "npm": {"/test/browser"}, "docker": {"/examples/container"}, "github-actions": {"/"}}
 	if !maps.EqualFunc(watched, want, slices.Equal[[]string]) {
 		t.Errorf("it looks after %v, not %v", watched, want)
 	}
