@@ -45,14 +45,18 @@ func (m *Manager) lockTokens(ctx context.Context, id string) (unlock func(), err
 	if !ok {
 		return leave, nil
 	}
+	defer func() {
+		if unlock == nil { // the store failed, or somebody's store panicked
+			leave()
+		}
+	}()
 	release, err := locker.Lock(ctx, id)
 	if err != nil {
-		leave()
 		return nil, storeError(err)
 	}
 	return func() {
+		defer leave()
 		release()
-		leave()
 	}, nil
 }
 

@@ -132,6 +132,33 @@ func TestRenewalLinkUnderTheLock(t *testing.T) {
 	}
 }
 
+// panicking is a store whose locks panic: on being taken, or on being released.
+type panicking struct {
+	*records
+	onRelease bool
+}
+
+func (p panicking) Lock(context.Context, string) (func(), error) {
+	if p.onRelease {
+		return func() { panic("released") }, nil
+	}
+	panic("taken")
+}
+
+// TestLockPanics: a panic of somebody's store leaves nothing that a session's next refresh
+// would wait for.
+func TestLockPanics(t *testing.T) {
+	for _, onRelease := range []bool{false, true} {
+		b := newBench(t)
+		b.Store = panicking{&records{of: make(map[string][]byte)}, onRelease}
+		v := b.signIn(t)
+		b.clock.advance(2 * time.Hour)
+		if b.token(t, v) != "" || b.Shared.tokenUses.Len() != 0 {
+			t.Errorf("on release: %v, %d locks are taken", onRelease, b.Shared.tokenUses.Len())
+		}
+	}
+}
+
 // TestCarried: what is kept with a session goes on with the one that renews it only if both
 // tokens name the same connection.
 func TestCarried(t *testing.T) {
