@@ -92,6 +92,43 @@ func TestRenewalLinkDuringARefresh(t *testing.T) {
 	}
 }
 
+// TestRenewalLinkHangs: a call for links that hangs ends in time for who waits for a refresh,
+// and for who disconnects.
+func TestRenewalLinkHangs(t *testing.T) {
+	for timeout, most := range map[time.Duration]time.Duration{2 * time.Second: time.Second, time.Minute: disconnectPatience - time.Second} {
+		b := newBench(t)
+		b.RefreshTimeout = timeout
+		_, err := b.RenewalLink(t.Context(), b.open(t, b.signIn(t)), func(ctx context.Context, _ authserver.Secret) (string, error) {
+			if ends, ok := ctx.Deadline(); !ok || time.Until(ends) > most {
+				t.Errorf("with a timeout of %v it may take until %v", timeout, ends)
+			}
+			return "", nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	b := newBench(t)
+	b.RefreshTimeout = 2 * time.Second
+	v := b.signIn(t)
+	stale := b.open(t, v)
+	b.clock.advance(2 * time.Hour)
+	asked := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, _ = b.RenewalLink(t.Context(), stale, func(ctx context.Context, _ authserver.Secret) (string, error) {
+			close(asked)
+			<-ctx.Done()
+			return "", ctx.Err()
+		})
+	})
+	<-asked
+	if b.token(t, v) == "" {
+		t.Error("a request has waited in vain")
+	}
+	wg.Wait()
+}
+
 // locking is a store with locks.
 type locking struct {
 	records
