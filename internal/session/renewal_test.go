@@ -52,6 +52,13 @@ func TestRenewalLink(t *testing.T) {
 	}
 }
 
+// somebodyWaits reports whether somebody waits for the lock of a session's tokens. Nothing but
+// the stacks tells.
+func somebodyWaits() bool {
+	stacks := make([]byte, 1<<20)
+	return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "flight.(*Limiter[...]).Take")
+}
+
 // TestRenewalLinkDuringARefresh: no refresh replaces the token that a link is asked for with,
 // in this process, and the requests that wait for it get their token.
 func TestRenewalLinkDuringARefresh(t *testing.T) {
@@ -78,12 +85,10 @@ func TestRenewalLinkDuringARefresh(t *testing.T) {
 			t.Error("a request did not go through")
 		}
 	})
-	stacks := make([]byte, 1<<20)
-	for waits := false; !waits; { // nothing else tells that the refresh waits
+	for !somebodyWaits() {
 		if b.refreshes() != before {
 			t.Fatal("refreshed meanwhile")
 		}
-		waits = strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "flight.(*Limiter[...]).Take")
 	}
 	close(hold)
 	wg.Wait()
