@@ -205,6 +205,25 @@ func TestRenewRefused(t *testing.T) {
 	equal(t, "links", w.sim.Calls(simulator.ReauthURI), 0)
 }
 
+// TestRenewTooOften: beyond the bounds TrueLayer is not asked for a link, which the log does
+// not claim, and the visitor connects again.
+func TestRenewTooOften(t *testing.T) {
+	w := startRenewing(t, "")
+	b := w.signedIn()
+	const presses = 40
+	for range presses {
+		if sent := w.press(t, b, renewPath); sent.StatusCode != http.StatusSeeOther || !strings.HasPrefix(sent.location(), w.AuthServer+"/") {
+			t.Fatalf("%d %s", sent.StatusCode, sent.location())
+		}
+	}
+	if calls := w.sim.Calls(simulator.ReauthURI); calls >= presses {
+		t.Errorf("%d calls", calls)
+	}
+	if log := w.log.text(t); strings.Contains(log, "TrueLayer gave") || !strings.Contains(log, "no link that renews a connection could be had") {
+		t.Error("the log does not say why")
+	}
+}
+
 // TestRenewWithConsent: with a consent page of the site's own, a refused renewal leads to it,
 // though the visitor is connected, and what is consented to there renews the session.
 func TestRenewWithConsent(t *testing.T) {
