@@ -95,9 +95,9 @@ type cause struct {
 
 // loginCause is what the audit trail says of the login that begins a session.
 type loginCause struct {
-	consentID string           // "" if it has none
-	renews    string           // the id of the session that it renews, "" if it renews none
-	renewed   *session.Session // that session, nil if it is gone
+	consentID   string           // "" if it has none
+	renews      string           // the id of the session that it renews, "" if it renews none
+	predecessor *session.Session // that session, or else the one that the browser has, see loginFlow.predecessor
 }
 
 type causeKey struct{}
@@ -118,7 +118,7 @@ func (l *loginCause) extra(began *session.Session) (fields [][2]string) {
 		fields = append(fields, [2]string{"consent_id", l.consentID})
 	}
 	if l.renews != "" {
-		fields = append(fields, [2]string{"renews", session.ShortID(l.renews)}, [2]string{"renews_connection", string(began.RelationTo(l.renewed))})
+		fields = append(fields, [2]string{"renews", session.ShortID(l.renews)}, [2]string{"renews_connection", string(began.RelationTo(l.predecessor))})
 	}
 	return fields
 }

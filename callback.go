@@ -53,11 +53,11 @@ func (f *loginFlow) serveCallback(w http.ResponseWriter, q *request) error {
 // redirects to where the visitor was going, which takes the code out of the address.
 func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *login) error {
 	f.proxy.check(q)
-	renewed := f.renewedSession(q, l)
-	ctx := q.withLoginCause(loginCause{l.consentID, l.renews, renewed})
+	predecessor := f.predecessor(q, l)
+	ctx := q.withLoginCause(loginCause{l.consentID, l.renews, predecessor})
 	begun, err := f.sessions.Begin(ctx, session.Login{
 		State: l.state, RedirectURI: l.redirectURI, Verifier: l.verifier, Provider: l.provider, Scopes: strings.Fields(l.scopes),
-		Renews: renewed, Carry: vouch.Carry, Started: l.started, Expires: l.started.Add(loginLifetime),
+		Renews: predecessor, Carry: vouch.Carry, Started: l.started, Expires: l.started.Add(loginLifetime),
 	}, code, clientNetwork(q.Request))
 	if q.isGone() {
 		return nil // the browser has gone; the exchange continues without it
@@ -75,7 +75,7 @@ func (f *loginFlow) exchange(w http.ResponseWriter, q *request, code string, l *
 		return f.fail(w, q, failed) // the exchange has told the observer
 	}
 	q.setPlaceholder(userID, begun.Connection) // for the access log
-	f.sessions.Discard(ctx, f.replacedSecrets(q, l), begun.Secret, f.disconnectsReplaced)
+	f.discardReplaced(ctx, q, l, predecessor, begun.Secret)
 	sessionExpected := f.now().Add(lostSessionWindow)
 	if begun.Ends.Before(sessionExpected) {
 		sessionExpected = begun.Ends

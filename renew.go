@@ -86,12 +86,13 @@ func (r *renewal) begin(w http.ResponseWriter, q *request, returnTo string, s *s
 	return nil
 }
 
-// note logs why there is no link. That a session has no refresh token is no failure.
+// note logs why there is no link. TrueLayer may not have been asked for one, since there are
+// bounds for that. That a session has no refresh token is no failure.
 func (r *renewal) note(q *request, err error) {
 	if errors.Is(err, session.ErrNoRefreshToken) {
 		return
 	}
-	r.logger.Warn("TrueLayer gave no link that renews a connection; the visitor connects again", zap.Error(err), zap.String("request_id", q.id()))
+	r.logger.Warn("no link that renews a connection could be had; the visitor connects again", zap.Error(err), zap.String("request_id", q.id()))
 }
 
 // startOver begins a login at the same bank that replaces the session, as if the visitor

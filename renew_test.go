@@ -89,8 +89,8 @@ func TestLateRenewal(t *testing.T) {
 	}
 }
 
-// TestRenewsOnlyItsOwn: a renewal replaces the session that it renews, and no other that the
-// browser has by then.
+// TestRenewsOnlyItsOwn: a renewal replaces what its browser has by then, since the browser
+// forgets that, and no session of another browser.
 func TestRenewsOnlyItsOwn(t *testing.T) {
 	b := newRefreshBench(t, nil)
 	v := signedIn(t, b)
@@ -100,14 +100,17 @@ func TestRenewsOnlyItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := b.site.cookies.session
-	renewed, other := v[name], signedIn(t, b)
-	v[name] = other[name] // of a login in another tab
+	elsewhere, here := visitor{name: v[name]}, signedIn(t, b)
+	v[name] = here[name] // of a login in another tab
 	if back, _ := v.ask(t, b.Handler, callback); back.Header().Get("Location") != "/truelayer/connection" {
 		t.Errorf("%d %v", back.Code, back.Header())
 	}
-	for what, cookie := range map[string]string{"the renewed one": renewed, "the other one": other[name], "the new one": v[name]} {
-		if !(visitor{name: cookie}).lasts(t, b) {
-			t.Errorf("%s has ended", what) // the renewed one's cookie did not come along
+	for what, test := range map[string]struct {
+		visitor visitor
+		lasts   bool
+	}{"the renewed one, whose cookie did not come along": {elsewhere, true}, "the one that the browser had": {here, false}, "the new one": {v, true}, "a stranger's": {signedIn(t, b), true}} {
+		if got := test.visitor.lasts(t, b); got != test.lasts {
+			t.Errorf("%s lasts: %v", what, got)
 		}
 	}
 }

@@ -1,19 +1,17 @@
 package truelayer
 
 import (
+	"context"
+
 	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// replacedSecrets returns the secrets of the sessions that a login replaces: of the one that
-// it renews, or else of all that the browser has.
-func (f *loginFlow) replacedSecrets(q *request, l *login) []session.Secret {
+// secretOf returns the browser's secret of the session with an id, or no secret.
+func (f *loginFlow) secretOf(q *request, id string) []session.Secret {
 	secrets := q.ownCookies.sessionSecrets()
-	if l.renews == "" {
-		return secrets
-	}
 	for i := range secrets {
-		if f.sessions.Label.SessionID(&secrets[i]) == l.renews {
+		if f.sessions.Label.SessionID(&secrets[i]) == id {
 			return secrets[i : i+1]
 		}
 	}
@@ -27,11 +25,43 @@ func (f *loginFlow) renewedSession(q *request, l *login) *session.Session {
 		return nil
 	}
 	now := f.now()
-	s, err := f.sessions.Look(q.Context(), f.replacedSecrets(q, l), now)
+	s, err := f.sessions.Look(q.Context(), f.secretOf(q, l.renews), now)
 	if err != nil || s == nil || s.IsOver(now) {
 		return nil
 	}
 	return s
+}
+
+// predecessor returns the session whose place that of a renewal takes: the renewed one, or if
+// it is gone, the one that the browser has now, such as that of a renewal in another tab. It
+// returns nil if there is none, if nobody knows, or if the login renews nothing.
+func (f *loginFlow) predecessor(q *request, l *login) *session.Session {
+	if l.renews == "" {
+		return nil
+	}
+	now := f.now()
+	s, err := f.sessions.Look(q.Context(), f.secretOf(q, l.renews), now)
+	if s == nil && (err == nil || session.IsRevoked(err)) {
+		s, err = f.sessions.Look(q.Context(), q.ownCookies.sessionSecrets(), now)
+	}
+	if err != nil || s == nil || s.IsOver(now) {
+		return nil
+	}
+	return s
+}
+
+// discardReplaced deletes all sessions that the browser had before a login, since the new
+// cookie takes the place of theirs and nobody could end them any more. The visitor has asked to
+// replace one connection: a renewal ends no other than its predecessor's at TrueLayer.
+func (f *loginFlow) discardReplaced(ctx context.Context, q *request, l *login, predecessor *session.Session, current session.Secret) {
+	secrets, disconnect := q.ownCookies.sessionSecrets(), f.disconnectsReplaced
+	if l.renews != "" {
+		if predecessor != nil {
+			f.sessions.Discard(ctx, f.secretOf(q, predecessor.ID()), current, disconnect)
+		}
+		disconnect = false
+	}
+	f.sessions.Discard(ctx, secrets, current, disconnect)
 }
 
 // keepsRenewed has the page about a failed login say that the connection which it was to

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
@@ -165,8 +166,12 @@ func (c *Client) sendForm(ctx context.Context, form url.Values) (Token, TokenRes
 	return token, result
 }
 
+// ErrUnknownToken is the error of Disconnect if TrueLayer does not know the access token: its
+// connection has ended, or a refresh has replaced it.
+var ErrUnknownToken = errors.New("disconnecting: TrueLayer does not know the access token")
+
 // Disconnect ends a connection at TrueLayer, by "DELETE /api/delete" with the
-// user's access token. It returns nil if the connection has already ended.
+// user's access token.
 func (c *Client) Disconnect(ctx context.Context, access Secret) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.Server.base+"/api/delete", nil)
 	if err != nil {
@@ -177,7 +182,10 @@ func (c *Client) Disconnect(ctx context.Context, access Secret) error {
 	if err != nil {
 		return err
 	}
-	if status/100 != 2 && status != http.StatusUnauthorized {
+	switch {
+	case status == http.StatusUnauthorized:
+		return ErrUnknownToken
+	case status/100 != 2:
 		return fmt.Errorf("disconnecting: TrueLayer answered with status %d", status)
 	}
 	return nil

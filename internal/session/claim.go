@@ -41,8 +41,8 @@ type Login struct {
 	Verifier    authserver.Secret // of PKCE; zero if it is off
 	Provider    string            // the bank of the auth link, "" if the visitor chose one
 	Scopes      []string          // the ones asked for
-	// Renews is the session that the login renews, nil if it renews none. If the new session
-	// is of the same connection, what Carry makes of Renews.Kept is kept with it.
+	// Renews is the session whose place that of a renewal takes, nil if there is none. If the
+	// new session is of the same connection, what Carry makes of Renews.Kept is kept with it.
 	Renews  *Session
 	Carry   func(kept string) string
 	Started time.Time

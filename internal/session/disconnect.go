@@ -2,10 +2,12 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 )
 
@@ -22,14 +24,15 @@ const (
 func (m *Manager) disconnectReplaced(ctx context.Context, replaced *Session, secret Secret) {
 	current, err := m.load(ctx, &secret, m.Now())
 	if err == nil && replaced.RelationTo(current) == AnotherConnection {
-		m.disconnect(ctx, replaced)
+		m.disconnect(ctx, replaced, true)
 	}
 }
 
 // disconnect ends a connection at TrueLayer in the background. It tries once, with the
-// current access token. It returns nil if that has expired.
-func (m *Manager) disconnect(ctx context.Context, s *Session) *flight.Flight {
-	if !m.Now().Before(s.tokenEnds()) {
+// session's access token. It returns nil if that has expired. That TrueLayer does not know the
+// token means that the connection had ended before, if the token is the last one.
+func (m *Manager) disconnect(ctx context.Context, s *Session, last bool) *flight.Flight {
+	if !s.hasLiveToken(m.Now()) {
 		m.Logger.Warn("a connection was left at TrueLayer: its access token has expired", zap.String("provider", s.Provider))
 		return nil
 	}
@@ -38,6 +41,9 @@ func (m *Manager) disconnect(ctx context.Context, s *Session) *flight.Flight {
 		call, cancel := context.WithTimeout(ctx, disconnectTimeout)
 		defer cancel()
 		err := m.Client.Disconnect(call, access)
+		if last && errors.Is(err, authserver.ErrUnknownToken) {
+			err = nil
+		}
 		if err == nil {
 			m.Observer.Disconnected(ctx, s)
 		}

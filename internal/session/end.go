@@ -24,7 +24,7 @@ func (m *Manager) Logout(ctx context.Context, secrets []Secret, disconnect bool)
 		}
 		ended = append(ended, s)
 		if disconnect {
-			m.disconnect(ctx, s)
+			m.disconnect(ctx, s, true)
 		}
 	}
 	return ended, err

@@ -3,12 +3,18 @@ package session
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/authserver"
 )
 
 // ErrNoRefreshToken is the error of RenewalLink for a session that has no refresh token.
 var ErrNoRefreshToken = errors.New("the session has no refresh token")
+
+// linkPatience bounds how long a link is asked for, as half of RefreshTimeout does. No refresh
+// begins meanwhile: a request that waits for one must not wait in vain because only the call
+// for links hangs, and neither must a visitor who disconnects, see disconnectPatience.
+const linkPatience = 4 * time.Second
 
 // RenewalLink asks for a link with which the visitor renews the session's connection. Ask
 // is given the refresh token that the store has by now, and no refresh replaces it
@@ -29,7 +35,7 @@ func (m *Manager) RenewalLink(ctx context.Context, s *Session, ask func(ctx cont
 	case current.refreshToken.Reveal() == "":
 		return "", ErrNoRefreshToken
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.RefreshTimeout) // a refresh may be waiting
+	ctx, cancel := context.WithTimeout(ctx, min(m.RefreshTimeout/2, linkPatience))
 	defer cancel()
 	return ask(ctx, current.refreshToken)
 }
@@ -45,14 +51,18 @@ func (m *Manager) lockTokens(ctx context.Context, id string) (unlock func(), err
 	if !ok {
 		return leave, nil
 	}
+	defer func() {
+		if unlock == nil { // the store failed, or somebody's store panicked
+			leave()
+		}
+	}()
 	release, err := locker.Lock(ctx, id)
 	if err != nil {
-		leave()
 		return nil, storeError(err)
 	}
 	return func() {
+		defer leave()
 		release()
-		leave()
 	}, nil
 }
 

@@ -52,6 +52,13 @@ func TestRenewalLink(t *testing.T) {
 	}
 }
 
+// somebodyWaits reports whether somebody waits for the lock of a session's tokens. Nothing but
+// the stacks tells.
+func somebodyWaits() bool {
+	stacks := make([]byte, 1<<20)
+	return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "flight.(*Limiter[...]).Take")
+}
+
 // TestRenewalLinkDuringARefresh: no refresh replaces the token that a link is asked for with,
 // in this process, and the requests that wait for it get their token.
 func TestRenewalLinkDuringARefresh(t *testing.T) {
@@ -78,18 +85,53 @@ func TestRenewalLinkDuringARefresh(t *testing.T) {
 			t.Error("a request did not go through")
 		}
 	})
-	stacks := make([]byte, 1<<20)
-	for waits := false; !waits; { // nothing else tells that the refresh waits
+	for !somebodyWaits() {
 		if b.refreshes() != before {
 			t.Fatal("refreshed meanwhile")
 		}
-		waits = strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "flight.(*Limiter[...]).Take")
 	}
 	close(hold)
 	wg.Wait()
 	if b.refreshes() != before+1 {
 		t.Errorf("%d refreshes", b.refreshes()-before)
 	}
+}
+
+// TestRenewalLinkHangs: a call for links that hangs ends in time for who waits for a refresh,
+// and for who disconnects.
+func TestRenewalLinkHangs(t *testing.T) {
+	for timeout, most := range map[time.Duration]time.Duration{2 * time.Second: time.Second, time.Minute: disconnectPatience - time.Second} {
+		b := newBench(t)
+		b.RefreshTimeout = timeout
+		_, err := b.RenewalLink(t.Context(), b.open(t, b.signIn(t)), func(ctx context.Context, _ authserver.Secret) (string, error) {
+			if ends, ok := ctx.Deadline(); !ok || time.Until(ends) > most {
+				t.Errorf("with a timeout of %v it may take until %v", timeout, ends)
+			}
+			return "", nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	b := newBench(t)
+	b.RefreshTimeout = 2 * time.Second
+	v := b.signIn(t)
+	stale := b.open(t, v)
+	b.clock.advance(2 * time.Hour)
+	asked := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, _ = b.RenewalLink(t.Context(), stale, func(ctx context.Context, _ authserver.Secret) (string, error) {
+			close(asked)
+			<-ctx.Done()
+			return "", ctx.Err()
+		})
+	})
+	<-asked
+	if b.token(t, v) == "" {
+		t.Error("a request has waited in vain")
+	}
+	wg.Wait()
 }
 
 // locking is a store with locks.
@@ -129,6 +171,33 @@ func TestRenewalLinkUnderTheLock(t *testing.T) {
 	_, err = b.RenewalLink(t.Context(), s, link)
 	if failed, ok := errors.AsType[*Error](err); !ok || failed.Kind != StoreFailed || b.Shared.tokenUses.Len() != 0 {
 		t.Errorf("without a lock: %v", err)
+	}
+}
+
+// panicking is a store whose locks panic: on being taken, or on being released.
+type panicking struct {
+	*records
+	onRelease bool
+}
+
+func (p panicking) Lock(context.Context, string) (func(), error) {
+	if p.onRelease {
+		return func() { panic("released") }, nil
+	}
+	panic("taken")
+}
+
+// TestLockPanics: a panic of somebody's store leaves nothing that a session's next refresh
+// would wait for.
+func TestLockPanics(t *testing.T) {
+	for _, onRelease := range []bool{false, true} {
+		b := newBench(t)
+		b.Store = panicking{&records{of: make(map[string][]byte)}, onRelease}
+		v := b.signIn(t)
+		b.clock.advance(2 * time.Hour)
+		if b.token(t, v) != "" || b.Shared.tokenUses.Len() != 0 {
+			t.Errorf("on release: %v, %d locks are taken", onRelease, b.Shared.tokenUses.Len())
+		}
 	}
 }
 

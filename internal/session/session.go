@@ -99,6 +99,11 @@ func (b *body) tokenEnds() time.Time {
 	return b.TokenExpires.Add(-min(time.Second, b.TokenExpires.Sub(b.tokenIssued)/20))
 }
 
+// hasLiveToken reports whether there is an access token that can be sent.
+func (b *body) hasLiveToken(now time.Time) bool {
+	return b.Bearer() != "" && now.Before(b.tokenEnds())
+}
+
 // IsOver reports whether the connection has ended, so that the session can no longer be
 // used and exists only to tell the visitor. Once the token has been removed that is
 // final, whatever the clock says.
