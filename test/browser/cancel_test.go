@@ -15,7 +15,7 @@ func TestCancel(t *testing.T) {
 	tab.sees("Your bank was not connected")
 	equal(t, "sessions", len(s.sessions(tab)), 0)
 
-	tab.click("Back to the start")
+	tab.click("Back to the home page")
 	tab.sees("Home")
 	equal(t, "the address of the start", tab.address(), s.url+"/")
 
