@@ -230,9 +230,9 @@ const mostRedirects = 3
 // that a person understands.
 func (tab *tab) ends(doing func(), reason, words string) {
 	tab.t.Helper()
-	got := tab.settles(doing, `/^[a-z]+_[a-z_]+(?=\n|$)/.exec(document.querySelector("footer")?.innerText)?.[0]`, "it is the module's")
+	got := tab.settles(doing, `document.querySelector("footer dd")?.innerText`, "it is the module's")
 	equal(tab.t, "the reason", got, reason)
-	if got := tab.text("main p"); !strings.Contains(got, words) {
+	if got := tab.text("main"); !strings.Contains(got, words) {
 		tab.t.Errorf("%s: the page says %q, and nothing of %q", reason, got, words)
 	}
 }
