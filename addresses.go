@@ -42,8 +42,8 @@ func (a *addresses) loginURL(returnTo string) string {
 }
 
 // The parameters of login URLs, beside return. providerParam names a bank, dialogParam asks
-// for TrueLayer's own dialog, ruleParam for what a
-// truelayer_require requires, and tabParam for a login in a tab of its own.
+// for TrueLayer's own dialog, ruleParam for what a truelayer_require requires, and tabParam
+// for a login in a tab of its own.
 const (
 	providerParam = "provider"
 	dialogParam   = "dialog"

@@ -1,13 +1,21 @@
 package truelayer
 
 import (
+	"net/url"
 	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// shownSession is the field of the page's forms that names the session which it shows.
+// shownSession is the field of the page's forms that names the session which the page shows.
 const shownSession = "session"
+
+// showsAnother reports whether a form is that of a page about another session than the one
+// that the browser has now. A form of the application's own does not say what it is about.
+func showsAnother(form url.Values, s *session.Session) bool {
+	shown := form.Get(shownSession)
+	return shown != "" && s != nil && s.ShortID() != shown
+}
 
 // connectionLinks says where a visitor manages the bank connection. It is nil if the
 // application serves these addresses.

@@ -44,7 +44,8 @@ func (c *connectionPage) serve(w http.ResponseWriter, q *request) error {
 	return c.show(w, q, s)
 }
 
-// showNone tells a person that there is no connection, and why, by the name of a text. It sends nobody to a bank.
+// showNone tells a person that there is no connection. The key names the text that says why.
+// It sends nobody to a bank.
 func (c *connectionPage) showNone(w http.ResponseWriter, q *request, key string) error {
 	if who := q.whoAsks(); who != navigation && who != frame {
 		return c.refuse(w, q, c.addresses.connection)

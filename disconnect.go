@@ -29,9 +29,11 @@ func (d *disconnection) serve(w http.ResponseWriter, q *request) error {
 		return d.notAllowed(w, q, "GET, HEAD, POST")
 	}
 	if err := d.origins.check(q.Request); err != nil {
-		return d.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
+		return d.fail(w, q, foreignRequest(q, err))
 	}
-	if d.isOfAnother(w, q) {
+	form, _ := takeForm(w, q)
+	now, _ := d.sessions.Look(q.Context(), q.ownCookies.sessionSecrets(), q.now) // of its error Disconnect tells
+	if showsAnother(form, now) {
 		d.seeOther(w, q, d.addresses.connection)
 		return nil
 	}
@@ -55,18 +57,6 @@ func (d *disconnection) serve(w http.ResponseWriter, q *request) error {
 	}
 	d.seeOther(w, q, d.addresses.disconnect+"?"+result)
 	return nil
-}
-
-// isOfAnother reports whether the button was that of a page about another session than the
-// browser has now. A form of the application's own does not say which session it is about.
-func (d *disconnection) isOfAnother(w http.ResponseWriter, q *request) bool {
-	form, _ := takeForm(w, q)
-	shown := form.Get(shownSession)
-	if shown == "" {
-		return false
-	}
-	s, err := d.sessions.Look(q.Context(), q.ownCookies.sessionSecrets(), q.now)
-	return err == nil && s != nil && s.ShortID() != shown
 }
 
 // writePage says what has become of a connection. Who has one sees that one.

@@ -36,6 +36,11 @@ type failure struct {
 	returnTo string
 }
 
+// foreignRequest returns the failure for a request that a page of another origin has sent.
+func foreignRequest(q *request, err error) failure {
+	return failure{reason: crossSite, cause: err, received: originOf(q.Request)}
+}
+
 // reasonOf maps each kind of session error to its reason.
 var reasonOf = map[session.Kind]reason{
 	session.StoreFailed:      storeUnavailable,

@@ -45,7 +45,7 @@ func (g *guard) serve(w http.ResponseWriter, q *request, next caddyhttp.Handler)
 		return g.login.reconnect(w, q, s)
 	}
 	if err := g.origins.check(q.Request); err != nil {
-		return g.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
+		return g.fail(w, q, foreignRequest(q, err))
 	}
 	state.verification, state.connection, state.block = g.names.verify(q, s, name), g.links, g.login
 	if q.isGone() {

@@ -29,7 +29,7 @@ func (l *logout) serve(w http.ResponseWriter, q *request) error {
 		return l.notAllowed(w, q, "GET, POST")
 	}
 	if err := l.origins.check(q.Request); err != nil {
-		return l.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
+		return l.fail(w, q, foreignRequest(q, err))
 	}
 	// the browser forgets the session even if the store fails
 	ended, err := l.sessions.Logout(q.withCause(), q.ownCookies.sessionSecrets(), l.disconnect)

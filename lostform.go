@@ -11,10 +11,10 @@ import (
 // once more from it. A form of another origin's page is not asked for again.
 func (a *failureResponder) failForm(w http.ResponseWriter, q *request, reason reason) error {
 	if err := a.origins.check(q.Request); err != nil {
-		return a.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
+		return a.fail(w, q, foreignRequest(q, err))
 	}
 	if a.addresses.isOtherHost(q.Host) { // where there will be no session after the login either
-		return a.fail(w, q, failure{reason: reason, details: []pages.Words{{Key: "form_not_saved"}}, returnTo: a.addresses.samePage(q)})
+		return a.fail(w, q, failure{reason: reason, details: []pages.Words{{Key: "form_not_saved"}}, returnTo: a.addresses.cameFrom(q, "/")})
 	}
 	return a.fail(w, q, failure{
 		reason: reason, details: []pages.Words{{Key: "form_again"}}, action: "form_again", newTab: true, loginURL: a.addresses.origin + a.addresses.tabURL(),

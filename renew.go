@@ -38,15 +38,16 @@ func (r *renewal) serve(w http.ResponseWriter, q *request) error {
 		return r.notAllowed(w, q, "GET, HEAD, POST")
 	}
 	if err := r.origins.check(q.Request); err != nil {
-		return r.fail(w, q, failure{reason: crossSite, cause: err, received: originOf(q.Request)})
+		return r.fail(w, q, foreignRequest(q, err))
 	}
+	form, _ := takeForm(w, q)
 	returnTo := r.addresses.cameFrom(q, r.addresses.connection)
 	s, err := r.sessions.Find(q.Context(), q.ownCookies.sessionSecrets(), q.now)
 	switch {
 	case err != nil && !session.IsRevoked(err):
 		return r.failBack(w, q, returnTo, err)
-	case s == nil:
-		r.seeOther(w, q, r.addresses.connection) // which says so
+	case s == nil, showsAnother(form, s):
+		r.seeOther(w, q, r.addresses.connection) // which says what there is
 		return nil
 	case s.IsOver(q.now):
 		return r.login.startAgain(w, q, returnTo, s)

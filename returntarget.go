@@ -49,21 +49,12 @@ func (a *addresses) returnTarget(target string) string {
 }
 
 // cameFrom returns the page of the site that had the form of a request, and fallback if the
-// browser does not say.
+// browser does not say. If that page is on another host of the site, it is the one with the
+// same path on the redirect URI's.
 func (a *addresses) cameFrom(q *request, fallback string) string {
 	from, err := url.Parse(q.Header.Get("Referer"))
-	if err != nil || originOfURL(from) != a.origin {
+	if err != nil || originOfURL(from) != a.origin && (!a.isOtherHost(q.Host) || hostname(from.Host) != hostname(q.Host)) {
 		return fallback
-	}
-	return a.returnTarget(from.RequestURI())
-}
-
-// samePage returns the page that had the form of a request, for the redirect URI's host if
-// the site has others.
-func (a *addresses) samePage(q *request) string {
-	from, err := url.Parse(q.Header.Get("Referer"))
-	if err != nil || hostname(from.Host) != hostname(q.Host) {
-		return "/"
 	}
 	return a.returnTarget(from.RequestURI())
 }

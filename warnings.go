@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-truelayer/caddy-truelayer/internal/banks"
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
 // knownScopes are the scopes of TrueLayer's documentation that a user's login can
@@ -36,9 +37,6 @@ type askedFor struct {
 	renewal  bool // renew_before
 }
 
-// usualConsent is how long a consent usually lasts.
-const usualConsent = 90 * 24 * time.Hour
-
 // optionWarnings are the warnings of options that do not fit together.
 func (h *Handler) optionWarnings(clientID string, asked askedFor) []string {
 	warnings := slices.Concat(h.environmentWarnings(clientID), h.scopeWarnings(asked.lifetime), h.providerWarnings())
@@ -54,7 +52,7 @@ func (h *Handler) optionWarnings(clientID string, asked askedFor) []string {
 		warnings = append(warnings, fmt.Sprintf("idle_timeout %v is longer than max_lifetime, %v, which ends every session first: raise max_lifetime or lower idle_timeout",
 			time.Duration(h.IdleTimeout), time.Duration(h.MaxLifetime)))
 	}
-	if first := usualConsent - time.Duration(h.RenewBefore); asked.renewal && time.Duration(h.MaxLifetime) < first {
+	if first := session.ConsentLifetime - time.Duration(h.RenewBefore); asked.renewal && time.Duration(h.MaxLifetime) < first {
 		warnings = append(warnings, fmt.Sprintf("renew_before %v is hardly ever reached: a consent usually lasts 90 days, and max_lifetime %v ends each session before: raise max_lifetime to more than %v",
 			time.Duration(h.RenewBefore), time.Duration(h.MaxLifetime), first))
 	}

@@ -12,7 +12,7 @@ type Connection struct {
 	// Scopes are what the bank shares.
 	Scopes                 []string
 	Since, Until, LastUsed time.Time
-	// Session names the session that the page shows, in the form that disconnects.
+	// Session names the session that the page shows, in the forms that renew and disconnect.
 	Session string
 	// Renew, Disconnect and SignOut are the URLs to which the buttons post. Without one
 	// there is no button.

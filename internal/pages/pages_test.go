@@ -114,7 +114,8 @@ func TestTemplateDir(t *testing.T) {
 		"a handler":          {map[string]string{"name.html": name(form + `<p onclick="x">`)}, `has "onclick="`},
 		"a style in place":   {map[string]string{"name.html": name(form + `<p style="color:red">`)}, `has "style="`},
 		"a picture":          {map[string]string{"name.html": name(form + `<img src="https://cdn.example/a.png">`)}, `has "src=\"https://"`},
-		"a foreign style":    {map[string]string{"style.css": `@import "https://cdn.example/a.css";`}, "style.css has @import"},
+		"a foreign style":    {map[string]string{"style.css": `@import "https://cdn.example/a.css";`}, `style.css has "@import"`},
+		"a foreign font":     {map[string]string{"style.css": `@font-face { src: url("https://cdn.example/a.woff2"); }`}, "style.css has"},
 		"a consent in parts": {map[string]string{"consent.html": `{{define "title"}}X{{end}}{{define "content"}}<form action="{{.Page.Post}}"></form>{{end}}`}, "consent.html, or what it is made of, lacks"},
 		"too long":           {map[string]string{"style.css": strings.Repeat(" ", maxTemplate+1)}, "it has more than 262144 bytes"},
 	} {

@@ -94,9 +94,6 @@ func (s *Site) Languages() []*Language {
 // IsFixed reports whether the language does not depend on the visitor.
 func (s *Site) IsFixed() bool { return s.language != nil }
 
-// Name returns what the site is called.
-func (s *Site) Name() string { return s.name }
-
 // Draw returns the HTML of a page and its Content-Security-Policy. If the operator's
 // template fails, it returns the page as this package has it, and the error.
 func (s *Site) Draw(l *Language, p Content) (body []byte, policy string, err error) {

@@ -143,7 +143,7 @@ func (m *Manager) create(ctx context.Context, l Login, c *claim, token authserve
 	b := body{
 		created:     now,
 		lastSeen:    now,
-		ConsentEnds: now.Add(consentLifetime),
+		ConsentEnds: now.Add(ConsentLifetime),
 		Connection:  token.Claims.Subject,
 		Provider:    token.Claims.Provider,
 		Scopes:      strings.Join(c.scopes, " "), // an answer without scope means these, RFC 6749 section 5.1

@@ -27,9 +27,9 @@ const (
 	// endedLifetime is how long the session of a connection that has ended is kept, so
 	// that the visitor can be told.
 	endedLifetime = 24 * time.Hour
-	// consentLifetime is how long a consent lasts if the token does not say
+	// ConsentLifetime is how long a consent lasts if the token does not say
 	// (TrueLayer: 90 days).
-	consentLifetime = 90 * 24 * time.Hour
+	ConsentLifetime = 90 * 24 * time.Hour
 )
 
 // Manager finds, begins, refreshes and ends the sessions of one block. Its errors are of

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/pages"
 	"github.com/caddy-truelayer/caddy-truelayer/test/simulator"
 )
 
@@ -152,7 +153,9 @@ func TestConsent(t *testing.T) {
 	if given["consent_id"] != told.ConsentID || trail[1]["consent_id"] != told.ConsentID || given["provider"] != "mock" || given["scopes"] != "verification" || given["text_language"] != "en" || given["client_ip"] == "" {
 		t.Errorf("%v", trail)
 	}
-	text := logged(t, w, "visitors consent to this text")
+	const inLog = "visitors consent to this text"
+	equal(t, "languages of the text in the log", len(lines(t, w.log.text(t), inLog)), len(pages.Languages()))
+	text := logged(t, w, inLog)
 	equal(t, "the text in the log", text["text"], any(told.DataUse))
 	equal(t, "its digest", text["text_sha256"], given["text_sha256"])
 	shown := html.UnescapeString(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page.body, ""))

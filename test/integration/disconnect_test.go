@@ -75,9 +75,9 @@ func TestDisconnectOfNobody(t *testing.T) {
 	equal(t, "calls", w.sim.Calls(simulator.Delete), 0)
 }
 
-// TestDisconnectOfAnother: the button of a page about a session that has ended meanwhile does
-// not end the one that has taken its place.
-func TestDisconnectOfAnother(t *testing.T) {
+// TestButtonsOfAnOldPage: the buttons of a page about a session that has ended meanwhile do
+// nothing to the one that has taken its place.
+func TestButtonsOfAnOldPage(t *testing.T) {
 	w := startRenewing(t, "")
 	b := w.signedIn()
 	page := b.navigate(w.Site + connectionPath).body
@@ -85,13 +85,17 @@ func TestDisconnectOfAnother(t *testing.T) {
 	shown, _, _ := strings.Cut(rest, `"`)
 	w.press(t, b, "/truelayer/logout") // in another tab
 	w.login(b, w.Site+"/page")
-	for _, session := range []string{shown, "x"} {
-		out, err := b.post(w.Site+disconnectPath, url.Values{"session": {session}})
-		if err != nil {
-			t.Fatal(err)
+	equal(t, "forms that name the session", strings.Count(page, `name="session" value="`+shown+`"`), 2)
+	for _, button := range []string{renewPath, disconnectPath} {
+		for _, session := range []string{shown, "x"} {
+			out, err := b.post(w.Site+button, url.Values{"session": {session}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, button, out.location(), connectionPath)
 		}
-		equal(t, "Location", out.location(), connectionPath)
 	}
+	equal(t, "links", w.sim.Calls(simulator.ReauthURI), 0)
 	equal(t, "status", b.navigate(w.Site+"/page").StatusCode, http.StatusOK)
 }
 
