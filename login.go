@@ -58,7 +58,7 @@ func randomText() string {
 func (f *loginFlow) requireLogin(w http.ResponseWriter, q *request) error {
 	returnTo := f.addresses.returnTarget(q.target())
 	who := q.whoAsks()
-	if who == form {
+	if q.sendsForm() {
 		return f.failForm(w, q, loginRequired)
 	}
 	if who != navigation {
@@ -281,7 +281,7 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 		return f.startAgain(w, q, returnTo, s)
 	}
 	f.sessions.MarkOver(context.WithoutCancel(q.withCause()), s, person)
-	if q.whoAsks() == form {
+	if q.sendsForm() {
 		return f.failForm(w, q, consentExpired)
 	}
 	return f.fail(w, q, failure{reason: consentExpired, returnTo: returnTo})
@@ -292,7 +292,7 @@ func (f *loginFlow) reconnect(w http.ResponseWriter, q *request, s *session.Sess
 // enough, so the page leads to where one signs out.
 func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason, received, rule string) error {
 	returnTo := f.addresses.returnTarget(q.target())
-	if q.whoAsks() == form { // whose own address may take nothing but a form
+	if q.sendsForm() { // whose own address may take nothing but a form
 		returnTo = f.addresses.cameFrom(q, "/")
 	}
 	if why == nameMissing && f.asksName && q.whoAsks() == navigation {
@@ -309,7 +309,7 @@ func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason,
 		failed.link, failed.action = f.addresses.nameURL(returnTo), "give_name"
 		failed.loginURL = f.addresses.origin + failed.link
 	}
-	if q.whoAsks() == form {
+	if q.sendsForm() {
 		failed.details = []pages.Words{{Key: "form_not_saved"}}
 	}
 	return f.fail(w, q, failed)
@@ -319,7 +319,7 @@ func (f *loginFlow) refuseSession(w http.ResponseWriter, q *request, why reason,
 // says so once, and after that is like anybody without a session.
 func (f *loginFlow) revoked(w http.ResponseWriter, q *request) error {
 	who := q.whoAsks()
-	if who == form {
+	if q.sendsForm() {
 		return f.failForm(w, q, sessionRevoked)
 	}
 	if who == navigation {

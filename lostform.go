@@ -13,7 +13,9 @@ func (a *failureResponder) failForm(w http.ResponseWriter, q *request, reason re
 	if err := a.origins.check(q.Request); err != nil {
 		return a.fail(w, q, foreignRequest(q, err))
 	}
-	if a.addresses.isOtherHost(q.Host) { // where there will be no session after the login either
+	// on another host there is no session after the login either, and a reload of the page
+	// around a frame need not send the frame's form
+	if a.addresses.isOtherHost(q.Host) || q.whoAsks() == frame {
 		return a.fail(w, q, failure{reason: reason, details: []pages.Words{{Key: "form_not_saved"}}, returnTo: a.addresses.cameFrom(q, "/")})
 	}
 	return a.fail(w, q, failure{

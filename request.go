@@ -116,6 +116,12 @@ func (q *request) whoAsks() audience {
 	return q.audience
 }
 
+// sendsForm reports whether a person sends a form, also one in a frame.
+func (q *request) sendsForm() bool {
+	who := q.whoAsks()
+	return who == form || who == frame && q.Method == http.MethodPost
+}
+
 // path returns the decoded path of the request as it arrived.
 func (q *request) path() string { return q.original.url.Path }
 

@@ -122,6 +122,22 @@ func TestFormOnAnotherHost(t *testing.T) {
 	}
 }
 
+// TestFormInAFrame: whoever sends a form in a frame reads that it was not saved, and is led to
+// the page that it was on. Another site's form in a frame is refused.
+func TestFormInAFrame(t *testing.T) {
+	w := start(t, plain, nil)
+	send := func(origin string) *answer {
+		return w.browser().do(http.MethodPost, w.Site+"/save", "Origin", origin, "Referer", origin+"/form", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe")
+	}
+	a := send(w.Site)
+	if a.StatusCode != http.StatusUnauthorized || !strings.Contains(a.body, "was not saved") || !strings.Contains(a.body, `href="`+w.Site+`/truelayer/login?return=%2Fform" target="_top"`) {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	if a := send("https://elsewhere.example"); a.StatusCode != http.StatusForbidden || !strings.Contains(a.body, "cross_site") {
+		t.Errorf("another site's: %d %s", a.StatusCode, a.body)
+	}
+}
+
 // TestNoWayToABank: where the start of the site is protected no page has a link to it,
 // which would lead to a bank without being asked.
 func TestNoWayToABank(t *testing.T) {
