@@ -16,8 +16,9 @@ import (
 // application stands for a program that was never changed for bank logins. It
 // reads the Authorization field of the requests that it gets and calls the
 // Verification API with it. It also reads from a header field what the bank says of
-// the visitor's name, for which it calls nobody. The form that signs people out and the
-// link to the page that asks for a name are all that it knows of the module.
+// the visitor's name, for which it calls nobody. The form that signs people out, and the
+// links to the page that asks for a name and to the one about the connection, are all
+// that it knows of the module.
 type application struct {
 	api    string
 	client *http.Client
