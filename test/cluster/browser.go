@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"strings"
+	"syscall"
 )
 
 // Browser has a cookie jar and follows no redirect by itself. All nodes and
@@ -56,8 +58,8 @@ func (b *Browser) do(ctx context.Context, method, target string, header http.Hea
 	}
 	req.Header = header.Clone()
 	resp, err := b.client.Do(req)
-	if errors.Is(err, io.EOF) && method == http.MethodGet && ctx.Err() == nil {
-		resp, err = b.client.Do(req) // as browsers do: a reload closed the connection
+	if isClosedByReload(err) && method == http.MethodGet && ctx.Err() == nil {
+		resp, err = b.client.Do(req) // as browsers do
 	}
 	if err != nil {
 		return nil, err
@@ -77,6 +79,13 @@ func (b *Browser) do(ctx context.Context, method, target string, header http.Hea
 		a.Reason = problem.Reason
 	}
 	return a, err
+}
+
+// isClosedByReload reports whether a reload has closed a connection on which nothing was asked:
+// one that was idle, or one that had just been made and that the old listener had not accepted.
+func isClosedByReload(err error) bool {
+	dialed, ok := errors.AsType[*net.OpError](err)
+	return errors.Is(err, io.EOF) || ok && dialed.Op == "dial" && errors.Is(err, syscall.ECONNRESET)
 }
 
 // Fetch asks as a script does, which is told what is wrong in JSON.
