@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -81,11 +80,10 @@ func (b *Browser) do(ctx context.Context, method, target string, header http.Hea
 	return a, err
 }
 
-// isClosedByReload reports whether a reload has closed a connection on which nothing was asked:
-// one that was idle, or one that had just been made and that the old listener had not accepted.
+// isClosedByReload reports whether a reload has closed a connection on which nothing was answered:
+// one that was idle, or a new one that the old listener had not accepted, which the system resets.
 func isClosedByReload(err error) bool {
-	dialed, ok := errors.AsType[*net.OpError](err)
-	return errors.Is(err, io.EOF) || ok && dialed.Op == "dial" && errors.Is(err, syscall.ECONNRESET)
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // Fetch asks as a script does, which is told what is wrong in JSON.

@@ -99,7 +99,7 @@ func get(ctx context.Context, url string) (body string, err error) {
 		return "", err
 	}
 	body, err = ask(req)
-	if errors.Is(err, io.EOF) { // the admin endpoint was replaced between accepting and answering
+	if isClosedByReload(err) { // the admin endpoint was replaced before it answered
 		body, err = ask(req)
 	}
 	return body, err

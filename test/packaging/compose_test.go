@@ -170,6 +170,8 @@ func TestComposition(t *testing.T) {
 		return command(t, "busybox", check...)
 	})
 
+	listens(t, "127.0.0.1:"+trueLayer)
+	listens(t, "127.0.0.1:"+app)
 	v := newVisitor(t, "http://localhost:"+site)
 	if page := v.connect(t, "/account", "http://127.0.0.1:"+trueLayer); !strings.Contains(page, "Bearer eyJ") {
 		t.Errorf("the application got no token: %s", page)

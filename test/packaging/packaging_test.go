@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -132,6 +133,21 @@ func succeeds(t *testing.T, command func() *exec.Cmd) {
 			t.Fatalf("%s: %v\n%s", command(), err, text)
 		}
 		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// listens waits until something listens at an address, for half a minute.
+func listens(t *testing.T, address string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		connection, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			_ = connection.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 }
 
