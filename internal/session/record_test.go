@@ -214,6 +214,20 @@ func TestRecordBits(t *testing.T) {
 	opened(record)
 }
 
+// TestRecordOfAnotherRelease: an operator who has upgraded, or gone back, reads why visitors
+// log in again.
+func TestRecordOfAnotherRelease(t *testing.T) {
+	l, secret := NewLabel("a"), NewSecret()
+	record := sealedRecord(t, testBody(), &l, &secret)
+	for _, version := range []byte{1, recordVersion + 1} {
+		record[0] = version
+		_, err := open(record, &l, &secret, l.SessionID(&secret))
+		if want := fmt.Sprintf("version %d, and this release of the module reads version %d:", version, recordVersion); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("version %d: %v", version, err)
+		}
+	}
+}
+
 func TestRecordTooLarge(t *testing.T) {
 	l, secret, s := NewLabel(), NewSecret(), testBody()
 	s.setAccessToken(authserver.NewSecret(strings.Repeat("a", 60_000)))
