@@ -38,6 +38,15 @@ type Caddy struct {
 	file  string // its Caddyfile
 }
 
+// NewCaddy prepares a node that runs a Caddyfile, which is made for its port and the address of
+// its admin endpoint.
+func NewCaddy(o Owner, binary, name string, caddyfile func(port int, admin string) string) *Caddy {
+	o.Helper()
+	c := newCaddy(o, binary, name)
+	c.write(caddyfile(c.port, strings.TrimPrefix(c.admin, "http://")))
+	return c
+}
+
 // newCaddy prepares a node of a world.
 func newCaddy(o Owner, binary, name string) *Caddy {
 	o.Helper()

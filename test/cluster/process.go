@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -152,6 +154,25 @@ func (p *Process) signal(s os.Signal) {
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.owner.Fatalf("%s: %v", p.name, err)
 	}
+}
+
+// Usage is the processor time that the process has used so far, and its resident memory in
+// bytes. Both are 0 if it does not run.
+func (p *Process) Usage() (processor time.Duration, resident int64) {
+	proc := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
+	stat, _ := os.ReadFile(proc + "stat") //nolint:gosec // a file of the tests' own
+	// the second field is the program's name in parentheses, which may hold spaces
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	if fields := strings.Fields(rest); len(fields) > 21 {
+		ticks := number(fields[11]) + number(fields[12]) // utime and stime, in hundredths of a second
+		processor, resident = time.Duration(ticks)*10*time.Millisecond, number(fields[21])*int64(os.Getpagesize())
+	}
+	return processor, resident
+}
+
+func number(text string) int64 {
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return n
 }
 
 // awaitReady waits until the process that was started says that it is ready.

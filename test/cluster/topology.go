@@ -63,14 +63,41 @@ sentinel failover-timeout %[1]s 10000
 func StartRedisCluster(o Owner) Topology {
 	o.Helper()
 	var nodes [6]*Redis
-	addresses := make([]string, len(nodes))
 	for i := range nodes {
-		nodes[i] = NewRedis(o, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", strconv.Itoa(freePort(o)))
-		nodes[i].Start()
-		addresses[i] = nodes[i].Address()
+		nodes[i] = NewRedis(o, clusterArguments(o)...)
+	}
+	store := joinCluster(o, nodes[:], 1)
+	for _, primary := range nodes[:3] { // redis-cli takes the first half of them
+		Await(o, "a primary's replica", primary.hasReplica)
+	}
+	return Topology{nodes[0], store}
+}
+
+// StartShards starts a Redis Cluster of primaries only, which keep nothing on disk. The store
+// is as it stands in a Caddyfile behind "store".
+func StartShards(o Owner, primaries int) (shards []*Redis, store string) {
+	o.Helper()
+	shards = make([]*Redis, primaries)
+	for i := range shards {
+		shards[i] = newRedis(o, append([]string{"--save", "", "--appendonly", "no"}, clusterArguments(o)...)...)
+	}
+	return shards, joinCluster(o, shards, 0)
+}
+
+func clusterArguments(o Owner) []string {
+	return []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", strconv.Itoa(freePort(o))}
+}
+
+// joinCluster starts servers and makes a cluster of them.
+func joinCluster(o Owner, nodes []*Redis, replicas int) (store string) {
+	o.Helper()
+	addresses := make([]string, len(nodes))
+	for i, node := range nodes {
+		node.Start()
+		addresses[i] = node.Address()
 	}
 	arguments := append([]string{"--cluster", "create"}, addresses...)
-	arguments = append(arguments, "--cluster-replicas", "1", "--cluster-yes")
+	arguments = append(arguments, "--cluster-replicas", strconv.Itoa(replicas), "--cluster-yes")
 	create := exec.CommandContext(o.Context(), "redis-cli", arguments...) //nolint:gosec // a program of the tests' own
 	if output, err := create.CombinedOutput(); err != nil {
 		o.Fatalf("redis-cli --cluster create: %v\n%s", err, output)
@@ -78,8 +105,5 @@ func StartRedisCluster(o Owner) Topology {
 	for _, node := range nodes {
 		Await(o, "the cluster", func() bool { return node.command("CLUSTER INFO") == "cluster_state:ok" })
 	}
-	for _, primary := range nodes[:3] { // redis-cli takes the first half of them
-		Await(o, "a primary's replica", primary.hasReplica)
-	}
-	return Topology{nodes[0], fmt.Sprintf("redis {\n\t\t\taddress %s\n\t\t\tcluster\n\t\t}", strings.Join(addresses, " "))}
+	return fmt.Sprintf("redis {\n\t\t\taddress %s\n\t\t\tcluster\n\t\t}", strings.Join(addresses, " "))
 }

@@ -10,12 +10,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/signal"
-	"runtime"
-	"slices"
 	"time"
 
 	"github.com/caddy-truelayer/caddy-truelayer/test/cluster"
@@ -32,56 +28,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: go run ./failover sentinel|cluster")
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	ctx, cancel := context.WithTimeout(ctx, atMost)
-	c := &command{ctx: ctx}
-	done := make(chan struct{})
-	go func() { // Fatalf ends a goroutine
-		defer close(done)
-		defer c.cleanUp()
-		(&failover{Owner: c}).run(start)
-	}()
-	<-done
-	cancel()
-	stop()
-	if c.failed {
+	if !cluster.RunCommand("failover", atMost, func(o cluster.Owner) { (&failover{Owner: o}).run(start) }) {
 		os.Exit(1)
-	}
-}
-
-// command is a cluster.Owner that is no test.
-type command struct {
-	ctx      context.Context
-	cleanups []func()
-	failed   bool
-}
-
-func (c *command) Helper()                  {}
-func (c *command) Context() context.Context { return c.ctx }
-func (c *command) Cleanup(f func())         { c.cleanups = append(c.cleanups, f) }
-func (c *command) Failed() bool             { return c.failed }
-
-func (c *command) Logf(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, format+"\n", args...)
-}
-
-func (c *command) Fatalf(format string, args ...any) {
-	c.Logf("failover: "+format, args...)
-	c.failed = true
-	runtime.Goexit()
-}
-
-func (c *command) TempDir() string {
-	directory, err := os.MkdirTemp("", "truelayer-failover-")
-	if err != nil {
-		c.Fatalf("%v", err)
-	}
-	c.Cleanup(func() { _ = os.RemoveAll(directory) })
-	return directory
-}
-
-func (c *command) cleanUp() {
-	for _, f := range slices.Backward(c.cleanups) {
-		f()
 	}
 }

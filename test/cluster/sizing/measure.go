@@ -1,0 +1,152 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// state is what has been counted so far, and what is held now.
+type state struct {
+	at                   time.Time
+	commands             map[string]int64 // of Redis, by name
+	redisCPU             time.Duration
+	caddyCPU             []time.Duration // of each node, 0 if it does not run
+	refreshes, exchanges int64
+
+	redisMemory, keys           int64
+	trackedKeys, trackedClients int64   // keys, and the nodes that are told of their changes, summed up
+	resident                    []int64 // memory of each node
+}
+
+func (s *simulation) state() state {
+	now := state{at: time.Now(), commands: make(map[string]int64)}
+	for _, shard := range s.shards {
+		info := shard.Info()
+		for name, value := range info {
+			if command, ok := strings.CutPrefix(name, "cmdstat_"); ok {
+				calls, _, _ := strings.Cut(strings.TrimPrefix(value, "calls="), ",")
+				now.commands[command] += s.number(calls)
+			}
+		}
+		now.redisCPU += s.seconds(info["used_cpu_user"]) + s.seconds(info["used_cpu_sys"])
+		now.redisMemory += s.number(info["used_memory"])
+		if keys, _, any := strings.Cut(strings.TrimPrefix(info["db0"], "keys="), ","); any { // not if it is empty
+			now.keys += s.number(keys)
+		}
+		now.trackedKeys += s.number(info["tracking_total_keys"])
+		now.trackedClients += s.number(info["tracking_total_items"])
+	}
+	for _, node := range s.visitors.nodes {
+		cpu, resident := node.Usage()
+		now.caddyCPU = append(now.caddyCPU, cpu)
+		if resident > 0 {
+			now.resident = append(now.resident, resident)
+		}
+	}
+	now.refreshes, now.exchanges = s.provider.refreshes.Load(), s.provider.exchanges.Load()
+	return now
+}
+
+func (s *simulation) number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	s.check(err)
+	return n
+}
+
+func (s *simulation) seconds(text string) time.Duration {
+	seconds, err := strconv.ParseFloat(text, 64)
+	s.check(err)
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// phase is a part of the simulation, as it was measured.
+type phase struct {
+	name          string
+	before, after state
+	answers       *answers
+	// reads and refreshes are those of the busiest second.
+	reads, refreshes int64
+	// starts is how long nodes took from their start to their first answer.
+	starts []time.Duration
+}
+
+// measure measures a phase that goes on for some time after an event.
+func (s *simulation) measure(name string, length time.Duration, event func()) *phase {
+	s.Logf("%s, for %v", name, length)
+	p := &phase{name: name, before: s.state(), answers: newAnswers()}
+	s.visitors.answers.Store(p.answers)
+	event()
+	last := p.before
+	for last.at.Sub(p.before.at) < length {
+		s.sleep(min(time.Second, length))
+		now := s.state()
+		part := &phase{before: last, after: now}
+		p.reads = max(p.reads, int64(part.perSecond(part.allReads())))
+		p.refreshes = max(p.refreshes, int64(part.perSecond(part.allRefreshes())))
+		last = now
+	}
+	p.after = last
+	s.visitors.answers.Store(newAnswers())
+	return p
+}
+
+// sleep waits, or ends the simulation if it is interrupted.
+func (s *simulation) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.Context().Done():
+		s.Fatalf("%v", s.Context().Err())
+	}
+}
+
+func (p *phase) perSecond(n int64) float64 {
+	return float64(n) / p.after.at.Sub(p.before.at).Seconds()
+}
+
+func (p *phase) calls(command string) int64 {
+	return p.after.commands[command] - p.before.commands[command]
+}
+
+func (p *phase) allCommands() (n int64) {
+	for command := range p.after.commands {
+		n += p.calls(command)
+	}
+	return n - p.calls("info")
+}
+
+// allReads are the reads of sessions. Each script has one GET of its own.
+func (p *phase) allReads() int64 { return p.calls("get") - p.calls("eval") - p.calls("evalsha") }
+
+func (p *phase) allRefreshes() int64 { return p.after.refreshes - p.before.refreshes }
+
+func (p *phase) allLogins() int64 { return p.after.exchanges - p.before.exchanges }
+
+// allWrites are those of sessions: all scripts but the ones that give locks back.
+func (p *phase) allWrites() int64 {
+	return p.calls("eval") + p.calls("evalsha") - p.allRefreshes()
+}
+
+// allInvalidations is computed: a write tells each node that has read the session.
+func (p *phase) allInvalidations() int64 {
+	return int64(float64(p.allWrites()) * float64(p.after.trackedClients) / float64(max(p.after.trackedKeys, 1)))
+}
+
+// processor is the time that the nodes have used.
+func (p *phase) processor() (used time.Duration) {
+	for i, after := range p.after.caddyCPU {
+		used += max(0, after-p.before.caddyCPU[i])
+	}
+	return used
+}
+
+func (p *phase) others() (text []string) {
+	for _, what := range slices.Sorted(maps.Keys(p.answers.others)) {
+		text = append(text, strconv.Itoa(p.answers.others[what])+" "+what)
+	}
+	return text
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
+	"github.com/caddy-truelayer/caddy-truelayer/test/bench"
+	"github.com/caddy-truelayer/caddy-truelayer/test/cluster"
+)
+
+// atOnce is how many requests can be under way.
+const atOnce = 128
+
+// visitors open pages. As many visits as there are slots are in progress, and a request comes
+// from any of them at random. A visit ends at random, and that of another session begins, so
+// that both the pauses within a visit and its length are distributed exponentially.
+type visitors struct {
+	nodes    []*node
+	provider *provider
+	cookie   string // the name of the cookie
+
+	mu      sync.Mutex
+	secrets []session.Secret // by session
+
+	slots  []int // the session of each visit in progress
+	busy   []bool
+	rate   float64 // requests a second
+	ends   float64 // the probability that a request begins another visit
+	logins float64 // the probability that a visit begins with a login
+
+	// scattered says that each request goes to any node; otherwise a session stays on one.
+	scattered atomic.Bool
+	answers   atomic.Pointer[answers]
+	client    *http.Transport
+}
+
+func newVisitors(o options, p *provider) *visitors {
+	label := p.label()
+	v := &visitors{
+		provider: p,
+		secrets:  make([]session.Secret, o.sessions),
+		cookie:   "truelayer-" + hex.EncodeToString(label[:4]),
+		slots:    make([]int, o.inUse),
+		busy:     make([]bool, o.sessions),
+		rate:     float64(o.inUse) / o.pause.Seconds(),
+		ends:     o.pause.Seconds() / o.visit.Seconds(),
+		client:   &http.Transport{MaxIdleConnsPerHost: atOnce},
+	}
+	for i := range v.slots { // fill lets these be in the middle of a visit
+		v.slots[i], v.busy[i] = i, true
+	}
+	// as many logins as sessions that reach the end of their life
+	visits := v.rate * v.ends
+	v.logins = float64(o.sessions) / maxLifetime.Seconds() / visits
+	v.answers.Store(newAnswers())
+	return v
+}
+
+// node is a Caddy as the balancer sees it.
+type node struct {
+	*cluster.Caddy
+	down  atomic.Bool // nothing listens
+	fresh atomic.Bool // it has just started
+}
+
+// request is one that is due.
+type request struct {
+	session int
+	login   bool
+}
+
+// run opens pages until ctx ends.
+func (v *visitors) run(ctx context.Context) {
+	due := make(chan request, 16*atOnce)
+	var workers sync.WaitGroup
+	for range atOnce {
+		workers.Go(func() {
+			for r := range due {
+				v.do(ctx, r)
+			}
+		})
+	}
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	for began, sent := time.Now(), 0; ctx.Err() == nil; <-ticker.C {
+		for ; float64(sent) < time.Since(began).Seconds()*v.rate; sent++ {
+			select {
+			case due <- v.next():
+			default:
+				v.answers.Load().count("not sent, since too many were under way")
+			}
+		}
+	}
+	close(due)
+	workers.Wait()
+}
+
+// next returns the next request.
+func (v *visitors) next() request {
+	slot := rand.IntN(len(v.slots)) //nolint:gosec // random, not secret
+	r := request{session: v.slots[slot]}
+	if rand.Float64() < v.ends { //nolint:gosec // random, not secret
+		v.busy[r.session] = false
+		for v.busy[r.session] || r.session == v.slots[slot] {
+			r.session = rand.IntN(len(v.secrets)) //nolint:gosec // random, not secret
+		}
+		v.busy[r.session], v.slots[slot] = true, r.session
+		r.login = rand.Float64() < v.logins //nolint:gosec // random, not secret
+	}
+	return r
+}
+
+// do opens a page, after a login if the visit begins with one.
+func (v *visitors) do(ctx context.Context, r request) {
+	if r.login {
+		cookie, err := bench.Login(func(req *http.Request) (*http.Response, error) {
+			req.RequestURI = ""
+			return v.send(req.WithContext(ctx), r.session)
+		}, v.provider.grant)
+		secret, decodeErr := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(cookie, v.cookie+"="))
+		if err != nil || decodeErr != nil || len(secret) != len(session.Secret{}) {
+			if ctx.Err() == nil {
+				v.answers.Load().count("login failed")
+			}
+			return
+		}
+		v.mu.Lock()
+		v.secrets[r.session] = session.Secret(secret)
+		v.mu.Unlock()
+	}
+	v.mu.Lock()
+	secret := v.secrets[r.session]
+	v.mu.Unlock()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/page", nil)
+	if err != nil {
+		return
+	}
+	req.Header.Set("Sec-Fetch-Mode", "cors")
+	req.Header.Set("Cookie", v.cookie+"="+base64.RawURLEncoding.EncodeToString(secret[:]))
+	began := time.Now()
+	resp, err := v.send(req, r.session)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		v.answers.Load().count("no answer")
+	default:
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		v.answers.Load().add(resp.StatusCode, time.Since(began), v.fresh(req))
+	}
+}
+
+// send sends a request as a balancer does: where nothing listens, or where the connection
+// broke before the answer, another node is asked.
+func (v *visitors) send(req *http.Request, n int) (*http.Response, error) {
+	for {
+		to := v.route(n)
+		if to < 0 {
+			return nil, errors.New("no node listens")
+		}
+		req.URL.Scheme, req.URL.Host = "http", strings.TrimPrefix(v.nodes[to].URL, "http://")
+		resp, err := v.client.RoundTrip(req)
+		if err == nil || req.Context().Err() != nil {
+			return resp, err
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			v.answers.Load().count("connection lost, another node asked")
+		}
+		v.nodes[to].down.Store(true)
+	}
+}
+
+// route returns the node for a session, -1 if there is none. A session stays where it is until
+// that node goes down (rendezvous hashing).
+func (v *visitors) route(n int) (best int) {
+	best = -1
+	var highest uint64
+	for i, node := range v.nodes {
+		if node.down.Load() {
+			continue
+		}
+		score := rand.Uint64() //nolint:gosec // random, not secret
+		if !v.scattered.Load() {
+			score = mix(uint64(n)<<16 | uint64(i)) //nolint:gosec // small numbers
+		}
+		if best < 0 || score > highest {
+			best, highest = i, score
+		}
+	}
+	return best
+}
+
+// mix is the finalizer of SplitMix64.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// fresh reports whether a request went to a node that has just started.
+func (v *visitors) fresh(req *http.Request) bool {
+	for _, node := range v.nodes {
+		if node.fresh.Load() && node.URL == "http://"+req.URL.Host {
+			return true
+		}
+	}
+	return false
+}
+
+// answers are those of a phase.
+type answers struct {
+	mu      sync.Mutex
+	served  int
+	others  map[string]int
+	lastBad time.Time
+	// took is how long pages took, and tookFresh those of nodes that have just started.
+	took, tookFresh []time.Duration
+}
+
+func newAnswers() *answers { return &answers{others: make(map[string]int)} }
+
+func (a *answers) add(status int, took time.Duration, fresh bool) {
+	if status != http.StatusOK {
+		a.count("status " + strconv.Itoa(status))
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.served++
+	if fresh {
+		a.tookFresh = append(a.tookFresh, took)
+	} else {
+		a.took = append(a.took, took)
+	}
+}
+
+func (a *answers) count(what string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.others[what]++
+	a.lastBad = time.Now()
+}
