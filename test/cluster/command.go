@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
 	"syscall"
 	"time"
 )
@@ -62,8 +61,13 @@ func (c *command) TempDir() string {
 	return directory
 }
 
+// cleanUp calls the functions of Cleanup, the last one first, also those after one that calls
+// Fatalf.
 func (c *command) cleanUp() {
-	for _, f := range slices.Backward(c.cleanups) {
-		f()
+	if n := len(c.cleanups); n > 0 {
+		last := c.cleanups[n-1]
+		c.cleanups = c.cleanups[:n-1]
+		defer c.cleanUp()
+		last()
 	}
 }

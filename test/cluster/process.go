@@ -159,6 +159,11 @@ func (p *Process) signal(s os.Signal) {
 // Usage is the processor time that the process has used so far, and its resident memory in
 // bytes. Both are 0 if it does not run.
 func (p *Process) Usage() (processor time.Duration, resident int64) {
+	select {
+	case <-p.ended: // another process may have its number by now
+		return 0, 0
+	default:
+	}
 	proc := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
 	stat, _ := os.ReadFile(proc + "stat") //nolint:gosec // a file of the tests' own
 	// the second field is the program's name in parentheses, which may hold spaces

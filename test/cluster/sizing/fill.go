@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"net/netip"
@@ -21,12 +22,54 @@ import (
 )
 
 // fillers is how many logins are under way at once.
-const fillers = 64
+const fillers = 32
 
-// fill begins the sessions that the site has when the simulation starts, as the module
-// begins them, but each at its own time in the past. Those of visits in progress began
-// within the length of a visit; the others when their visitors were last there.
-func (s *simulation) fill() {
+// past is what happened to a session before the simulation starts.
+type past struct {
+	issued time.Duration // how long ago its token was issued
+	noted  time.Duration // how long ago its use was noted, at most issued
+	inUse  bool          // a visit is in progress
+}
+
+// newPast draws a past: visits and times away in turn, as the visitors go on to have them,
+// with the refreshes and notes that the module makes of them.
+func (o *options) newPast() past {
+	const (
+		length  = 8 * time.Hour
+		refresh = 55 * time.Minute // after a token of an hour was issued
+		touch   = idleTimeout / 32
+	)
+	var (
+		now    = -length
+		issued = now - mathrand.N(refresh)                                 //nolint:gosec // random, not secret
+		noted  = now                                                       // when that was, as issued
+		inUse  = mathrand.Float64() < float64(o.inUse)/float64(o.sessions) //nolint:gosec // random, not secret
+	)
+	for now < 0 {
+		if !inUse {
+			now += min(exponential(o.away()), idleTimeout*7/8)
+			inUse = now < 0
+			continue
+		}
+		switch {
+		case now-issued >= refresh:
+			issued, noted = now, now
+		case now-noted >= touch:
+			noted = now
+		}
+		now += exponential(o.pause)
+		inUse = now >= 0 || mathrand.Float64() >= o.ends() //nolint:gosec // random, not secret
+	}
+	return past{-issued, -noted, inUse}
+}
+
+func exponential(mean time.Duration) time.Duration {
+	return time.Duration(mathrand.ExpFloat64() * float64(mean)) //nolint:gosec // random, not secret
+}
+
+// fill begins the sessions that the site has at the start of the simulation, as the module
+// begins them, and notes that they were used. Each has a past of its own before that start.
+func (s *simulation) fill(start time.Time) {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: s.Context()})
 	defer cancel()
 	addresses := make([]string, len(s.shards))
@@ -36,60 +79,64 @@ func (s *simulation) fill() {
 	store := &redisstore.Store{Address: addresses, Cluster: true, CacheSize: new(0)}
 	s.check(store.Provision(ctx))
 	defer func() { s.check(store.Cleanup()) }()
-	shared := session.NewShared(s.provider.url)
-	defer func() { s.check(shared.Destruct()) }()
 
 	var next atomic.Int64
-	errs := make([]error, fillers)
+	var errs [fillers]error
 	var all sync.WaitGroup
 	for i := range fillers {
-		// one network may only begin so many at once
-		network := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 0}), 24)
+		// one network, and one of these, may only have so much under way
+		f := &filler{s, store, session.NewShared(s.provider.url), netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 0}), 24)}
 		all.Go(func() {
 			for n := next.Add(1) - 1; n < int64(s.sessions) && errs[i] == nil; n = next.Add(1) - 1 {
-				began := time.Now().Add(-s.age(int(n)))
-				s.visitors.secrets[n], errs[i] = s.begin(store, shared, began, network)
+				past := s.newPast()
+				s.visitors.secrets[n], errs[i] = f.begin(start, past)
+				s.visitors.busy[n] = past.inUse
 			}
+			errs[i] = errors.Join(errs[i], f.shared.Destruct())
 		})
 	}
 	all.Wait()
-	for _, err := range errs {
-		s.check(err)
-	}
+	s.check(errors.Join(errs[:]...))
 }
 
-// age is how long ago a session was used last.
-func (s *simulation) age(n int) time.Duration {
-	if n < s.inUse {
-		return mathrand.N(s.visit) //nolint:gosec // random, not secret
-	}
-	const most = idleTimeout * 9 / 10
-	mean := float64(s.visit) * float64(s.sessions-s.inUse) / float64(s.inUse)
-	for {
-		if age := mathrand.ExpFloat64() * mean; age < float64(most) { //nolint:gosec // random, not secret
-			return time.Duration(age)
-		}
-	}
+// filler begins one session after the other.
+type filler struct {
+	*simulation
+	store   session.Store
+	shared  *session.Shared
+	network netip.Prefix
 }
 
-// begin begins a session at a time in the past.
-func (s *simulation) begin(store session.Store, shared *session.Shared, began time.Time, network netip.Prefix) (session.Secret, error) {
-	now := func() time.Time { return began }
-	m := &session.Manager{
-		Store:  pastStore{store, time.Since(began)},
-		Client: &authserver.Client{Server: shared.Server, ID: clientID, Secret: authserver.NewSecret("secret"), Now: now},
-		Shared: shared, Observer: nobody{}, Logger: zap.NewNop(), Now: now,
-		Label:       s.provider.label(),
-		Site:        strings.TrimPrefix(redirectURI, "http://"),
-		IdleTimeout: idleTimeout, MaxLifetime: maxLifetime,
-	}
-	begun, err := m.Begin(s.Context(), session.Login{
-		State: rand.Text(), RedirectURI: redirectURI, Scopes: strings.Fields(scopes), Started: began, Expires: began.Add(30 * time.Minute),
-	}, "code", network)
+// begin begins a session with a past.
+func (f *filler) begin(start time.Time, p past) (session.Secret, error) {
+	begun, err := f.manager(start.Add(-p.issued)).Begin(f.Context(), session.Login{
+		State: rand.Text(), RedirectURI: redirectURI, Scopes: strings.Fields(scopes),
+		Started: start.Add(-p.issued), Expires: start.Add(30*time.Minute - p.issued),
+	}, "code", f.network)
 	if err != nil {
 		return session.Secret{}, fmt.Errorf("beginning a session: %w", err)
 	}
+	if p.noted < p.issued {
+		noted := start.Add(-p.noted)
+		if found, err := f.manager(noted).Find(f.Context(), []session.Secret{begun.Secret}, noted); found == nil {
+			return session.Secret{}, fmt.Errorf("finding a session that has begun: %w", err)
+		}
+		f.shared.Touches.Wait(f.Context())
+	}
 	return begun.Secret, nil
+}
+
+// manager is the module's at some time.
+func (f *filler) manager(at time.Time) *session.Manager {
+	now := func() time.Time { return at }
+	return &session.Manager{
+		Store:  pastStore{f.store, time.Since(at)},
+		Client: &authserver.Client{Server: f.shared.Server, ID: clientID, Secret: authserver.NewSecret("secret"), Now: now},
+		Shared: f.shared, Observer: nobody{}, Logger: zap.NewNop(), Now: now,
+		Label:       f.provider.label(),
+		Site:        strings.TrimPrefix(redirectURI, "http://"),
+		IdleTimeout: idleTimeout, MaxLifetime: maxLifetime,
+	}
 }
 
 // pastStore writes what was written some time ago: records have less time left by now, and

@@ -1,7 +1,7 @@
 // Command sizing simulates a large site: sessions in a Redis Cluster, Caddys with the module
 // in front, visitors who come and go, and prints what an operator sizes by. In turn
 //
-//   - the sessions begin, at times in the past, by the module's own code;
+//   - the sessions begin, at times in the past, by the module's own code, and nodes read them;
 //   - visits go on, each session on a node of its own;
 //   - a third of the nodes is killed, as by kill -9;
 //   - these nodes start again, with nothing in their memory;
@@ -38,7 +38,9 @@ const (
 	// redirectURI needs no port of the site's own: visitors take its path and query to a node.
 	redirectURI = "http://localhost:1/truelayer"
 
-	atMost = 2 * time.Hour
+	// preparation is how long a session takes, about, until the simulation starts.
+	preparation = 700 * time.Microsecond
+	atMost      = 2 * time.Hour
 )
 
 // options are the command's flags.
@@ -90,10 +92,20 @@ func parse(args []string) (o options, err error) {
 		return options{}, errors.New("-in-use has to be at least 1 and at most half of -sessions")
 	case o.nodes < 2 || o.primaries < 3:
 		return options{}, errors.New("there have to be 2 nodes and 3 primaries or more")
+	case o.fullSize < 1 || min(o.delay, o.warm, o.length) < 0:
+		return options{}, errors.New("-full-size has to be 1 or more, and no duration may be negative")
 	case min(o.visit, o.pause) <= 0 || o.pause > o.visit || o.visit > idleTimeout:
 		return options{}, errors.New("-pause has to be more than 0 and no longer than -visit, and that no longer than 8h")
 	}
 	return o, nil
+}
+
+// ends is the probability that a page is the last of its visit.
+func (o *options) ends() float64 { return o.pause.Seconds() / o.visit.Seconds() }
+
+// away is how long it is on average until a visitor comes again.
+func (o *options) away() time.Duration {
+	return time.Duration(float64(o.visit) * float64(o.sessions-o.inUse) / float64(o.inUse))
 }
 
 // simulation is one run.
@@ -118,13 +130,18 @@ func run(owner cluster.Owner, o options, out io.Writer) []*phase {
 	s.Cleanup(s.visitors.client.CloseIdleConnections)
 
 	before, began := s.state(), time.Now()
-	s.fill()
+	start := began.Add(time.Duration(o.sessions) * preparation)
+	s.fill(start)
 	s.reportFill(before, s.state(), time.Since(began))
 	if o.length == 0 {
 		return nil
 	}
-	s.provider.delay.Store(int64(o.delay))
 	s.startNodes(store)
+	s.Logf("each node reads its sessions")
+	s.visitors.readAll(s.Context())
+	s.Logf("the simulation starts %v after its time", time.Since(start).Round(time.Second))
+	s.sleep(time.Until(start))
+	s.provider.delay.Store(int64(o.delay))
 
 	visiting, stop := context.WithCancel(s.Context())
 	var all sync.WaitGroup

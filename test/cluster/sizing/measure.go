@@ -67,8 +67,8 @@ type phase struct {
 	name          string
 	before, after state
 	answers       *answers
-	// reads and refreshes are those of the busiest second.
-	reads, refreshes int64
+	// busiestReads is how many sessions were read in a second, in the busiest part of the phase.
+	busiestReads float64
 	// starts is how long nodes took from their start to their first answer.
 	starts []time.Duration
 }
@@ -81,17 +81,21 @@ func (s *simulation) measure(name string, length time.Duration, event func()) *p
 	event()
 	last := p.before
 	for last.at.Sub(p.before.at) < length {
-		s.sleep(min(time.Second, length))
+		s.sleep(min(part, length))
 		now := s.state()
-		part := &phase{before: last, after: now}
-		p.reads = max(p.reads, int64(part.perSecond(part.allReads())))
-		p.refreshes = max(p.refreshes, int64(part.perSecond(part.allRefreshes())))
+		p.busiestReads = max(p.busiestReads, (&phase{before: last, after: now}).perSecond((*phase).allReads))
 		last = now
 	}
 	p.after = last
 	s.visitors.answers.Store(newAnswers())
+	if others := p.others(); len(others) > 0 {
+		s.Logf("%s: %s", name, strings.Join(others, ", "))
+	}
 	return p
 }
+
+// part is how long the busiest part of a phase is.
+const part = 5 * time.Second
 
 // sleep waits, or ends the simulation if it is interrupted.
 func (s *simulation) sleep(d time.Duration) {
@@ -104,8 +108,9 @@ func (s *simulation) sleep(d time.Duration) {
 	}
 }
 
-func (p *phase) perSecond(n int64) float64 {
-	return float64(n) / p.after.at.Sub(p.before.at).Seconds()
+// perSecond is how often something happened in a second.
+func (p *phase) perSecond(count func(*phase) int64) float64 {
+	return float64(count(p)) / p.after.at.Sub(p.before.at).Seconds()
 }
 
 func (p *phase) calls(command string) int64 {
@@ -126,12 +131,14 @@ func (p *phase) allRefreshes() int64 { return p.after.refreshes - p.before.refre
 
 func (p *phase) allLogins() int64 { return p.after.exchanges - p.before.exchanges }
 
-// allWrites are those of sessions: all scripts but the ones that give locks back.
+// allWrites are those of sessions: all scripts but the ones that give locks back. Those that
+// came too late, and those that renew a lock, are among them, and few.
 func (p *phase) allWrites() int64 {
 	return p.calls("eval") + p.calls("evalsha") - p.allRefreshes()
 }
 
-// allInvalidations is computed: a write tells each node that has read the session.
+// allInvalidations is computed, and an upper bound: Redis tells of a write the nodes of a
+// tracked session.
 func (p *phase) allInvalidations() int64 {
 	return int64(float64(p.allWrites()) * float64(p.after.trackedClients) / float64(max(p.after.trackedKeys, 1)))
 }
@@ -144,7 +151,10 @@ func (p *phase) processor() (used time.Duration) {
 	return used
 }
 
+// others are the answers that were not a page.
 func (p *phase) others() (text []string) {
+	p.answers.mu.Lock()
+	defer p.answers.mu.Unlock()
 	for _, what := range slices.Sorted(maps.Keys(p.answers.others)) {
 		text = append(text, strconv.Itoa(p.answers.others[what])+" "+what)
 	}

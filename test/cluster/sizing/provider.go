@@ -37,11 +37,12 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	refresh, requests := r.FormValue("refresh_token"), &p.refreshes
+	refresh := r.FormValue("refresh_token")
 	if refresh == "" {
-		refresh, requests = fmt.Sprintf("connection-%016d", p.exchanges.Load()), &p.exchanges
+		refresh = fmt.Sprintf("connection-%016d", p.exchanges.Add(1))
+	} else {
+		p.refreshes.Add(1)
 	}
-	requests.Add(1)
 	if delay := p.delay.Load(); delay > 0 {
 		timer := time.NewTimer(time.Duration(delay))
 		defer timer.Stop()
@@ -55,9 +56,10 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"access_token":%q,"expires_in":3600,"token_type":"Bearer","refresh_token":%[2]q}`, accessToken(refresh), refresh)
 }
 
-// accessToken is as long as TrueLayer's, and says as much as the module reads.
+// accessToken is about as long as TrueLayer's, 1,480 bytes, and says as much as the module
+// reads.
 func accessToken(connection string) string {
-	claims := fmt.Sprintf(`{"sub":%q,"connector_id":"mock","padding":%q}`, connection, strings.Repeat("p", 720))
+	claims := fmt.Sprintf(`{"sub":%q,"connector_id":"mock","padding":%q}`, connection, strings.Repeat("p", 750))
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + encode([]byte(claims)) + "." + strings.Repeat("s", 342)
 }

@@ -34,9 +34,9 @@ type visitors struct {
 	mu      sync.Mutex
 	secrets []session.Secret // by session
 
-	slots  []int // the session of each visit in progress
-	busy   []bool
-	rate   float64 // requests a second
+	slots  []int  // the session of each visit in progress
+	busy   []bool // by session: a visit is in progress
+	pause  time.Duration
 	ends   float64 // the probability that a request begins another visit
 	logins float64 // the probability that a visit begins with a login
 
@@ -52,20 +52,32 @@ func newVisitors(o options, p *provider) *visitors {
 		provider: p,
 		secrets:  make([]session.Secret, o.sessions),
 		cookie:   "truelayer-" + hex.EncodeToString(label[:4]),
-		slots:    make([]int, o.inUse),
 		busy:     make([]bool, o.sessions),
-		rate:     float64(o.inUse) / o.pause.Seconds(),
-		ends:     o.pause.Seconds() / o.visit.Seconds(),
-		client:   &http.Transport{MaxIdleConnsPerHost: atOnce},
+		pause:    o.pause,
+		ends:     o.ends(),
+		// as many as would replace the sessions that reach the end of their life
+		logins: min(1, float64(o.sessions)/maxLifetime.Seconds()/(float64(o.inUse)/o.visit.Seconds())),
+		client: &http.Transport{MaxIdleConnsPerHost: atOnce},
 	}
-	for i := range v.slots { // fill lets these be in the middle of a visit
-		v.slots[i], v.busy[i] = i, true
-	}
-	// as many logins as sessions that reach the end of their life
-	visits := v.rate * v.ends
-	v.logins = float64(o.sessions) / maxLifetime.Seconds() / visits
 	v.answers.Store(newAnswers())
 	return v
+}
+
+// readAll lets each node read the sessions that it has read in the past: twice, as a node
+// keeps what it reads from the second time on.
+func (v *visitors) readAll(ctx context.Context) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range atOnce {
+		all.Go(func() {
+			for n := next.Add(1) - 1; n < int64(len(v.secrets)) && ctx.Err() == nil; n = next.Add(1) - 1 {
+				for range 2 {
+					v.get(ctx, int(n), "/truelayer/session", time.Now())
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // node is a Caddy as the balancer sees it.
@@ -79,10 +91,16 @@ type node struct {
 type request struct {
 	session int
 	login   bool
+	due     time.Time
 }
 
 // run opens pages until ctx ends.
 func (v *visitors) run(ctx context.Context) {
+	for n, busy := range v.busy {
+		if busy {
+			v.slots = append(v.slots, n)
+		}
+	}
 	due := make(chan request, 16*atOnce)
 	var workers sync.WaitGroup
 	for range atOnce {
@@ -94,14 +112,17 @@ func (v *visitors) run(ctx context.Context) {
 	}
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()
-	for began, sent := time.Now(), 0; ctx.Err() == nil; <-ticker.C {
-		for ; float64(sent) < time.Since(began).Seconds()*v.rate; sent++ {
+	began, sent := time.Now(), 0
+	for ctx.Err() == nil {
+		for ; float64(sent) < time.Since(began).Seconds()/v.pause.Seconds()*float64(len(v.slots)); sent++ {
+			r := v.next()
 			select {
-			case due <- v.next():
+			case due <- r:
 			default:
 				v.answers.Load().count("not sent, since too many were under way")
 			}
 		}
+		<-ticker.C
 	}
 	close(due)
 	workers.Wait()
@@ -110,7 +131,7 @@ func (v *visitors) run(ctx context.Context) {
 // next returns the next request.
 func (v *visitors) next() request {
 	slot := rand.IntN(len(v.slots)) //nolint:gosec // random, not secret
-	r := request{session: v.slots[slot]}
+	r := request{session: v.slots[slot], due: time.Now()}
 	if rand.Float64() < v.ends { //nolint:gosec // random, not secret
 		v.busy[r.session] = false
 		for v.busy[r.session] || r.session == v.slots[slot] {
@@ -124,33 +145,43 @@ func (v *visitors) next() request {
 
 // do opens a page, after a login if the visit begins with one.
 func (v *visitors) do(ctx context.Context, r request) {
-	if r.login {
-		cookie, err := bench.Login(func(req *http.Request) (*http.Response, error) {
-			req.RequestURI = ""
-			return v.send(req.WithContext(ctx), r.session)
-		}, v.provider.grant)
-		secret, decodeErr := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(cookie, v.cookie+"="))
-		if err != nil || decodeErr != nil || len(secret) != len(session.Secret{}) {
-			if ctx.Err() == nil {
-				v.answers.Load().count("login failed")
-			}
-			return
+	if r.login && !v.login(ctx, r.session) {
+		return
+	}
+	v.get(ctx, r.session, "/page", r.due)
+}
+
+// login gives a session's visitor another session in its place.
+func (v *visitors) login(ctx context.Context, n int) (ok bool) {
+	cookie, err := bench.Login(func(req *http.Request) (*http.Response, error) {
+		req.RequestURI = ""
+		return v.send(req.WithContext(ctx), n)
+	}, v.provider.grant)
+	secret, decodeErr := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(cookie, v.cookie+"="))
+	if err != nil || decodeErr != nil || len(secret) != len(session.Secret{}) {
+		if ctx.Err() == nil {
+			v.answers.Load().count("login failed")
 		}
-		v.mu.Lock()
-		v.secrets[r.session] = session.Secret(secret)
-		v.mu.Unlock()
+		return false
 	}
 	v.mu.Lock()
-	secret := v.secrets[r.session]
-	v.mu.Unlock()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/page", nil)
+	defer v.mu.Unlock()
+	v.secrets[n] = session.Secret(secret)
+	return true
+}
+
+// get opens a page that was due at some time.
+func (v *visitors) get(ctx context.Context, n int, path string, due time.Time) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {
 		return
 	}
+	v.mu.Lock()
+	secret := v.secrets[n]
+	v.mu.Unlock()
 	req.Header.Set("Sec-Fetch-Mode", "cors")
 	req.Header.Set("Cookie", v.cookie+"="+base64.RawURLEncoding.EncodeToString(secret[:]))
-	began := time.Now()
-	resp, err := v.send(req, r.session)
+	resp, err := v.send(req, n)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
@@ -158,12 +189,13 @@ func (v *visitors) do(ctx context.Context, r request) {
 	default:
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
-		v.answers.Load().add(resp.StatusCode, time.Since(began), v.fresh(req))
+		v.answers.Load().add(resp.StatusCode, time.Since(due), v.fresh(req))
 	}
 }
 
-// send sends a request as a balancer does: where nothing listens, or where the connection
-// broke before the answer, another node is asked.
+// send sends a request as a balancer does: another node is asked where nothing listens, and a
+// request whose connection breaks before the answer is sent again. The client itself repeats
+// one on a connection that was used before, and that is not counted.
 func (v *visitors) send(req *http.Request, n int) (*http.Response, error) {
 	for {
 		to := v.route(n)
@@ -175,15 +207,17 @@ func (v *visitors) send(req *http.Request, n int) (*http.Response, error) {
 		if err == nil || req.Context().Err() != nil {
 			return resp, err
 		}
-		if !errors.Is(err, syscall.ECONNREFUSED) {
-			v.answers.Load().count("connection lost, another node asked")
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			v.nodes[to].down.Store(true)
+		} else {
+			v.answers.Load().count("connection lost, asked again")
 		}
-		v.nodes[to].down.Store(true)
 	}
 }
 
-// route returns the node for a session, -1 if there is none. A session stays where it is until
-// that node goes down (rendezvous hashing).
+// route returns the node for a session, -1 if there is none. Unless they are scattered, sessions
+// stay on their nodes; those of a node that goes down are spread over the others, and return to
+// it (rendezvous hashing).
 func (v *visitors) route(n int) (best int) {
 	best = -1
 	var highest uint64
