@@ -1,5 +1,5 @@
 #!/bin/sh
-# packaging/notes.sh <version> prints what CHANGELOG.md says of a version, for the notes of its release.
+# packaging/notes.sh <version> [changelog] prints what CHANGELOG.md says of a version, for the notes of its release.
 set -eu
 cd "$(dirname "$0")/.."
 awk -v version="${1:?the version is missing, for example 1.0.0}" '
@@ -11,4 +11,4 @@ awk -v version="${1:?the version is missing, for example 1.0.0}" '
 			exit 1
 		}
 	}
-' CHANGELOG.md
+' "${2:-CHANGELOG.md}"

@@ -81,14 +81,22 @@ func (w *World) allSignedIn(t *testing.T, browsers []*Browser) {
 	}
 }
 
-// buildEarlier builds the earlier release from the repository's history. A clone without its
-// history upgrades from this very build, and says so.
+// buildEarlier builds the earlier release from the repository's history. Sources without a
+// history, and a clone without all of it, upgrade from this very build, and say so.
 func buildEarlier(t *testing.T) (binary string) {
 	t.Helper()
-	archive, err := exec.CommandContext(t.Context(), "git", "-C", "../..", "archive", earlierRelease).Output()
-	if err != nil {
-		t.Logf("note: the history does not have %s, so this build is upgraded to itself: git fetch --unshallow brings it", earlierRelease)
+	git := func(arguments ...string) ([]byte, error) {
+		// in a container the checkout often belongs to another user
+		return exec.CommandContext(t.Context(), "git", append([]string{"-c", "safe.directory=*", "-C", "../.."}, arguments...)...).Output()
+	}
+	if shallow, err := git("rev-parse", "--is-shallow-repository"); err != nil || string(shallow) != "false\n" {
+		t.Logf("note: there is no history, or not all of it, so this build is upgraded to itself: git fetch --unshallow brings %s", earlierRelease)
 		return caddyBinary
+	}
+	archive, err := git("archive", earlierRelease)
+	if err != nil {
+		failed, _ := errors.AsType[*exec.ExitError](err)
+		t.Fatalf("git archive %s: %v: %s", earlierRelease, err, failed.Stderr)
 	}
 	source := t.TempDir()
 	if err := extract(archive, source); err != nil {

@@ -72,9 +72,28 @@ func (m *machine) unpack(t *testing.T) {
 // install runs the installation, which reads the input.
 func (m *machine) install(t *testing.T, caddy, input string) string {
 	t.Helper()
-	install := asRoot(t, systemd+"install", "--root", m.root, caddy)
+	return output(t, m.installation(t, caddy, input))
+}
+
+func (m *machine) installation(t *testing.T, argument, input string) *exec.Cmd {
+	t.Helper()
+	install := asRoot(t, systemd+"install", "--root", m.root, argument)
 	install.Stdin = strings.NewReader(input)
-	return output(t, install)
+	return install
+}
+
+// has reports whether the machine has a file.
+func (m *machine) has(t *testing.T, path string) bool {
+	t.Helper()
+	return asRoot(t, "test", "-e", m.path(path)).Run() == nil
+}
+
+// write writes a file of the machine.
+func (m *machine) write(t *testing.T, path, text string) {
+	t.Helper()
+	tee := asRoot(t, "tee", m.path(path))
+	tee.Stdin = strings.NewReader(text)
+	output(t, tee)
 }
 
 // read returns a file of the machine.
@@ -86,7 +105,7 @@ func (m *machine) read(t *testing.T, path string) string {
 // settings returns the values of a setting in the unit and in what was installed for it.
 func (m *machine) settings(t *testing.T, name string) (values []string) {
 	t.Helper()
-	unit := m.read(t, "lib/systemd/system/caddy.service") + m.read(t, "etc/systemd/system/caddy.service.d/truelayer.conf")
+	unit := m.read(t, "lib/systemd/system/caddy.service") + m.read(t, "etc/systemd/system/caddy.service.d/10-truelayer.conf")
 	for _, match := range regexp.MustCompile(`(?m)^`+name+`=(.+)$`).FindAllStringSubmatch(unit, -1) {
 		values = append(values, match[1])
 	}
@@ -138,7 +157,12 @@ func (m *machine) verify(t *testing.T) {
 	unit := strings.ReplaceAll(m.read(t, "lib/systemd/system/caddy.service"), "=/usr/bin/caddy ", "="+m.path("usr/bin/caddy")+" ")
 	directory := t.TempDir()
 	write(t, directory+"/caddy.service", unit)
-	write(t, directory+"/caddy.service.d/truelayer.conf", m.read(t, "etc/systemd/system/caddy.service.d/truelayer.conf"))
+	write(t, directory+"/caddy.service.d/10-truelayer.conf", m.read(t, "etc/systemd/system/caddy.service.d/10-truelayer.conf"))
+	packaged := read(t, repository+"/packaging/caddy.service.d/caddy-truelayer.conf")
+	if !strings.Contains(packaged, "=/usr/bin/caddy-truelayer ") {
+		t.Errorf("the package's drop-in runs no caddy-truelayer:\n%s", packaged)
+	}
+	write(t, directory+"/caddy.service.d/caddy-truelayer.conf", strings.ReplaceAll(packaged, "=/usr/bin/caddy-truelayer ", "="+m.path("usr/bin/caddy")+" "))
 	verify := command(t, "systemd-analyze", "verify", "--man=no", "caddy.service")
 	verify.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+directory+":") // and after these the machine's own
 	if text := output(t, verify); text != "" {
@@ -146,7 +170,53 @@ func (m *machine) verify(t *testing.T) {
 	}
 }
 
-// TestInstall: from a Debian system with the package caddy to a guarded site, and back.
+// TestInstallUndone: what is missing is missed before anything is changed; a Caddyfile of the
+// operator's own stays; and all can be undone.
+func TestInstallUndone(t *testing.T) {
+	caddy := stages(t) + "/bin/caddy"
+	m := newMachine(t)
+	packaged := m.read(t, "usr/bin/caddy")
+	unchanged := func(what string) {
+		t.Helper()
+		for _, path := range []string{"etc/systemd/system/caddy.service.d/10-truelayer.conf", "etc/credstore/truelayer-client-secret", "usr/bin/caddy.default"} {
+			if m.has(t, path) {
+				t.Errorf("%s: there is %s", what, path)
+			}
+		}
+		if m.read(t, "usr/bin/caddy") != packaged {
+			t.Errorf("%s: the package's Caddy is not there", what)
+		}
+	}
+	for what, install := range map[string]*exec.Cmd{
+		"no secret": m.installation(t, caddy, "sandbox-simulator\n"), "no Caddy": m.installation(t, "/bin/true", "id\nsecret\n"), "undone too early": m.installation(t, "--undo", ""),
+	} {
+		if text, err := install.CombinedOutput(); err == nil {
+			t.Errorf("%s: %s", what, text)
+		}
+		unchanged(what)
+	}
+
+	// as it is after dpkg has configured the package, without the rest of a system
+	output(t, asRoot(t, "dpkg", "--root="+m.root, "--force-depends", "--configure", "caddy"))
+	original := m.read(t, "etc/caddy/Caddyfile")
+	m.install(t, caddy, "sandbox-simulator\nsimulator-secret\n")
+	if !strings.Contains(m.read(t, "etc/caddy/Caddyfile"), "\ttruelayer {") {
+		t.Error("the package's own Caddyfile is still there")
+	}
+	output(t, m.installation(t, "--undo", ""))
+	unchanged("undone")
+	if m.read(t, "etc/caddy/Caddyfile") != original {
+		t.Error("undone: the package's own Caddyfile is not there")
+	}
+
+	const own = "app.example.com {\n\timport sites/*\n}\n"
+	m.write(t, "etc/caddy/Caddyfile", own)
+	if said := m.install(t, caddy, "sandbox-simulator\nsimulator-secret\n"); m.read(t, "etc/caddy/Caddyfile") != own || !strings.Contains(said, "your own") {
+		t.Errorf("the operator's own Caddyfile was replaced, or nothing was said of it: %s", said)
+	}
+}
+
+// TestInstall: from a Debian system with the package caddy to a guarded site.
 func TestInstall(t *testing.T) {
 	caddy := stages(t) + "/bin/caddy"
 	m := newMachine(t)
@@ -170,9 +240,7 @@ func TestInstall(t *testing.T) {
 	start(t, command(t, stages(t)+"/bin/simulator", "-listen=127.0.0.1:"+simulatorPort, "-redirect-uri=http://localhost:"+site+"/truelayer"))
 	edited := strings.NewReplacer("localhost:8080", "localhost:"+site, "environment sandbox", "environment sandbox\n\t\tauth_server "+authServer).
 		Replace(m.read(t, "etc/caddy/Caddyfile"))
-	tee := asRoot(t, "tee", m.path("etc/caddy/Caddyfile"))
-	tee.Stdin = strings.NewReader(edited)
-	output(t, tee)
+	m.write(t, "etc/caddy/Caddyfile", edited)
 	m.install(t, caddy, "")
 	if m.read(t, "etc/caddy/Caddyfile") != edited {
 		t.Error("a second installation replaces the Caddyfile")

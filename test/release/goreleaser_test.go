@@ -1,6 +1,7 @@
 package release
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -38,6 +39,9 @@ func TestGoReleaser(t *testing.T) {
 	for _, file := range project.NFPMs[0].Contents {
 		glob(t, file.Source)
 	}
+	if project.Changelog.Disable != "" {
+		t.Error("GoReleaser reads no notes if changelog.disable is set")
+	}
 	scripts := project.NFPMs[0].Scripts
 	for _, script := range []string{scripts.PostInstall, scripts.PostRemove} {
 		glob(t, script)
@@ -64,16 +68,27 @@ func TestGoReleaserVersion(t *testing.T) {
 // TestNotes: the notes of a release are its part of the changelog, and there is no release
 // without one.
 func TestNotes(t *testing.T) {
-	notes := func(version string) (string, error) {
-		out, err := exec.Command(filepath.Join(root, "packaging/notes.sh"), version).Output() //nolint:gosec // a script of ours
+	notes := func(arguments ...string) (string, error) {
+		out, err := exec.Command(filepath.Join(root, "packaging/notes.sh"), arguments...).Output() //nolint:gosec // a script of ours
 		return string(out), err
 	}
-	_, unreleased, _ := strings.Cut(read(t, "CHANGELOG.md"), "\n## Unreleased\n")
-	unreleased, _, _ = strings.Cut(unreleased, "\n## ")
-	if got, err := notes("Unreleased"); err != nil || strings.TrimSpace(got) != strings.TrimSpace(unreleased) {
-		t.Errorf("%v, the notes are\n%s", err, got)
+	sections := strings.Split(read(t, "CHANGELOG.md"), "\n## ")[1:]
+	for _, section := range sections {
+		title, text, _ := strings.Cut(section, "\n")
+		text = strings.TrimSpace(text)
+		if got, err := notes(strings.Fields(title)[0]); strings.TrimSpace(got) != text || (err == nil) != (text != "") {
+			t.Errorf("%v, the notes of %s are\n%s", err, title, got)
+		}
 	}
-	if got, err := notes("0.0.0"); err == nil {
-		t.Errorf("the notes of no version are\n%s", got)
+	// as it is when a release is made
+	changelog := filepath.Join(t.TempDir(), "changelog")
+	text := "# Changelog\n\n## Unreleased\n\n## 1.2.0 - 2027-01-31\n\n### Added\n\n- This.\n\n## 1.1.0 - 2027-01-01\n\n- That.\n"
+	if err := os.WriteFile(changelog, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for version, want := range map[string]string{"1.2.0": "### Added\n\n- This.", "1.1.0": "- That.", "Unreleased": "", "1.0.0": ""} {
+		if got, err := notes(version, changelog); strings.TrimSpace(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%v, the notes of %s are\n%s", err, version, got)
+		}
 	}
 }

@@ -137,12 +137,23 @@ func TestWorkflowsAreCareful(t *testing.T) {
 				if !ok || !strings.HasPrefix(action.Uses.Value, "actions/checkout@") {
 					continue
 				}
+				if runs(job, "cluster", ".ci/run") && (action.Inputs["fetch-depth"] == nil || action.Inputs["fetch-depth"].Value.Value != "0") {
+					t.Errorf("%s: %s upgrades from an earlier release, and needs fetch-depth: 0", file, name)
+				}
 				if input := action.Inputs["persist-credentials"]; input == nil || input.Value.Value != "false" {
 					t.Errorf("%s: the checkout of %s leaves its token", file, name)
 				}
 			}
 		}
 	}
+}
+
+// runs reports whether a job has a command with one of the words.
+func runs(job *actionlint.Job, words ...string) bool {
+	return slices.ContainsFunc(job.Steps, func(step *actionlint.Step) bool {
+		run, ok := step.Exec.(*actionlint.ExecRun)
+		return ok && slices.ContainsFunc(strings.Fields(run.Run.Value), func(word string) bool { return slices.Contains(words, word) })
+	})
 }
 
 // TestDependabot looks after every module, and the actions.
@@ -179,7 +190,7 @@ func TestDependabot(t *testing.T) {
 	for _, file := range glob(t, "test/*/go.mod") {
 		modules = append(modules, "/"+strings.TrimSuffix(file, "/go.mod"))
 	}
-	want := map[string][]string{"gomod": modules, "npm": {"/test/browser"}, "docker": {"/examples/container"}, "github-actions": {"/"}}
+	want := map[string][]string{"gomod": modules, "npm": {"/test/browser"}, "docker": {"/examples/container"}, "docker-compose": {"/examples/container"}, "github-actions": {"/"}}
 	if !maps.EqualFunc(watched, want, slices.Equal[[]string]) {
 		t.Errorf("it looks after %v, not %v", watched, want)
 	}
