@@ -106,7 +106,7 @@ func (m *Manager) openRecord(id string, secret *Secret, record []byte, now time.
 	if s == nil {
 		opened, err := open(record, &m.Label, secret, id)
 		if err != nil {
-			// the id was right, so somebody else wrote into the store
+			// the id was right, so another release or somebody else wrote into the store
 			m.Logger.Error("opening a session's record failed", zap.Error(err))
 			return nil
 		}

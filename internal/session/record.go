@@ -95,22 +95,25 @@ func headerRecord(kind byte, clientID string, created, expires time.Time) []byte
 // of a reservation.
 func IsClaim(record []byte) bool { return len(record) > 1 && record[1] == kindClaim }
 
-var errBadRecord = errors.New("the record cannot be opened: it was damaged, or moved from another id or version")
+var errBadRecord = errors.New("the record cannot be opened: it was damaged, or moved from another id")
 
 // versionError is the version of a record that another release of the module has written.
 type versionError byte
 
 func (v versionError) Error() string {
-	return fmt.Sprintf("the record has version %d, and this release of the module reads version %d: its visitor has to log in again", byte(v), recordVersion)
+	return fmt.Sprintf("the record has version %d, and this release of the module reads version %d; the visitor has to log in again", byte(v), recordVersion)
 }
 
 // splitRecord checks a record's version and kind and splits it after its header.
 func splitRecord(record []byte, kind byte) (header, rest []byte, err error) {
-	if len(record) < 4 || len(record) > maxRecord || record[1] != kind {
+	if len(record) < 4 || len(record) > maxRecord {
 		return nil, nil, errBadRecord
 	}
 	if record[0] != recordVersion {
 		return nil, nil, versionError(record[0])
+	}
+	if record[1] != kind {
+		return nil, nil, errBadRecord
 	}
 	end := 4 + int(binary.BigEndian.Uint16(record[2:]))
 	if end > len(record) {

@@ -222,7 +222,7 @@ func TestRecordOfAnotherRelease(t *testing.T) {
 	for _, version := range []byte{1, recordVersion + 1} {
 		record[0] = version
 		_, err := open(record, &l, &secret, l.SessionID(&secret))
-		if want := fmt.Sprintf("version %d, and this release of the module reads version %d:", version, recordVersion); err == nil || !strings.Contains(err.Error(), want) {
+		if want := fmt.Sprintf("version %d, and this release of the module reads version %d;", version, recordVersion); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("version %d: %v", version, err)
 		}
 	}

@@ -240,6 +240,6 @@ func TestMonitoring(t *testing.T) {
 // TestYAML: yamllint finds nothing in the YAML files of the examples.
 func TestYAML(t *testing.T) {
 	output(t, command(t, "yamllint", "--strict", "--config-data",
-		"{extends: default, rules: {document-start: disable, line-length: disable, comments: {min-spaces-from-content: 1}}}",
-		repository+"/examples", repository+"/.golangci.yml"))
+		"{extends: default, rules: {document-start: disable, line-length: disable, comments: {min-spaces-from-content: 1}, truthy: {check-keys: false}}}",
+		repository+"/examples", repository+"/.github", repository+"/.golangci.yml", repository+"/.goreleaser.yaml"))
 }

@@ -3,6 +3,7 @@ module github.com/caddy-truelayer/caddy-truelayer/test/release
 go 1.26.1
 
 require (
+	github.com/evanw/esbuild v0.28.2
 	github.com/goreleaser/goreleaser/v2 v2.15.1
 	github.com/rhysd/actionlint v1.7.12
 	go.yaml.in/yaml/v3 v3.0.5

@@ -2,8 +2,6 @@ package release
 
 import (
 	"bytes"
-	"encoding/json"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -54,39 +52,6 @@ func decode[T any](t *testing.T, file string) (value T) {
 		t.Fatalf("%s: %v", file, err)
 	}
 	return value
-}
-
-// TestSyntax: whatever is YAML or JSON can be read. Most of it is read by what it is for in
-// some test; a dashboard is not.
-func TestSyntax(t *testing.T) {
-	found := 0
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if entry.IsDir() && slices.Contains([]string{".git", "dist", "node_modules"}, entry.Name()) {
-			return fs.SkipDir
-		}
-		if extension := filepath.Ext(path); !slices.Contains([]string{".json", ".yaml", ".yml"}, extension) || entry.IsDir() {
-			return nil
-		}
-		found++
-		text, err := os.ReadFile(path) //nolint:gosec // a file of ours
-		if err != nil {
-			return err
-		}
-		read := yaml.Unmarshal
-		if filepath.Ext(path) == ".json" {
-			read = json.Unmarshal
-		}
-		if err := read(text, new(any)); err != nil {
-			t.Errorf("%s: %v", path, err)
-		}
-		return nil
-	})
-	if err != nil || found < 10 {
-		t.Errorf("%d files, %v", found, err)
-	}
 }
 
 // TestWorkflows: actionlint has nothing to say, nor shellcheck about the commands.
