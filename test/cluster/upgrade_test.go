@@ -87,7 +87,7 @@ func buildEarlier(t *testing.T) (binary string) {
 	t.Helper()
 	git := func(arguments ...string) ([]byte, error) {
 		// in a container the checkout often belongs to another user
-		return exec.CommandContext(t.Context(), "git", append([]string{"-c", "safe.directory=*", "-C", "../.."}, arguments...)...).Output()
+		return exec.CommandContext(t.Context(), "git", append([]string{"-c", "safe.directory=*", "-C", "../.."}, arguments...)...).Output() //nolint:gosec // a program of the tests' own
 	}
 	if shallow, err := git("rev-parse", "--is-shallow-repository"); err != nil || string(shallow) != "false\n" {
 		t.Logf("note: there is no history, or not all of it, so this build is upgraded to itself: git fetch --unshallow brings %s", earlierRelease)

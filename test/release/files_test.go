@@ -114,7 +114,7 @@ func transform(loader api.Loader) func(file, text string) error {
 // lint checks a file with a program.
 func lint(program string, arguments ...string) func(file, text string) error {
 	return func(file, _ string) error {
-		out, err := exec.Command(program, append(arguments[:len(arguments):len(arguments)], file)...).CombinedOutput() //nolint:gosec // a linter, and a file of ours
+		out, err := exec.Command(program, append(slices.Clip(arguments), file)...).CombinedOutput() //nolint:gosec // a linter, and a file of ours
 		if err != nil {
 			return fmt.Errorf("%s: %w\n%s", program, err, out)
 		}
