@@ -35,10 +35,10 @@ type past struct {
 // with the refreshes and notes that the module makes of them.
 func (o *options) newPast() past {
 	const (
-		length  = 8 * time.Hour
-		refresh = 55 * time.Minute // after a token of an hour was issued
-		touch   = idleTimeout / 32
+		length = 8 * time.Hour
+		touch  = idleTimeout / 32
 	)
+	refresh := o.token - min(5*time.Minute, o.token/10) // after the token was issued
 	var (
 		now    = -length
 		issued = now - mathrand.N(refresh)                                 //nolint:gosec // random, not secret

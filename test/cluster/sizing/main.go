@@ -38,7 +38,7 @@ const (
 	// redirectURI needs no port of the site's own: visitors take its path and query to a node.
 	redirectURI = "http://localhost:1/truelayer"
 
-	// preparation is how long a session takes, about, until the simulation starts.
+	// preparation is how long it takes for each session, about, until the simulation starts.
 	preparation = 700 * time.Microsecond
 	atMost      = 2 * time.Hour
 )
@@ -48,7 +48,7 @@ type options struct {
 	sessions, inUse  int
 	nodes, primaries int
 	visit, pause     time.Duration
-	delay            time.Duration
+	token, delay     time.Duration
 	warm, length     time.Duration
 	fullSize         int
 }
@@ -75,6 +75,7 @@ func parse(args []string) (o options, err error) {
 	flags.IntVar(&o.primaries, "primaries", 3, "primaries of the Redis Cluster, at least 3")
 	flags.DurationVar(&o.visit, "visit", 10*time.Minute, "how `long` a visit is on average")
 	flags.DurationVar(&o.pause, "pause", time.Minute, "how `long` it is on average between two requests of a visit")
+	flags.DurationVar(&o.token, "token", time.Hour, "how `long` an access token lasts")
 	flags.DurationVar(&o.delay, "delay", 100*time.Millisecond, "how `long` the token endpoint takes")
 	flags.DurationVar(&o.warm, "warm", 2*time.Minute, "how `long` visits go on before they are measured")
 	flags.DurationVar(&o.length, "for", 2*time.Minute, "how `long` each phase is; with 0 the sessions only begin")
@@ -94,6 +95,8 @@ func parse(args []string) (o options, err error) {
 		return options{}, errors.New("there have to be 2 nodes and 3 primaries or more")
 	case o.fullSize < 1 || min(o.delay, o.warm, o.length) < 0:
 		return options{}, errors.New("-full-size has to be 1 or more, and no duration may be negative")
+	case o.token < time.Second:
+		return options{}, errors.New("-token has to be a second or more")
 	case min(o.visit, o.pause) <= 0 || o.pause > o.visit || o.visit > idleTimeout:
 		return options{}, errors.New("-pause has to be more than 0 and no longer than -visit, and that no longer than 8h")
 	}
@@ -122,7 +125,7 @@ type simulation struct {
 func run(owner cluster.Owner, o options, out io.Writer) []*phase {
 	s := &simulation{Owner: owner, options: o, out: out}
 	var end func()
-	s.provider, end = startProvider()
+	s.provider, end = startProvider(o.token)
 	s.Cleanup(end)
 	var store string
 	s.shards, store = cluster.StartShards(s, o.primaries)
@@ -139,7 +142,9 @@ func run(owner cluster.Owner, o options, out io.Writer) []*phase {
 	s.startNodes(store)
 	s.Logf("each node reads its sessions")
 	s.visitors.readAll(s.Context())
-	s.Logf("the simulation starts %v after its time", time.Since(start).Round(time.Second))
+	if late := time.Since(start); late > time.Minute {
+		s.Logf("all sessions are %v older than they should be", late.Round(time.Second))
+	}
 	s.sleep(time.Until(start))
 	s.provider.delay.Store(int64(o.delay))
 

@@ -9,7 +9,7 @@ import (
 // TestRun simulates a site that is as small as one can be. How much it takes makes no
 // difference here, but that everything is counted does.
 func TestRun(t *testing.T) {
-	o, err := parse(strings.Fields("-sessions 200 -in-use 50 -nodes 3 -visit 4h -pause 500ms -delay 10ms -warm 100ms -for 2s"))
+	o, err := parse(strings.Fields("-sessions 200 -in-use 50 -nodes 3 -visit 4h -pause 500ms -token 5s -delay 10ms -warm 100ms -for 2s"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestPast(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
-	for _, args := range []string{"extra", "-sessions=x", "-sessions=10 -in-use=6", "-nodes=1", "-primaries=2", "-pause=0s", "-visit=9h", "-for=-1s"} {
+	for _, args := range []string{"extra", "-sessions=x", "-sessions=10 -in-use=6", "-nodes=1", "-primaries=2", "-pause=0s", "-visit=9h", "-token=0s", "-for=-1s"} {
 		if _, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("%s was accepted", args)
 		}

@@ -33,7 +33,7 @@ func (s *simulation) state() state {
 		}
 		now.redisCPU += s.seconds(info["used_cpu_user"]) + s.seconds(info["used_cpu_sys"])
 		now.redisMemory += s.number(info["used_memory"])
-		if keys, _, any := strings.Cut(strings.TrimPrefix(info["db0"], "keys="), ","); any { // not if it is empty
+		if keys, _, found := strings.Cut(strings.TrimPrefix(info["db0"], "keys="), ","); found { // not if it is empty
 			now.keys += s.number(keys)
 		}
 		now.trackedKeys += s.number(info["tracking_total_keys"])

@@ -13,19 +13,20 @@ import (
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
-// provider stands for TrueLayer. It agrees to every login, and gives a token of an hour for
-// every code and every refresh token. Unlike the simulator it remembers nothing, so that it
+// provider stands for TrueLayer. It agrees to every login, and gives a token for every code
+// and every refresh token. Unlike the simulator it remembers nothing, so that it
 // has room for the tokens of millions.
 type provider struct {
-	url string
+	url   string
+	token time.Duration // how long a token lasts
 	// delay is how long a token request takes, in nanoseconds.
 	delay atomic.Int64
 
 	exchanges, refreshes atomic.Int64
 }
 
-func startProvider() (p *provider, end func()) {
-	p = new(provider)
+func startProvider(token time.Duration) (p *provider, end func()) {
+	p = &provider{token: token}
 	server := httptest.NewServer(p)
 	p.url = server.URL
 	return p, server.Close
@@ -53,7 +54,8 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = fmt.Fprintf(w, `{"access_token":%q,"expires_in":3600,"token_type":"Bearer","refresh_token":%[2]q}`, accessToken(refresh), refresh)
+	_, _ = fmt.Fprintf(w, `{"access_token":%q,"expires_in":%d,"token_type":"Bearer","refresh_token":%q}`,
+		accessToken(refresh), int(p.token.Seconds()), refresh)
 }
 
 // accessToken is about as long as TrueLayer's, 1,480 bytes, and says as much as the module
