@@ -102,10 +102,22 @@ func (m *machine) read(t *testing.T, path string) string {
 	return output(t, asRoot(t, "cat", m.path(path)))
 }
 
+// unit returns the package's unit, which Debian 12 has in /lib.
+func (m *machine) unit(t *testing.T) string {
+	t.Helper()
+	for _, folder := range []string{"usr/lib", "lib"} {
+		if path := folder + "/systemd/system/caddy.service"; m.has(t, path) {
+			return m.read(t, path)
+		}
+	}
+	t.Fatal("the package has no unit")
+	return ""
+}
+
 // settings returns the values of a setting in the unit and in what was installed for it.
 func (m *machine) settings(t *testing.T, name string) (values []string) {
 	t.Helper()
-	unit := m.read(t, "lib/systemd/system/caddy.service") + m.read(t, "etc/systemd/system/caddy.service.d/10-truelayer.conf")
+	unit := m.unit(t) + m.read(t, "etc/systemd/system/caddy.service.d/10-truelayer.conf")
 	for _, match := range regexp.MustCompile(`(?m)^`+name+`=(.+)$`).FindAllStringSubmatch(unit, -1) {
 		values = append(values, match[1])
 	}
@@ -154,7 +166,7 @@ func limits(t *testing.T, p *process) string {
 func (m *machine) verify(t *testing.T) {
 	t.Helper()
 	// systemd looks for the program where the unit says that it is
-	unit := strings.ReplaceAll(m.read(t, "lib/systemd/system/caddy.service"), "=/usr/bin/caddy ", "="+m.path("usr/bin/caddy")+" ")
+	unit := strings.ReplaceAll(m.unit(t), "=/usr/bin/caddy ", "="+m.path("usr/bin/caddy")+" ")
 	directory := t.TempDir()
 	write(t, directory+"/caddy.service", unit)
 	write(t, directory+"/caddy.service.d/10-truelayer.conf", m.read(t, "etc/systemd/system/caddy.service.d/10-truelayer.conf"))
@@ -203,8 +215,12 @@ func TestInstallUndone(t *testing.T) {
 	if !strings.Contains(m.read(t, "etc/caddy/Caddyfile"), "\ttruelayer {") {
 		t.Error("the package's own Caddyfile is still there")
 	}
+	m.write(t, "etc/caddy/Caddyfile", "# edited\n"+m.read(t, "etc/caddy/Caddyfile"))
 	output(t, m.installation(t, "--undo", ""))
 	unchanged("undone")
+	if !strings.HasPrefix(m.read(t, "etc/caddy/Caddyfile.truelayer"), "# edited\n") {
+		t.Error("undone: what the operator has written is lost")
+	}
 	if m.read(t, "etc/caddy/Caddyfile") != original {
 		t.Error("undone: the package's own Caddyfile is not there")
 	}
@@ -213,6 +229,10 @@ func TestInstallUndone(t *testing.T) {
 	m.write(t, "etc/caddy/Caddyfile", own)
 	if said := m.install(t, caddy, "sandbox-simulator\nsimulator-secret\n"); m.read(t, "etc/caddy/Caddyfile") != own || !strings.Contains(said, "your own") {
 		t.Errorf("the operator's own Caddyfile was replaced, or nothing was said of it: %s", said)
+	}
+	output(t, m.installation(t, "--undo", ""))
+	if unchanged("undone again"); m.read(t, "etc/caddy/Caddyfile") != own {
+		t.Error("undone again: the operator's own Caddyfile was replaced")
 	}
 }
 
