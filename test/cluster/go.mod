@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/caddy-truelayer/caddy-truelayer v0.0.0
 	github.com/caddyserver/caddy/v2 v2.11.9
+	github.com/prometheus/procfs v0.22.0
 	go.uber.org/zap v1.28.0
 )
 
@@ -84,7 +85,6 @@ require (
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.71.0 // indirect
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
-	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/quic-go/qpack v0.6.0 // indirect
 	github.com/quic-go/quic-go v0.63.0 // indirect
 	github.com/redis/rueidis v1.0.79 // indirect

@@ -12,12 +12,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 
 	"github.com/caddy-truelayer/caddy-truelayer/test/loopback"
 )
@@ -164,20 +164,15 @@ func (p *Process) Usage() (processor time.Duration, resident int64) {
 		return 0, 0
 	default:
 	}
-	proc := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
-	stat, _ := os.ReadFile(proc + "stat") //nolint:gosec // a file of the tests' own
-	// the second field is the program's name in parentheses, which may hold spaces
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	if fields := strings.Fields(rest); len(fields) > 21 {
-		ticks := number(fields[11]) + number(fields[12]) // utime and stime, in hundredths of a second
-		processor, resident = time.Duration(ticks)*10*time.Millisecond, number(fields[21])*int64(os.Getpagesize())
+	process, err := procfs.NewProc(p.cmd.Process.Pid)
+	if err != nil {
+		return 0, 0
 	}
-	return processor, resident
-}
-
-func number(text string) int64 {
-	n, _ := strconv.ParseInt(text, 10, 64)
-	return n
+	stat, err := process.Stat()
+	if err != nil {
+		return 0, 0
+	}
+	return time.Duration(stat.CPUTime() * float64(time.Second)), int64(stat.ResidentMemory())
 }
 
 // awaitReady waits until the process that was started says that it is ready.

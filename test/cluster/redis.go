@@ -70,23 +70,6 @@ func (r *Redis) command(commands ...string) (answer string) {
 	return strings.TrimSpace(answer)
 }
 
-// Info is what the server says of itself: all fields of INFO.
-func (r *Redis) Info() map[string]string {
-	r.owner.Helper()
-	info := exec.CommandContext(r.owner.Context(), "redis-cli", "-p", strconv.Itoa(r.Port), "INFO", "everything") //nolint:gosec // a program of the tests' own
-	text, err := info.Output()
-	if err != nil {
-		r.owner.Fatalf("redis-cli INFO: %v", err)
-	}
-	fields := make(map[string]string)
-	for line := range strings.Lines(string(text)) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			fields[name] = value
-		}
-	}
-	return fields
-}
-
 // hasReplica empties the server and reports whether a replica has heard of it.
 // Only a write tells: a new replica counts as there up to a second before it
 // is sent any.

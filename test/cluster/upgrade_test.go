@@ -85,18 +85,20 @@ func (w *World) allSignedIn(t *testing.T, browsers []*Browser) {
 // history, and a clone without all of it, upgrade from this very build, and say so.
 func buildEarlier(t *testing.T) (binary string) {
 	t.Helper()
-	git := func(arguments ...string) ([]byte, error) {
+	git := func(arguments ...string) *exec.Cmd {
 		// in a container the checkout often belongs to another user
-		return exec.CommandContext(t.Context(), "git", append([]string{"-c", "safe.directory=*", "-C", "../.."}, arguments...)...).Output() //nolint:gosec // a program of the tests' own
+		return exec.CommandContext(t.Context(), "git", append([]string{"-c", "safe.directory=*", "-C", "../.."}, arguments...)...) //nolint:gosec // a program of the tests' own
 	}
-	if shallow, err := git("rev-parse", "--is-shallow-repository"); err != nil || string(shallow) != "false\n" {
+	if shallow, err := git("rev-parse", "--is-shallow-repository").Output(); err != nil || string(shallow) != "false\n" {
 		t.Logf("note: there is no history, or not all of it, so this build is upgraded to itself: git fetch --unshallow brings %s", earlierRelease)
 		return caddyBinary
 	}
-	archive, err := git("archive", earlierRelease)
+	var says bytes.Buffer
+	command := git("archive", earlierRelease)
+	command.Stderr = &says
+	archive, err := command.Output()
 	if err != nil {
-		failed, _ := errors.AsType[*exec.ExitError](err)
-		t.Fatalf("git archive %s: %v: %s", earlierRelease, err, failed.Stderr)
+		t.Fatalf("git archive %s: %v\n%s", earlierRelease, err, &says)
 	}
 	source := t.TempDir()
 	if err := extract(archive, source); err != nil {

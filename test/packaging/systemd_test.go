@@ -236,6 +236,52 @@ func TestInstallUndone(t *testing.T) {
 	}
 }
 
+// TestInstallRefuses: what somebody else has set up is neither replaced nor deleted.
+func TestInstallRefuses(t *testing.T) {
+	caddy := stages(t) + "/bin/caddy"
+	m := newMachine(t)
+	packaged := m.read(t, "usr/bin/caddy")
+	refused := func(what, argument, because string) {
+		t.Helper()
+		text, err := m.installation(t, argument, "sandbox-simulator\nsimulator-secret\n").CombinedOutput()
+		if err == nil || !strings.Contains(string(text), because) {
+			t.Errorf("%s: %s", what, text)
+		}
+	}
+	divert := func(arguments ...string) {
+		output(t, asRoot(t, "dpkg-divert", append([]string{"--root=" + m.root, "--quiet", "--rename"}, arguments...)...))
+	}
+
+	m.write(t, "usr/bin/caddy.default", "somebody's")
+	refused("a file where the package's Caddy would go", caddy, "is in the way")
+	output(t, asRoot(t, "rm", m.path("usr/bin/caddy.default")))
+
+	for _, place := range []string{"/usr/bin/caddy.default", "/usr/bin/caddy.other"} {
+		divert("--divert", place, "--add", "/usr/bin/caddy")
+		m.write(t, "usr/bin/caddy", "somebody's")
+		refused("diverted to "+place, caddy, "diverted")
+		refused("undone, diverted to "+place, "--undo", "nothing to undo")
+		if m.read(t, "usr/bin/caddy") != "somebody's" || m.read(t, place) != packaged {
+			t.Errorf("%s: somebody's Caddy is gone", place)
+		}
+		output(t, asRoot(t, "rm", m.path("usr/bin/caddy")))
+		divert("--remove", "/usr/bin/caddy")
+	}
+
+	output(t, asRoot(t, "mv", m.path("usr/bin/caddy"), m.path("usr/bin/caddy.custom")))
+	output(t, asRoot(t, "ln", "-s", "caddy.custom", m.path("usr/bin/caddy")))
+	refused("a link", caddy, "symbolic link")
+	output(t, asRoot(t, "mv", m.path("usr/bin/caddy.custom"), m.path("usr/bin/caddy")))
+
+	m.install(t, caddy, "sandbox-simulator\nsimulator-secret") // without a line break at the end
+	refused("the Caddy in place", m.path("usr/bin/caddy"), "is "+m.path("usr/bin/caddy")+" itself")
+	m.write(t, "etc/caddy/Caddyfile", "app.example.com {\n\ttruelayer\n}\n")
+	refused("undone, with a Caddyfile that the package's Caddy cannot load", "--undo", "take the truelayer blocks out")
+	if m.read(t, "usr/bin/caddy") != read(t, caddy) || m.read(t, "etc/credstore/truelayer-client-secret") != "simulator-secret\n" {
+		t.Error("undone in part")
+	}
+}
+
 // TestInstall: from a Debian system with the package caddy to a guarded site.
 func TestInstall(t *testing.T) {
 	caddy := stages(t) + "/bin/caddy"

@@ -118,20 +118,29 @@ func (s *Server) Port() string {
 // closes its connections, so it is asked again.
 func (s *Server) Stats(section string) map[string]string {
 	s.t.Helper()
-	answer, err := s.Do("INFO", section)
+	stats, err := Info(s.Address, section)
 	for tries := 1; err != nil && tries < 5; tries++ {
-		answer, err = s.Do("INFO", section)
+		stats, err = Info(s.Address, section)
 	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	stats := make(map[string]string)
+	return stats
+}
+
+// Info returns a section of what the server at an address says about itself.
+func Info(address, section string) (map[string]string, error) {
+	answer, err := (&Server{Address: address}).Do("INFO", section)
+	if err != nil {
+		return nil, err
+	}
+	fields := make(map[string]string)
 	for line := range strings.Lines(answer) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			stats[name] = value
+			fields[name] = value
 		}
 	}
-	return stats
+	return fields, nil
 }
 
 // Must sends a command that has to be answered so.

@@ -38,8 +38,11 @@ var elsewhere = map[string]string{
 	"Caddyfile":  "TestExamples",
 	".md":        "TestLinksInDocuments, TestAnchors, TestDocumentsCaddyfiles",
 	".html":      "html/template, and axe-core in test/browser",
-	".conf":      "systemd-analyze in TestInstall, Redis in TestComposition",
 	"Dockerfile": "BuildKit in TestDockerfile",
+
+	"caddy-truelayer.conf": "systemd-analyze in TestInstall",
+	"truelayer.conf":       "systemd-analyze in TestInstall",
+	"redis.conf":           "Redis in TestComposition",
 
 	".dockerignore":    "BuildKit in TestDockerfile",
 	".gitattributes":   "",
@@ -47,6 +50,13 @@ var elsewhere = map[string]string{
 	"LICENSE":          "",
 	"simulator-secret": "",
 }
+
+var (
+	// notOurs are files and folders that are not in the repository, or hold what tests read.
+	notOurs = []string{".git", "dist", "node_modules", "testdata", "failures", "secrets", ".env", ".idea", ".DS_Store", "__pycache__"}
+	// programs are what go build leaves behind.
+	programs = []string{"caddy", "quickstart"}
+)
 
 // TestEveryFile: each file is checked by what there is for its kind, so that a new kind does
 // not go unchecked. What else looks into YAML are yamllint in test/packaging, and the tests of
@@ -61,16 +71,13 @@ func TestEveryFile(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if slices.Contains([]string{".git", ".env", ".DS_Store", "caddy"}, entry.Name()) && file != root && !strings.HasSuffix(file, "examples/caddy") {
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil // a worktree's link, and what people make who follow the documents
-		}
 		if entry.IsDir() {
-			if slices.Contains([]string{".git", "dist", "node_modules", "testdata", "failures", "secrets", "__pycache__", ".idea"}, entry.Name()) {
+			if slices.Contains(notOurs, entry.Name()) {
 				return fs.SkipDir
 			}
+			return nil
+		}
+		if slices.Contains(notOurs, entry.Name()) || slices.Contains(programs, entry.Name()) {
 			return nil
 		}
 		file, err = filepath.Rel(root, file)
@@ -79,7 +86,8 @@ func TestEveryFile(t *testing.T) {
 		}
 		file = filepath.ToSlash(file)
 		kind, text := path.Ext(file), read(t, file)
-		if strings.HasPrefix(text, "#!") {
+		check := checks[kind]
+		if check == nil && strings.HasPrefix(text, "#!") {
 			if !slices.ContainsFunc(strings.Fields(scripts[1]), func(glob string) bool {
 				matched, _ := path.Match(glob, file)
 				return matched
@@ -88,7 +96,7 @@ func TestEveryFile(t *testing.T) {
 			}
 			return nil
 		}
-		if check := checks[kind]; check != nil {
+		if check != nil {
 			checked[kind] = true
 			if err := check(filepath.Join(root, file), text); err != nil {
 				t.Errorf("%s: %v", file, err)

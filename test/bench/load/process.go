@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/procfs"
+
 	"github.com/caddyserver/caddy/v2"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
@@ -108,11 +110,9 @@ func occupied() memory {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	now := memory{Heap: int64(stats.HeapAlloc)} //nolint:gosec // no machine has so much
-	status, _ := os.ReadFile("/proc/self/status")
-	for line := range strings.Lines(string(status)) {
-		if kilobytes, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			n, _ := strconv.ParseInt(strings.Fields(kilobytes)[0], 10, 64)
-			now.Resident = n << 10
+	if self, err := procfs.Self(); err == nil {
+		if stat, err := self.Stat(); err == nil {
+			now.Resident = int64(stat.ResidentMemory())
 		}
 	}
 	return now

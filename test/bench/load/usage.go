@@ -1,12 +1,10 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"os"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // usage is what one side has used so far, or in a while.
@@ -32,22 +30,14 @@ func (m *measurement) usage(r *redis, sites ...*process) (u usage) {
 	return u
 }
 
-// tick is the unit of times in /proc. It is a hundredth of a second on every
-// system that Go runs on.
-const tick = 10 * time.Millisecond
-
 // cpu is the processor time that a process has used so far, in its own code and
 // in the kernel's for it.
 func (m *measurement) cpu(pid int) time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	process, err := procfs.NewProc(pid)
 	m.check(err)
-	// the second field is the program's name in parentheses, which may hold spaces
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		m.check(errors.New("reading processor times: /proc/<pid>/stat has another form than expected"))
-	}
-	return time.Duration(m.number(fields[11])+m.number(fields[12])) * tick // utime and stime
+	stat, err := process.Stat()
+	m.check(err)
+	return time.Duration(stat.CPUTime() * float64(time.Second))
 }
 
 func (m *measurement) number(text string) int64 {

@@ -25,7 +25,7 @@ func TestRun(t *testing.T) {
 	for _, p := range phases {
 		refreshes, writes, reads = refreshes+int(p.allRefreshes()), writes+int(p.allWrites()), reads+int(p.allReads())
 		restarted += len(p.answers.tookFresh)
-		if p.answers.served == 0 {
+		if p.answers.served() == 0 {
 			t.Errorf("%s: no page was served", p.name)
 		}
 		for what, n := range p.answers.others {

@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
+	"github.com/caddy-truelayer/caddy-truelayer/test/redisserver"
 )
 
 // state is what has been counted so far, and what is held now.
@@ -24,7 +27,8 @@ type state struct {
 func (s *simulation) state() state {
 	now := state{at: time.Now(), commands: make(map[string]int64)}
 	for _, shard := range s.shards {
-		info := shard.Info()
+		info, err := redisserver.Info(shard.Address(), "everything")
+		s.check(err)
 		for name, value := range info {
 			if command, ok := strings.CutPrefix(name, "cmdstat_"); ok {
 				calls, _, _ := strings.Cut(strings.TrimPrefix(value, "calls="), ",")
@@ -99,11 +103,7 @@ const part = 5 * time.Second
 
 // sleep waits, or ends the simulation if it is interrupted.
 func (s *simulation) sleep(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.Context().Done():
+	if !flight.Sleep(s.Context(), d) {
 		s.Fatalf("%v", s.Context().Err())
 	}
 }

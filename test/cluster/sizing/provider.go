@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-truelayer/caddy-truelayer/internal/flight"
 	"github.com/caddy-truelayer/caddy-truelayer/internal/session"
 )
 
@@ -44,14 +45,8 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		p.refreshes.Add(1)
 	}
-	if delay := p.delay.Load(); delay > 0 {
-		timer := time.NewTimer(time.Duration(delay))
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-r.Context().Done():
-			return
-		}
+	if !flight.Sleep(r.Context(), time.Duration(p.delay.Load())) {
+		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = fmt.Fprintf(w, `{"access_token":%q,"expires_in":%d,"token_type":"Bearer","refresh_token":%q}`,

@@ -52,7 +52,7 @@ func rate(what string, times float64, count func(*phase) int64) row {
 // pageRows are about what visitors and TrueLayer notice.
 func pageRows(times float64) []row {
 	return []row{
-		rate("pages served", times, func(p *phase) int64 { return int64(p.answers.served) }),
+		rate("pages served", times, func(p *phase) int64 { return int64(p.answers.served()) }),
 		{"other answers", func(p *phase) string { return strings.Join(p.others(), ", ") }},
 		{"the last of these after", func(p *phase) string {
 			if p.answers.lastBad.IsZero() {
@@ -93,7 +93,7 @@ func redisRows(times float64) []row {
 // nodeRows are about the Caddys.
 var nodeRows = []row{
 	{"CPU of Caddy for a page", func(p *phase) string {
-		return fmt.Sprintf("%.0f µs", float64(p.processor().Microseconds())/float64(max(p.answers.served, 1)))
+		return fmt.Sprintf("%.0f µs", float64(p.processor().Microseconds())/float64(max(p.answers.served(), 1)))
 	}},
 	{"resident memory of a node, the smallest and the largest", func(p *phase) string {
 		return fmt.Sprintf("%d to %d MB", slices.Min(p.after.resident)/1e6, slices.Max(p.after.resident)/1e6)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"hash/maphash"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -42,6 +43,7 @@ type visitors struct {
 
 	// scattered says that each request goes to any node; otherwise a session stays on one.
 	scattered atomic.Bool
+	seed      maphash.Seed // of the choice of a node
 	answers   atomic.Pointer[answers]
 	client    *http.Transport
 }
@@ -53,6 +55,7 @@ func newVisitors(o options, p *provider) *visitors {
 		secrets:  make([]session.Secret, o.sessions),
 		cookie:   "truelayer-" + hex.EncodeToString(label[:4]),
 		busy:     make([]bool, o.sessions),
+		seed:     maphash.MakeSeed(),
 		pause:    o.pause,
 		ends:     o.ends(),
 		// as many as would replace the sessions that reach the end of their life
@@ -227,21 +230,13 @@ func (v *visitors) route(n int) (best int) {
 		}
 		score := rand.Uint64() //nolint:gosec // random, not secret
 		if !v.scattered.Load() {
-			score = mix(uint64(n)<<16 | uint64(i)) //nolint:gosec // small numbers
+			score = maphash.Comparable(v.seed, [2]int{n, i})
 		}
 		if best < 0 || score > highest {
 			best, highest = i, score
 		}
 	}
 	return best
-}
-
-// mix is the finalizer of SplitMix64.
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }
 
 // fresh reports whether a request went to a node that has just started.
@@ -257,7 +252,6 @@ func (v *visitors) fresh(req *http.Request) bool {
 // answers are those of a phase.
 type answers struct {
 	mu      sync.Mutex
-	served  int
 	others  map[string]int
 	lastBad time.Time
 	// took is how long pages took, and tookFresh those of nodes that have just started.
@@ -273,13 +267,15 @@ func (a *answers) add(status int, took time.Duration, fresh bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.served++
 	if fresh {
 		a.tookFresh = append(a.tookFresh, took)
 	} else {
 		a.took = append(a.took, took)
 	}
 }
+
+// served is how many pages were.
+func (a *answers) served() int { return len(a.took) + len(a.tookFresh) }
 
 func (a *answers) count(what string) {
 	a.mu.Lock()
