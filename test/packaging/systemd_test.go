@@ -199,6 +199,12 @@ func TestInstallUndone(t *testing.T) {
 			t.Errorf("%s: the package's Caddy is not there", what)
 		}
 	}
+	m.write(t, "etc/caddy/Caddyfile", "app.example.com {\n\tof_another_module\n}\n")
+	if text, err := m.installation(t, caddy, "sandbox-simulator\nsimulator-secret\n").CombinedOutput(); err == nil || !strings.Contains(string(text), "of_another_module") {
+		t.Errorf("a Caddyfile that the Caddy with the module cannot read: %s", text)
+	}
+	unchanged("another module")
+	output(t, asRoot(t, "rm", m.path("etc/caddy/Caddyfile")))
 	for what, install := range map[string]*exec.Cmd{
 		"no secret": m.installation(t, caddy, "sandbox-simulator\n"), "no Caddy": m.installation(t, "/bin/true", "id\nsecret\n"), "undone too early": m.installation(t, "--undo", ""),
 	} {
